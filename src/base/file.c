@@ -1,0 +1,259 @@
+/* Files: see file.h. */
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int file_map(struct file_map *out, const char *path, struct err *err)
+{
+    int rc = 0;
+    struct stat st;
+    void *p = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set(err, MOE2_EIO, "%s: can't be opened: %s", path, strerror(errno));
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+        rc = err_set(err, MOE2_EIO, "%s: is not a regular file", path);
+        goto done;
+    }
+    if (st.st_size > 0) {
+        p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED) {
+            rc = err_set(err, MOE2_EIO, "%s: can't be mapped: %s", path, strerror(errno));
+            goto done;
+        }
+    }
+    *out = (struct file_map){p, (size_t)st.st_size};
+done:
+    close(fd);
+    return rc;
+}
+
+void file_unmap(struct file_map *m)
+{
+    if (m->bytes)
+        munmap((void *)(uintptr_t)m->bytes, m->n_bytes);
+    *m = (struct file_map){0};
+}
+
+int file_read(struct buf *b, const char *path, struct err *err)
+{
+    FILE *f = fopen(path, "rbe");
+    if (!f)
+        return err_set(err, MOE2_EIO, "%s: can't be opened: %s", path, strerror(errno));
+    int rc = 0;
+    for (;;) {
+        rc = buf_reserve(b, 1 << 16, err);
+        if (rc) {
+            err_prefix(err, "%s", path);
+            break;
+        }
+        size_t n = fread(b->bytes + b->n, 1, 1 << 16, f);
+        b->n += n;
+        b->bytes[b->n] = 0;
+        if (n < 1 << 16)
+            break;
+    }
+    if (!rc && ferror(f))
+        rc = err_set(err, MOE2_EIO, "%s: can't be read: %s", path, strerror(errno));
+    fclose(f);
+    return rc;
+}
+
+int file_begin(struct file_writer *w, const char *path, struct err *err)
+{
+    *w = (struct file_writer){0};
+    w->path = strdup(path);
+    if (!w->path || asprintf(&w->temp_path, "%s.tmp-%ld", path, (long)getpid()) < 0) {
+        free(w->path);
+        *w = (struct file_writer){0};
+        return err_set(err, MOE2_ELIMIT, "%s: no memory for its name", path);
+    }
+    w->f = fopen(w->temp_path, "wbe");
+    if (!w->f) {
+        int rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", path, strerror(errno));
+        free(w->path);
+        free(w->temp_path);
+        *w = (struct file_writer){0};
+        return rc;
+    }
+    return 0;
+}
+
+int file_put(struct file_writer *w, const void *bytes, size_t n, struct err *err)
+{
+    if (n && fwrite(bytes, 1, n, w->f) != n)
+        return err_set(err, MOE2_EIO, "%s: can't be written: %s", w->path, strerror(errno));
+    return 0;
+}
+
+int file_commit(struct file_writer *w, struct err *err)
+{
+    int rc = 0;
+    if (fflush(w->f) || ferror(w->f) || fsync(fileno(w->f)))
+        rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", w->path, strerror(errno));
+    if (fclose(w->f) && !rc)
+        rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", w->path, strerror(errno));
+    w->f = NULL;
+    if (!rc && rename(w->temp_path, w->path))
+        rc = err_set(err, MOE2_EIO, "%s: can't be put in place: %s", w->path, strerror(errno));
+    if (rc)
+        unlink(w->temp_path);
+    free(w->path);
+    free(w->temp_path);
+    *w = (struct file_writer){0};
+    return rc;
+}
+
+void file_abort(struct file_writer *w)
+{
+    if (!w->path)
+        return;
+    if (w->f)
+        fclose(w->f);
+    unlink(w->temp_path);
+    free(w->path);
+    free(w->temp_path);
+    *w = (struct file_writer){0};
+}
+
+int file_write(const char *path, const void *bytes, size_t n, struct err *err)
+{
+    struct file_writer w;
+    int rc = file_begin(&w, path, err);
+    if (rc)
+        return rc;
+    rc = file_put(&w, bytes, n, err);
+    if (rc)
+        file_abort(&w);
+    else
+        rc = file_commit(&w, err);
+    return rc;
+}
+
+bool file_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+bool file_is_dir(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int64_t file_size(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+int dir_make(const char *path, struct err *err)
+{
+    char *p = strdup(path);
+    if (!p)
+        return err_set(err, MOE2_ELIMIT, "%s: no memory for its name", path);
+    int rc = 0;
+    for (char *s = p + 1; !rc; s++) {
+        bool end = *s == 0;
+        if (*s == '/' || end) {
+            *s = 0;
+            if (mkdir(p, 0777) && errno != EEXIST)
+                rc = err_set(err, MOE2_EIO, "%s: can't be made: %s", p, strerror(errno));
+            else if (end && !file_is_dir(p))
+                rc = err_set(err, MOE2_EIO, "%s: is not a folder", p);
+            if (end)
+                break;
+            *s = '/';
+        }
+    }
+    free(p);
+    return rc;
+}
+
+int file_remove_all(const char *path, struct err *err)
+{
+    struct stat st;
+    if (lstat(path, &st))
+        return 0;
+    int rc = 0;
+    if (S_ISDIR(st.st_mode)) {
+        char **names = NULL;
+        size_t n = 0;
+        rc = dir_names(&names, &n, path, err);
+        for (size_t i = 0; i < n && !rc; i++) {
+            char *p = path_join(path, names[i]);
+            rc = p ? file_remove_all(p, err) : err_set(err, MOE2_ELIMIT, "%s: no memory", path);
+            free(p);
+        }
+        dir_names_free(names, n);
+    }
+    if (!rc && remove(path))
+        rc = err_set(err, MOE2_EIO, "%s: can't be removed: %s", path, strerror(errno));
+    return rc;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int dir_names(char ***names, size_t *n_names, const char *path, struct err *err)
+{
+    DIR *d = opendir(path);
+    if (!d)
+        return err_set(err, MOE2_EIO, "%s: can't be opened: %s", path, strerror(errno));
+    char **list = NULL;
+    size_t n = 0, capacity = 0;
+    int rc = 0;
+    for (struct dirent *e; !rc && (e = readdir(d));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        if (n == capacity) {
+            capacity = capacity ? 2 * capacity : 16;
+            char **grown = realloc(list, capacity * sizeof *list);
+            if (!grown) {
+                rc = err_set(err, MOE2_ELIMIT, "%s: no memory for its names", path);
+                break;
+            }
+            list = grown;
+        }
+        list[n] = strdup(e->d_name);
+        if (!list[n])
+            rc = err_set(err, MOE2_ELIMIT, "%s: no memory for its names", path);
+        else
+            n++;
+    }
+    closedir(d);
+    if (rc) {
+        dir_names_free(list, n);
+        return rc;
+    }
+    if (n)
+        qsort(list, n, sizeof *list, by_name);
+    *names = list;
+    *n_names = n;
+    return 0;
+}
+
+void dir_names_free(char **names, size_t n_names)
+{
+    for (size_t i = 0; i < n_names; i++)
+        free(names[i]);
+    free(names);
+}
+
+char *path_join(const char *dir, const char *name)
+{
+    char *p = NULL;
+    size_t n = strlen(dir);
+    if (asprintf(&p, "%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", name) < 0)
+        return NULL;
+    return p;
+}

@@ -1,0 +1,59 @@
+/* Files: mapped for reading, replaced as a whole for writing.
+ *
+ * Nothing that moe2 writes is ever seen half written: file_begin opens a temporary neighbour of the target, file_commit syncs it and
+ * renames it over the target, file_abort removes it. Errors name the path and what the system said.
+ */
+#ifndef MOE2_BASE_FILE_H
+#define MOE2_BASE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct file_map {
+    const uint8_t *bytes; /* owned by the map; NULL for an empty file */
+    size_t n_bytes;
+};
+
+/* Maps a whole regular file read-only. file_unmap accepts a zeroed map. */
+int file_map(struct file_map *out, const char *path, struct err *err);
+void file_unmap(struct file_map *m);
+
+/* Appends a whole file to b; MOE2_ELIMIT beyond b's limit. */
+int file_read(struct buf *b, const char *path, struct err *err);
+
+struct file_writer {
+    FILE *f; /* write here */
+    char *path, *temp_path;
+};
+
+int file_begin(struct file_writer *w, const char *path, struct err *err);
+int file_put(struct file_writer *w, const void *bytes, size_t n, struct err *err);
+int file_commit(struct file_writer *w, struct err *err); /* the writer is empty afterwards, whatever came out */
+void file_abort(struct file_writer *w);                  /* a zeroed or committed writer is fine */
+
+/* file_begin, put, commit in one. */
+int file_write(const char *path, const void *bytes, size_t n, struct err *err);
+
+bool file_exists(const char *path);
+bool file_is_dir(const char *path);
+int64_t file_size(const char *path); /* −1 when there is none */
+
+/* Makes a folder and the ones above it; one that is there already is fine. */
+int dir_make(const char *path, struct err *err);
+
+/* Removes a file, or a folder with all in it; nothing there is fine. */
+int file_remove_all(const char *path, struct err *err);
+
+/* The names in a folder (no "." and ".."), sorted; *names and each name are the caller's, to be freed with dir_names_free. */
+int dir_names(char ***names, size_t *n_names, const char *path, struct err *err);
+void dir_names_free(char **names, size_t n_names);
+
+/* "dir/name" in a new string of the caller's, or NULL without memory. */
+char *path_join(const char *dir, const char *name);
+
+#endif

@@ -1,0 +1,48 @@
+/* Nearest words: see words.h. The optimal string alignment distance, three rows at a time. */
+#include "base/words.h"
+
+#include <string.h>
+
+enum { MAX_WORD = 63 };
+
+static size_t min3(size_t a, size_t b, size_t c)
+{
+    size_t m = a < b ? a : b;
+    return m < c ? m : c;
+}
+
+static size_t distance(const char *a, const char *b)
+{
+    size_t n = strnlen(a, MAX_WORD), m = strnlen(b, MAX_WORD);
+    size_t rows[3][MAX_WORD + 1];
+    for (size_t j = 0; j <= m; j++)
+        rows[0][j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t *now = rows[i % 3], *up = rows[(i + 2) % 3], *up2 = rows[(i + 1) % 3];
+        now[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            now[j] = min3(up[j] + 1, now[j - 1] + 1, up[j - 1] + (a[i - 1] != b[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && up2[j - 2] + 1 < now[j])
+                now[j] = up2[j - 2] + 1;
+        }
+    }
+    return rows[n % 3][m];
+}
+
+const char *words_nearest(const char *word, const char *const *candidates, size_t n)
+{
+    size_t limit = strlen(word) / 3;
+    if (limit < 2)
+        limit = 2;
+    const char *best = NULL;
+    for (size_t i = 0; i < n; i++) {
+        size_t d = distance(word, candidates[i]);
+        if (d <= limit) {
+            limit = d ? d - 1 : 0;
+            best = candidates[i];
+            if (!d)
+                break;
+        }
+    }
+    return best;
+}

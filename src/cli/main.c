@@ -1,0 +1,87 @@
+/* moe2: finds the command and runs it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/words.h"
+#include "cli/cli.h"
+
+#define COMMAND(name) extern const struct command cmd_##name;
+#include "cli/commands.h"
+#undef COMMAND
+
+static const struct command *const commands[] = {
+#define COMMAND(name) &cmd_##name,
+#include "cli/commands.h"
+#undef COMMAND
+};
+
+static void print_help(FILE *f)
+{
+    fputs("moe2: mixture of experts, squared. A router inside a model, a router across models, in C.\n\n"
+          "usage: moe2 COMMAND [options]        moe2 COMMAND --help        moe2 --version\n\n",
+          f);
+    for (size_t i = 0; i < COUNT_OF(commands); i++)
+        fprintf(f, "  %-18s %s\n", commands[i]->name, commands[i]->summary);
+}
+
+/* How many of the words at argv make up the command's name; 0 if they don't. */
+static int words_matched(const struct command *c, int argc, char **argv)
+{
+    const char *rest = c->name;
+    for (int n = 0; n < argc;) {
+        size_t len = strlen(argv[n]);
+        if (strncmp(rest, argv[n], len) != 0 || (rest[len] && rest[len] != ' '))
+            return 0;
+        n++;
+        if (!rest[len])
+            return n;
+        rest += len + 1;
+    }
+    return 0;
+}
+
+static int unknown(const char *word)
+{
+    const char *names[COUNT_OF(commands)];
+    for (size_t i = 0; i < COUNT_OF(commands); i++)
+        names[i] = commands[i]->name;
+    const char *nearest = words_nearest(word, names, COUNT_OF(commands));
+    fprintf(stderr, "moe2: \"%s\" is no command%s%s%s\n", word, nearest ? ", did you mean \"" : " (see moe2 --help)",
+            nearest ? nearest : "", nearest ? "\"?" : "");
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help(argc < 2 ? stderr : stdout);
+        return argc < 2 ? 2 : 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("moe2 " MOE2_VERSION);
+        return 0;
+    }
+    bool help = strcmp(argv[1], "help") == 0;
+    if (help && argc == 2) {
+        print_help(stdout);
+        return 0;
+    }
+    int first = help ? 2 : 1, n = 0;
+    const struct command *found = NULL;
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        int m = words_matched(commands[i], argc - first, argv + first);
+        if (m > n) {
+            n = m;
+            found = commands[i];
+        }
+    }
+    if (!found)
+        return unknown(argv[first]);
+    for (int i = first + n; i < argc && !help && strcmp(argv[i], "--") != 0; i++)
+        help = strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+    if (help) {
+        fputs(found->help, stdout);
+        return 0;
+    }
+    return found->run(argc - first - n, argv + first + n);
+}
