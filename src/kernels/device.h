@@ -1,0 +1,64 @@
+/* A device: where tensors live and who computes on them.
+ *
+ * All tensor memory comes from a device and every kernel takes it as its first argument, so that code in model/ and train/ runs
+ * unchanged on a CPU and on a GPU. Only a device with host_memory lets the caller read its bytes; everybody else copies.
+ *
+ *     struct device *dev;
+ *     device_open(&dev, "cpu", 0, &err);                 0 threads: all cores that this process may use
+ *     float *x = device_alloc(dev, n * sizeof *x, &err);
+ *     dev->k->rmsnorm_forward(dev, y, rstd, x, w, T, D, eps);
+ *     device_sync(dev);
+ *
+ * A device is used by one thread at a time; kernels bring their own threads.
+ */
+#ifndef MOE2_KERNELS_DEVICE_H
+#define MOE2_KERNELS_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct kernels;
+
+struct device {
+    const char *name;        /* "cpu" */
+    const struct kernels *k; /* its kernel table, chosen for this machine when it was opened */
+    bool host_memory;        /* plain C code may read and write its memory */
+    bool bf16_units;         /* bf16 products run on units of their own, so rounding operands to bf16 pays */
+    int n_threads;
+    size_t used_bytes, peak_bytes;
+    void *state; /* the implementation's: scratch memory, primitive caches, streams */
+    const struct device_ops *ops;
+};
+
+struct device_ops {
+    void *(*alloc)(struct device *dev, size_t n_bytes); /* 64-byte aligned at least; NULL when memory ends */
+    void (*free)(struct device *dev, void *p, size_t n_bytes);
+    void (*write)(struct device *dev, void *to, const void *from_host, size_t n_bytes);
+    void (*read)(struct device *dev, void *to_host, const void *from, size_t n_bytes);
+    void (*zero)(struct device *dev, void *p, size_t n_bytes);
+    void (*sync)(struct device *dev);
+    void (*close)(struct device *dev);
+};
+
+/* Opens a device by name: "cpu" (best table for this CPU), or "cpu:reference", "cpu:avx2", "cpu:avx512", "cpu:avx512bf16" to force one.
+ * n_threads 0 takes every core in this process's affinity mask. Errors: MOE2_ECONFIG for an unknown name or a table that this CPU
+ * can't run (the message lists those it can). */
+int device_open(struct device **out, const char *name, int n_threads, struct err *err);
+void device_close(struct device *dev); /* NULL is fine */
+
+/* n_bytes, not zeroed; MOE2_ELIMIT in err and NULL when there is no room, naming what was asked and what is in use. */
+void *device_alloc(struct device *dev, size_t n_bytes, struct err *err);
+void device_free(struct device *dev, void *p, size_t n_bytes); /* n_bytes as allocated; NULL is fine */
+
+static inline void device_sync(struct device *dev)
+{
+    dev->ops->sync(dev);
+}
+
+/* The name of the CPU table that "cpu" would take here ("avx512bf16", "avx512", "avx2", "reference"); for moe2 doctor. */
+const char *device_cpu_best(void);
+
+#endif

@@ -1,0 +1,148 @@
+/* The ONE list of kernels: what a device can compute, as function pointers with shapes and definitions.
+ *
+ * Every kernel has a plain reference in cpu/k_NAME.c, which is its definition; faster tables must agree with it within the limits
+ * that tests/test_kernels.c states. Activations and gradients are float32, row-major. Backward kernels ADD into their outputs unless
+ * marked "writes". Each row pitch (ld…) counts elements. All pointers are device memory unless marked host.
+ *
+ * Dimensions: B sequences, T tokens (rows), D model width, H heads, V vocabulary, E experts, K experts a token, F inner width,
+ * R latent rank; M, N, K the sides of a product (K is its inner side there); S slots = (token, expert) pairs, sorted by expert.
+ *
+ * Products in "bf16" round both operands to bf16 and add up in float32. On a device without bf16 units (device.bf16_units false)
+ * they multiply in float32, reading bf16 weights as they are stored: never less exact than asked.
+ */
+#ifndef MOE2_KERNELS_KERNELS_H
+#define MOE2_KERNELS_KERNELS_H
+
+#include "kernels/device.h"
+#include "tensor/dtype.h"
+
+/* y[M,N] = x[M,K] · w[N,K]ᵀ, and its two gradients. One struct serves the three directions:
+ *   forward          y  (+)= x · wᵀ
+ *   backward_input   x  (+)= y · w         (x is dx, y is dy)
+ *   backward_weight  w  (+)= yᵀ · x        (w is dw, float32 always; y is dy)
+ * accumulate says whether the output is added to or written. */
+struct linear_args {
+    float *y;
+    float *x;
+    void *w;
+    int64_t M, N, K;
+    int64_t ldy, ldx, ldw;
+    enum dtype w_type;  /* DT_F32 or DT_BF16 */
+    enum dtype compute; /* DT_F32 or DT_BF16 */
+    bool accumulate;
+};
+
+/* The same for experts: slots offset[e] … offset[e+1]−1 belong to expert e, whose weight is w[e] [N,K]. With x_row (or y_row) a slot s
+ * reads row x_row[s] of x (y_row[s] of y) instead of row s: a gather without a copy. Outputs are never indexed (a token's experts
+ * would collide): y of forward, x of backward_input have one row a slot. No slot is dropped, an expert without slots costs nothing
+ * and, in backward_weight, is left untouched. */
+struct grouped_args {
+    float *y;
+    float *x;
+    void *const *w;                /* host array of E device pointers */
+    const int32_t *offset;         /* host, [E+1] */
+    const int32_t *x_row, *y_row;  /* device, [S] or NULL */
+    int64_t E, N, K;
+    int64_t ldy, ldx, ldw;
+    enum dtype w_type, compute;
+    bool accumulate;
+};
+
+/* Causal attention over B sequences; sequence b is rows offset[b] … offset[b+1]−1 of every array, position 0 first.
+ * q [T, H, dn+dr]; k: per head dn numbers, head h of row t at k + t·ldk + (h/(H/Hk))·k_head, then dr numbers shared by all heads at
+ * kr + t·ldkr (MLA; dr 0 and kr NULL: ordinary and grouped-query attention); v: dv numbers at v + t·ldv + (h/(H/Hk))·v_head.
+ *   p[t,u] = softmax_u≤t(scale · (q_t · [k_u, kr_u]))      o[t,h] = Σ_u p[t,u] · v_u       o [T, H, dv] with pitch ldo
+ *   lse[t,h] = log Σ_u exp(scale · q·k), kept for the backward [T,H]
+ * Never builds a T×T matrix, never computes what the mask throws away (beyond the diagonal tiles). */
+struct attention_args {
+    float *o, *lse;
+    const float *q, *k, *kr, *v;
+    int64_t ldo, ldq, ldk, ldkr, ldv, k_head, v_head;
+    const int32_t *offset; /* host, [B+1] */
+    int64_t B, H, Hk, dn, dr, dv;
+    float scale;
+    enum dtype compute;
+};
+
+/* With the forward's args: given do (pitch as o) WRITES dq (as q), dk and dv (as k and v; every row and head of theirs), dkr (as kr). */
+struct attention_grads {
+    const float *d_o;
+    float *dq, *dk, *dkr, *dv;
+};
+
+struct adamw_args {
+    float *p, *m, *v;
+    const float *g;
+    uint16_t *p_bf16; /* NULL, or the working copy that gets the rounded new p */
+    int64_t n;
+    float lr, beta1, beta2, eps, weight_decay;
+    float grad_scale;             /* g is multiplied by it first (clipping) */
+    float correction1, correction2; /* 1 − beta1^t, 1 − beta2^t */
+};
+
+struct kernels {
+    const char *name;
+
+    /* ---- products ---- */
+    void (*linear_forward)(struct device *dev, const struct linear_args *a);
+    void (*linear_backward_input)(struct device *dev, const struct linear_args *a);
+    void (*linear_backward_weight)(struct device *dev, const struct linear_args *a);
+    void (*grouped_forward)(struct device *dev, const struct grouped_args *a);
+    void (*grouped_backward_input)(struct device *dev, const struct grouped_args *a);
+    void (*grouped_backward_weight)(struct device *dev, const struct grouped_args *a);
+
+    /* ---- norms and element by element ---- */
+    /* y[t,d] = x[t,d] · rstd[t] · w[d], rstd[t] = 1/sqrt(mean_d x² + eps). Row pitches ldy, ldx (a slice of a wider row may be normed). */
+    void (*rmsnorm_forward)(struct device *dev, float *y, float *rstd, const float *x, const float *w, int64_t T,
+                            int64_t D, int64_t ldy, int64_t ldx, float eps);
+    /* dx += …, dw[D] += … (dw NULL: frozen); dx has the pitch of x, dy that of y. */
+    void (*rmsnorm_backward)(struct device *dev, float *dx, float *dw, const float *dy, const float *x, const float *w,
+                             const float *rstd, int64_t T, int64_t D, int64_t ldy, int64_t ldx);
+    /* Interleaved rotary embedding in place on n_heads heads of dr numbers: head h of row t at x + t·ldx + h·x_head; pair (x_2i, x_2i+1)
+     * times (cos + j·sin)[pos[t], i], tables [P, dr/2]. sign −1 rotates back (the backward). */
+    void (*rope)(struct device *dev, float *x, const int32_t *pos, const float *cos, const float *sin, int64_t T,
+                 int64_t n_heads, int64_t dr, int64_t ldx, int64_t x_head, int sign);
+    /* gu [T, 2F]: gate then up. h[t,f] = silu(gate) · up. */
+    void (*swiglu_forward)(struct device *dev, float *h, const float *gu, int64_t T, int64_t F);
+    /* WRITES dgu [T, 2F] from dh [T,F]; may be in place over nothing else. With weight [T] (experts; dh is then the gradient before
+     * weighting): dh·weight is what flows on, dweight[t] = ⟨dh, h⟩ is WRITTEN, and hw [T,F] = weight·h is WRITTEN for the weight
+     * gradient of the down projection. weight NULL: hw (if not NULL) is h, dweight is not touched. */
+    void (*swiglu_backward)(struct device *dev, float *dgu, float *dweight, float *hw, const float *dh,
+                            const float *gu, const float *weight, int64_t T, int64_t F);
+    /* y[t] += Σ_j weight[s]·x[s], s = slot[first[t]] … slot[first[t+1]−1], in that order. first [T+1], slot [S], weight [S] or NULL (1). */
+    void (*combine)(struct device *dev, float *y, const float *x, const float *weight, const int32_t *first,
+                    const int32_t *slot, int64_t T, int64_t D);
+    /* y[t] = table[ids[t]]; table [V,D] float32 or bf16. */
+    void (*embed_forward)(struct device *dev, float *y, const void *table, enum dtype type, const int32_t *ids,
+                          int64_t T, int64_t D);
+    /* dtable[ids[t]] += dy[t], in the order of t. */
+    void (*embed_backward)(struct device *dev, float *dtable, const float *dy, const int32_t *ids, int64_t T, int64_t D,
+                           int64_t V);
+    /* y += a·x; y = value; y = x (n elements); bf16 rounding. */
+    void (*axpy)(struct device *dev, float *y, const float *x, float a, int64_t n);
+    void (*fill)(struct device *dev, float *y, float value, int64_t n);
+    void (*copy)(struct device *dev, float *y, const float *x, int64_t n);
+    void (*to_bf16)(struct device *dev, uint16_t *y, const float *x, int64_t n);
+    /* norm[s] = ‖x[s]‖₂ over D (RD-ESI's performance: norm). */
+    void (*row_norm)(struct device *dev, float *norm, const float *x, int64_t S, int64_t D);
+
+    /* ---- attention ---- */
+    void (*attention_forward)(struct device *dev, const struct attention_args *a);
+    void (*attention_backward)(struct device *dev, const struct attention_args *a, const struct attention_grads *g);
+
+    /* ---- loss ---- */
+    /* Rows of logits [T,V] (pitch ldl) become their gradient in place: nll[t] = logsumexp − logit[target]; right[t] = 1 if the target is the first
+     * largest logit; logits[t,v] = scale · (softmax_v − 1[v = target]). A target of −1 gives nll 0, right 0 and a row of zeros.
+     * scale 0 leaves the logits as they are (evaluation). right may be NULL. */
+    void (*cross_entropy)(struct device *dev, float *nll, uint8_t *right, float *logits, const int32_t *target,
+                          int64_t T, int64_t V, int64_t ldl, float scale);
+
+    /* ---- optimizer ---- */
+    void (*adamw)(struct device *dev, const struct adamw_args *a);
+    /* Σ x², in double and in a fixed order whatever the threads (host result). */
+    double (*sum_squares)(struct device *dev, const float *x, int64_t n);
+    /* Index of the first NaN or infinity, −1 if none (host result). */
+    int64_t (*find_nonfinite)(struct device *dev, const float *x, int64_t n);
+};
+
+#endif
