@@ -1,0 +1,116 @@
+/* The DeepSeek-V3 family decoder: forward, explicit backward, and the list of tensors that everything else works on.
+ *
+ *     struct decoder *dec;
+ *     decoder_open(&dec, &(struct decoder_options){…}, dev, &err);     from a folder, or random from a config
+ *     decoder_forward(dec, &batch, DECODER_TRAIN, &err);               keeps what the backward needs
+ *     decoder_loss(dec, &batch, &out, scale, &err);                    head and cross-entropy in chunks, with the gradient of both
+ *     decoder_backward(dec, &batch, &err);                             adds into every grad
+ *     router_step(…) per MoE layer, optimizer, decoder_refresh(dec)    once a step
+ *
+ * A batch is B sequences laid end to end; attention never crosses from one to the next. One forward at a time; one thread drives it.
+ */
+#ifndef MOE2_MODEL_DECODER_H
+#define MOE2_MODEL_DECODER_H
+
+#include "base/log.h"
+#include "kernels/device.h"
+#include "kernels/kernels.h"
+#include "model/config.h"
+#include "route/router.h"
+
+enum param_kind {
+    PARAM_EMBED,  /* model.embed_tokens.weight */
+    PARAM_HEAD,   /* lm_head.weight */
+    PARAM_MATRIX, /* every other product's weight */
+    PARAM_ROUTER, /* mlp.gate.weight; computed with in float32 always */
+    PARAM_NORM,   /* RMSNorm weights: no weight decay */
+    PARAM_BUFFER, /* mlp.gate.e_score_correction_bias: no gradient, float32 always */
+};
+
+/* One tensor of the checkpoint under its Hugging Face name. Several params may be slices of one allocation (an expert's gate and up). */
+struct param {
+    const char *name;
+    enum param_kind kind;
+    int layer, expert; /* −1 where it has none */
+    int n_dims;
+    int64_t shape[4], n;
+    float *data;    /* device; float32 master */
+    uint16_t *half; /* device; bf16 working copy for products, NULL when compute is float32 */
+    float *grad;    /* device; NULL when it is not trained */
+};
+
+struct decoder;
+
+struct decoder_options {
+    const char *dir;                  /* a checkpoint folder to load, or NULL: */
+    const struct model_config *config; /* random weights of this configuration (copied) */
+    uint64_t seed;
+    const struct router_config *router; /* the router of every MoE layer; NULL: the model's own (config's score and pick, bias frozen) */
+    enum dtype compute;                 /* DT_F32 or DT_BF16 products */
+    bool train;                         /* allocate gradients */
+    bool checkpoint_activations;        /* keep each block's input only and compute it again in the backward */
+    const struct log_sink *log;
+};
+
+int decoder_open(struct decoder **out, const struct decoder_options *options, struct device *dev, struct err *err);
+void decoder_free(struct decoder *dec);
+
+const struct model_config *decoder_config(const struct decoder *dec);
+struct param *decoder_params(struct decoder *dec, int64_t *n); /* owned by dec */
+struct router *decoder_router(struct decoder *dec, int64_t layer); /* NULL for a dense layer */
+struct device *decoder_device(const struct decoder *dec);
+
+/* Writes config.json and model safetensors (sharded above 5 GB) in dtype; names as on the hub. The folder must exist. */
+int decoder_save(struct decoder *dec, const char *dir, enum dtype dtype, struct err *err);
+
+struct batch {
+    const int32_t *ids;     /* host, [T] */
+    const int32_t *targets; /* host, [T]; −1: not scored. May be NULL where no loss is asked for */
+    const int32_t *offset;  /* host, [B+1] */
+    const uint8_t *padding; /* host, [T], 1 for rows that are only padding: routed but not counted; NULL: none */
+    int64_t B, T;
+    int64_t step;           /* optimizer step, for the router's seeded exploration; 0 at evaluation */
+    int64_t first_token;    /* number of this batch's first token within the step, likewise */
+};
+
+enum decoder_mode {
+    DECODER_EVAL,  /* nothing is kept, router state does not move */
+    DECODER_TRAIN, /* keeps activations; picks are counted */
+    DECODER_GRAD,  /* keeps activations; picks are not counted, no exploration: parity tests */
+};
+
+/* Runs the blocks; the final hidden states [T, D] stay inside. MOE2_ENUMERIC names the layer of the first NaN when check is asked by the trainer. */
+int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder_mode mode, struct err *err);
+
+struct loss_result {
+    double nll;         /* Σ over scored targets, nats */
+    int64_t n_targets, n_right;
+    float *token_nll;   /* host [T] of the caller's, or NULL */
+    double aux;         /* Σ of the routers' auxiliary losses of this forward */
+};
+
+/* Final norm, head and cross-entropy in chunks of rows, so that [T, V] never exists. scale ≠ 0 also starts the backward: the gradient of
+ * scale · nll goes into the head, the final norm and the hidden states. */
+int decoder_loss(struct decoder *dec, const struct batch *batch, float scale, struct loss_result *out, struct err *err);
+
+/* The rest of the backward, from decoder_loss's gradient. scale as given to decoder_loss: the routers' performance is in unscaled nats. */
+int decoder_backward(struct decoder *dec, const struct batch *batch, float scale, struct err *err);
+
+/* logits of rows first … first+n−1 of the last forward, host [n, V]. */
+int decoder_logits(struct decoder *dec, int64_t first, int64_t n, float *logits, struct err *err);
+
+void decoder_zero_grad(struct decoder *dec);
+
+/* After the masters changed: makes the bf16 working copies new (nothing in float32). */
+void decoder_refresh(struct decoder *dec);
+
+/* Seconds spent in routing (score, bias, pick, sort, un-sort, statistics) and in all since the last call. */
+struct decoder_times {
+    double routing_s, forward_s, backward_s;
+};
+struct decoder_times decoder_take_times(struct decoder *dec);
+
+/* The picks of the last forward in an MoE layer, for measures: valid until the next forward. */
+const struct route_result *decoder_picks(const struct decoder *dec, int64_t layer);
+
+#endif
