@@ -30,7 +30,9 @@ int main(int argc, char **argv)
             fprintf(stderr, "%s\n", err.msg);
             return 1;
         }
-        uint8_t *exact = malloc(b.n ? b.n : 1); /* no spare byte behind the input, so that a sanitizer sees an overrun */
+        uint8_t *exact = malloc(
+            b.n ? b.n
+                : 1); /* no spare byte behind the input, so that a sanitizer sees an overrun */
         if (b.n)
             memcpy(exact, b.bytes, b.n);
         LLVMFuzzerTestOneInput(exact, b.n);

@@ -10,8 +10,9 @@ int buf_reserve(struct buf *b, size_t n_more, struct err *err)
 {
     size_t max = b->max_bytes ? b->max_bytes : (size_t)1 << 31;
     if (n_more > max || b->n > max - n_more)
-        return err_set(err, MOE2_ELIMIT, "a buffer of %zu bytes would grow by %zu, past its limit of %zu",
-                       b->n, n_more, max);
+        return err_set(err, MOE2_ELIMIT,
+                       "a buffer of %zu bytes would grow by %zu, past its limit of %zu", b->n,
+                       n_more, max);
     size_t need = b->n + n_more + 1;
     if (need <= b->capacity)
         return 0;
@@ -50,7 +51,8 @@ int buf_printf(struct buf *b, struct err *err, const char *fmt, ...)
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
-    int rc = n < 0 ? err_set(err, MOE2_ELIMIT, "a message can't be formatted") : buf_reserve(b, (size_t)n, err);
+    int rc = n < 0 ? err_set(err, MOE2_ELIMIT, "a message can't be formatted")
+                   : buf_reserve(b, (size_t)n, err);
     if (!rc) {
         vsnprintf(b->bytes + b->n, (size_t)n + 1, fmt, again);
         b->n += (size_t)n;

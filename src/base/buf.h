@@ -21,7 +21,8 @@ struct buf {
 int buf_reserve(struct buf *b, size_t n_more, struct err *err);
 int buf_append(struct buf *b, const void *bytes, size_t n, struct err *err);
 int buf_puts(struct buf *b, const char *s, struct err *err);
-int buf_printf(struct buf *b, struct err *err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int buf_printf(struct buf *b, struct err *err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 void buf_clear(struct buf *b);
 void buf_release(struct buf *b);
 

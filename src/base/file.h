@@ -33,8 +33,9 @@ struct file_writer {
 
 int file_begin(struct file_writer *w, const char *path, struct err *err);
 int file_put(struct file_writer *w, const void *bytes, size_t n, struct err *err);
-int file_commit(struct file_writer *w, struct err *err); /* the writer is empty afterwards, whatever came out */
-void file_abort(struct file_writer *w);                  /* a zeroed or committed writer is fine */
+int file_commit(struct file_writer *w,
+                struct err *err);       /* the writer is empty afterwards, whatever came out */
+void file_abort(struct file_writer *w); /* a zeroed or committed writer is fine */
 
 /* file_begin, put, commit in one. */
 int file_write(const char *path, const void *bytes, size_t n, struct err *err);

@@ -20,7 +20,8 @@ void log_line(const struct log_sink *sink, enum log_level level, const char *fmt
     sink->line(sink->ctx, level, text);
 }
 
-void progress_begin(struct progress *p, const struct log_sink *sink, const char *what, double total, const char *unit)
+void progress_begin(struct progress *p, const struct log_sink *sink, const char *what, double total,
+                    const char *unit)
 {
     double now = clock_s();
     *p = (struct progress){sink, what, unit, total, 0, now, now};
@@ -41,7 +42,8 @@ void progress_set(struct progress *p, double done)
 void progress_end(struct progress *p)
 {
     if (p->sink && p->sink->progress)
-        p->sink->progress(p->sink->ctx, p->what, p->done, p->total, p->unit, clock_s() - p->begun_s, 1);
+        p->sink->progress(p->sink->ctx, p->what, p->done, p->total, p->unit, clock_s() - p->begun_s,
+                          1);
     p->sink = NULL;
 }
 

@@ -15,7 +15,8 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 struct log_sink {
     void (*line)(void *ctx, enum log_level level, const char *text);
     /* done of total (total 0: not known) after seconds; last is set once, at the end. */
-    void (*progress)(void *ctx, const char *what, double done, double total, const char *unit, double seconds, int last);
+    void (*progress)(void *ctx, const char *what, double done, double total, const char *unit,
+                     double seconds, int last);
     void *ctx;
 };
 
@@ -28,7 +29,8 @@ struct progress {
     double total, done, begun_s, reported_s;
 };
 
-void progress_begin(struct progress *p, const struct log_sink *sink, const char *what, double total, const char *unit);
+void progress_begin(struct progress *p, const struct log_sink *sink, const char *what, double total,
+                    const char *unit);
 void progress_set(struct progress *p, double done);
 void progress_end(struct progress *p);
 

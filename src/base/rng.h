@@ -14,9 +14,9 @@ struct rng {
 
 void rng_init(struct rng *r, uint64_t seed);
 uint64_t rng_next(struct rng *r);
-double rng_uniform(struct rng *r);                 /* [0, 1), 53 bits */
-uint64_t rng_below(struct rng *r, uint64_t n);     /* 0 … n − 1 without bias; n ≥ 1 */
-double rng_normal(struct rng *r);                  /* mean 0, deviation 1; two uniforms a call */
+double rng_uniform(struct rng *r);             /* [0, 1), 53 bits */
+uint64_t rng_below(struct rng *r, uint64_t n); /* 0 … n − 1 without bias; n ≥ 1 */
+double rng_normal(struct rng *r);              /* mean 0, deviation 1; two uniforms a call */
 
 /* A well mixed 64-bit number for a position. */
 uint64_t rng_at(uint64_t seed, uint64_t a, uint64_t b, uint64_t c);

@@ -10,7 +10,8 @@
 
 #include "base/words.h"
 
-static const struct cli_flag *flag_find(const struct cli_flag *flags, int n_flags, const char *word, size_t n)
+static const struct cli_flag *flag_find(const struct cli_flag *flags, int n_flags, const char *word,
+                                        size_t n)
 {
     for (int i = 0; i < n_flags; i++)
         if (strlen(flags[i].name) == n && strncmp(flags[i].name, word, n) == 0)
@@ -18,7 +19,8 @@ static const struct cli_flag *flag_find(const struct cli_flag *flags, int n_flag
     return NULL;
 }
 
-static int flag_unknown(const struct cli_flag *flags, int n_flags, const char *word, struct err *err)
+static int flag_unknown(const struct cli_flag *flags, int n_flags, const char *word,
+                        struct err *err)
 {
     const char *names[64];
     int n = 0;
@@ -41,7 +43,8 @@ static int flag_store(const struct cli_flag *f, const char *value, struct err *e
     if (f->kind == FLAG_INT) {
         long long v = strtoll(value, &end, 10);
         if (errno || end == value || *end)
-            return err_set(err, MOE2_ECONFIG, "%s is \"%s\", wanted a whole number", f->name, value);
+            return err_set(err, MOE2_ECONFIG, "%s is \"%s\", wanted a whole number", f->name,
+                           value);
         *(int64_t *)f->value = v;
         return 0;
     }
@@ -52,7 +55,8 @@ static int flag_store(const struct cli_flag *f, const char *value, struct err *e
     return 0;
 }
 
-int cli_parse(int argc, char **argv, const struct cli_flag *flags, int n_flags, int *n_rest, struct err *err)
+int cli_parse(int argc, char **argv, const struct cli_flag *flags, int n_flags, int *n_rest,
+              struct err *err)
 {
     int n_left = 0;
     bool seen[64] = {false};
@@ -117,7 +121,9 @@ int cli_ids(int32_t **ids, int64_t *n, const char *text, struct err *err)
         long long v = strtoll(s, &end, 10);
         if (end == s || (*end && *end != ',') || v < 0 || v > INT32_MAX) {
             free(list);
-            return err_set(err, MOE2_ECONFIG, "--ids has \"%.20s\", wanted whole numbers from 0 separated by commas", s);
+            return err_set(err, MOE2_ECONFIG,
+                           "--ids has \"%.20s\", wanted whole numbers from 0 separated by commas",
+                           s);
         }
         list[i] = (int32_t)v;
         s = end + 1;
@@ -151,10 +157,15 @@ static void sink_line(void *ctx, enum log_level level, const char *text)
     (void)ctx;
     if (isatty(2))
         fputs("\r\033[K", stderr);
-    fprintf(stderr, "%s%s\n", level == LOG_ERROR ? "error: " : level == LOG_WARN ? "warning: " : "", text);
+    fprintf(stderr, "%s%s\n",
+            level == LOG_ERROR  ? "error: "
+            : level == LOG_WARN ? "warning: "
+                                : "",
+            text);
 }
 
-static void sink_progress(void *ctx, const char *what, double done, double total, const char *unit, double seconds, int last)
+static void sink_progress(void *ctx, const char *what, double done, double total, const char *unit,
+                          double seconds, int last)
 {
     double *next_plain_s = ctx;
     bool tty = isatty(2);
@@ -176,8 +187,8 @@ static void sink_progress(void *ctx, const char *what, double done, double total
     if (last)
         fprintf(stderr, "%-12s %s %s in %s, %s %s/s\n", what, a, unit, spent, r, unit);
     else if (total > 0)
-        fprintf(stderr, "%-12s %3.0f %%  %s of %s %s, %s %s/s, %s left%s", what, 100 * done / total, a, b, unit, r,
-                unit, left, tty ? "" : "\n");
+        fprintf(stderr, "%-12s %3.0f %%  %s of %s %s, %s %s/s, %s left%s", what, 100 * done / total,
+                a, b, unit, r, unit, left, tty ? "" : "\n");
     else
         fprintf(stderr, "%-12s %s %s, %s %s/s%s", what, a, unit, r, unit, tty ? "" : "\n");
     fflush(stderr);

@@ -14,9 +14,9 @@
 #include "base/log.h"
 
 struct command {
-    const char *name;    /* "tokenizer train" may be two words */
-    const char *summary; /* one line */
-    const char *help;    /* usage, options, at least one example */
+    const char *name;                  /* "tokenizer train" may be two words */
+    const char *summary;               /* one line */
+    const char *help;                  /* usage, options, at least one example */
     int (*run)(int argc, char **argv); /* argv[0] is the first word behind the name */
 };
 
@@ -30,7 +30,8 @@ struct cli_flag {
 
 /* Parses flags ("--x v" and "--x=v"); what is left is moved to the front of argv and counted in *n_rest (a NULL n_rest allows none).
  * An unknown flag, a missing value or a number out of form is MOE2_ECONFIG, with the nearest known flag named. */
-int cli_parse(int argc, char **argv, const struct cli_flag *flags, int n_flags, int *n_rest, struct err *err);
+int cli_parse(int argc, char **argv, const struct cli_flag *flags, int n_flags, int *n_rest,
+              struct err *err);
 
 /* Prints "moe2 NAME: message" to stderr; returns 1, or 2 for MOE2_ECONFIG, 130 for MOE2_ESTOP. */
 int cli_fail(const char *command, const struct err *err);

@@ -17,7 +17,8 @@ static const struct command *const commands[] = {
 
 static void print_help(FILE *f)
 {
-    fputs("moe2: mixture of experts, squared. A router inside a model, a router across models, in C.\n\n"
+    fputs("moe2: mixture of experts, squared. A router inside a model, a router across models, in "
+          "C.\n\n"
           "usage: moe2 COMMAND [options]        moe2 COMMAND --help        moe2 --version\n\n",
           f);
     for (size_t i = 0; i < COUNT_OF(commands); i++)
@@ -46,8 +47,9 @@ static int unknown(const char *word)
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         names[i] = commands[i]->name;
     const char *nearest = words_nearest(word, names, COUNT_OF(commands));
-    fprintf(stderr, "moe2: \"%s\" is no command%s%s%s\n", word, nearest ? ", did you mean \"" : " (see moe2 --help)",
-            nearest ? nearest : "", nearest ? "\"?" : "");
+    fprintf(stderr, "moe2: \"%s\" is no command%s%s%s\n", word,
+            nearest ? ", did you mean \"" : " (see moe2 --help)", nearest ? nearest : "",
+            nearest ? "\"?" : "");
     return 2;
 }
 

@@ -8,9 +8,10 @@ static const struct {
     const char *name;
     size_t bytes;
 } types[DT_COUNT] = {
-    [DT_F32] = {"F32", 4}, [DT_F16] = {"F16", 2},   [DT_BF16] = {"BF16", 2}, [DT_F64] = {"F64", 8},
-    [DT_I8] = {"I8", 1},   [DT_U8] = {"U8", 1},     [DT_I16] = {"I16", 2},   [DT_U16] = {"U16", 2},
-    [DT_I32] = {"I32", 4}, [DT_U32] = {"U32", 4},   [DT_I64] = {"I64", 8},   [DT_U64] = {"U64", 8},
+    [DT_F32] = {"F32", 4},   [DT_F16] = {"F16", 2},         [DT_BF16] = {"BF16", 2},
+    [DT_F64] = {"F64", 8},   [DT_I8] = {"I8", 1},           [DT_U8] = {"U8", 1},
+    [DT_I16] = {"I16", 2},   [DT_U16] = {"U16", 2},         [DT_I32] = {"I32", 4},
+    [DT_U32] = {"U32", 4},   [DT_I64] = {"I64", 8},         [DT_U64] = {"U64", 8},
     [DT_BOOL] = {"BOOL", 1}, [DT_F8_E4M3] = {"F8_E4M3", 1},
 };
 
@@ -103,17 +104,36 @@ void dtype_to_f32(float *out, const void *in, enum dtype from, int64_t n)
         for (int64_t i = 0; i < n; i++)
             out[i] = f8_e4m3_to_f32(((const uint8_t *)in)[i]);
         break;
-    case DT_F64: WIDEN(double); break;
-    case DT_I8: WIDEN(int8_t); break;
+    case DT_F64:
+        WIDEN(double);
+        break;
+    case DT_I8:
+        WIDEN(int8_t);
+        break;
     case DT_BOOL:
-    case DT_U8: WIDEN(uint8_t); break;
-    case DT_I16: WIDEN(int16_t); break;
-    case DT_U16: WIDEN(uint16_t); break;
-    case DT_I32: WIDEN(int32_t); break;
-    case DT_U32: WIDEN(uint32_t); break;
-    case DT_I64: WIDEN(int64_t); break;
-    case DT_U64: WIDEN(uint64_t); break;
-    case DT_COUNT: assert(0);
+    case DT_U8:
+        WIDEN(uint8_t);
+        break;
+    case DT_I16:
+        WIDEN(int16_t);
+        break;
+    case DT_U16:
+        WIDEN(uint16_t);
+        break;
+    case DT_I32:
+        WIDEN(int32_t);
+        break;
+    case DT_U32:
+        WIDEN(uint32_t);
+        break;
+    case DT_I64:
+        WIDEN(int64_t);
+        break;
+    case DT_U64:
+        WIDEN(uint64_t);
+        break;
+    case DT_COUNT:
+        assert(0);
     }
 }
 

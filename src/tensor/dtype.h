@@ -6,11 +6,27 @@
 #include <stdint.h>
 #include <string.h>
 
-enum dtype { DT_F32, DT_F16, DT_BF16, DT_F64, DT_I8, DT_U8, DT_I16, DT_U16, DT_I32, DT_U32, DT_I64, DT_U64, DT_BOOL, DT_F8_E4M3, DT_COUNT };
+enum dtype {
+    DT_F32,
+    DT_F16,
+    DT_BF16,
+    DT_F64,
+    DT_I8,
+    DT_U8,
+    DT_I16,
+    DT_U16,
+    DT_I32,
+    DT_U32,
+    DT_I64,
+    DT_U64,
+    DT_BOOL,
+    DT_F8_E4M3,
+    DT_COUNT
+};
 
 size_t dtype_bytes(enum dtype t);
-const char *dtype_name(enum dtype t);        /* "F32", "BF16", … */
-int dtype_from_name(const char *name);       /* an enum dtype, or −1 */
+const char *dtype_name(enum dtype t);  /* "F32", "BF16", … */
+int dtype_from_name(const char *name); /* an enum dtype, or −1 */
 
 /* n elements of type from, widened to float32. Every type of the enum but I64, U64 and F64 keeps its value exactly or to the nearest. */
 void dtype_to_f32(float *out, const void *in, enum dtype from, int64_t n);
