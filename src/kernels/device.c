@@ -1,0 +1,212 @@
+/* Opening devices, and the CPU device: which table suits this processor, where memory comes from.
+ *
+ * Tables are steps of a ladder (see cpu/cpu.h); "cpu" takes the highest that the processor and the operating system carry. Large
+ * blocks are aligned to huge pages and the kernel is asked for them, because a training step walks over all of its memory.
+ */
+#include "kernels/device.h"
+
+#include <assert.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "kernels/cpu/cpu.h"
+
+static bool runs_always(void)
+{
+    return true;
+}
+
+/* __builtin_cpu_supports answers for the processor and the operating system together: it reads XCR0 for the wide registers. */
+#if defined(__x86_64__)
+static bool runs_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+}
+
+static bool runs_avx512(void)
+{
+    return runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+
+static bool runs_avx512bf16(void)
+{
+    return runs_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+#endif
+
+/* The ladder, lowest first. */
+static const struct step {
+    const char *name;
+    bool (*runs)(void);
+    void (*rows)(struct kernels *k);
+    bool bf16_units;
+} ladder[] = {
+    {"reference", runs_always, table_reference, false},
+#if defined(__x86_64__)
+    {"avx2", runs_avx2, table_avx2, false},
+    {"avx512", runs_avx512, table_avx512, false},
+    {"avx512bf16", runs_avx512bf16, table_avx512bf16, true},
+#endif
+};
+enum { N_STEPS = sizeof ladder / sizeof *ladder };
+
+static int best_step(void)
+{
+    int best = 0;
+    for (int i = 1; i < N_STEPS; i++)
+        if (ladder[i].runs())
+            best = i;
+    return best;
+}
+
+const char *device_cpu_best(void)
+{
+    return ladder[best_step()].name;
+}
+
+/* The step that name asks for, or −1 after telling which ones there are. */
+static int find_step(const char *name, struct err *err)
+{
+    char can[128] = "";
+    if (strcmp(name, "cpu") == 0)
+        return best_step();
+    for (int i = 0; i < N_STEPS; i++) {
+        if (!ladder[i].runs())
+            continue;
+        if (strncmp(name, "cpu:", 4) == 0 && strcmp(name + 4, ladder[i].name) == 0)
+            return i;
+        size_t n = strlen(can);
+        snprintf(can + n, sizeof can - n, ", cpu:%s", ladder[i].name);
+    }
+    for (int i = 0; i < N_STEPS; i++)
+        if (strncmp(name, "cpu:", 4) == 0 && strcmp(name + 4, ladder[i].name) == 0)
+            return err_set(err, MOE2_ECONFIG, "device %s: this CPU can't run %s, wanted one of cpu%s", name,
+                           ladder[i].name, can);
+    return err_set(err, MOE2_ECONFIG, "device \"%s\" is unknown, wanted one of cpu%s", name, can);
+}
+
+static int cores(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < CPU_MAX_THREADS ? n : CPU_MAX_THREADS;
+}
+
+enum { HUGE_PAGE = 2 << 20 };
+
+static void *cpu_alloc(struct device *dev, size_t n_bytes)
+{
+    (void)dev;
+    if (n_bytes > SIZE_MAX - HUGE_PAGE)
+        return NULL;
+    if (n_bytes < HUGE_PAGE)
+        return aligned_alloc(64, (n_bytes + 64) / 64 * 64);
+    size_t rounded = (n_bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    void *p = aligned_alloc(HUGE_PAGE, rounded);
+    if (p)
+        madvise(p, rounded, MADV_HUGEPAGE);
+    return p;
+}
+
+static void cpu_free(struct device *dev, void *p, size_t n_bytes)
+{
+    (void)dev;
+    (void)n_bytes;
+    free(p);
+}
+
+static void cpu_move(struct device *dev, void *to, const void *from, size_t n_bytes)
+{
+    (void)dev;
+    if (n_bytes)
+        memcpy(to, from, n_bytes);
+}
+
+static void cpu_zero(struct device *dev, void *p, size_t n_bytes)
+{
+    (void)dev;
+    if (n_bytes)
+        memset(p, 0, n_bytes);
+}
+
+static void cpu_sync(struct device *dev)
+{
+    (void)dev;
+}
+
+static void cpu_close(struct device *dev)
+{
+    struct cpu_state *s = dev->state;
+    if (s && s->scratch)
+        munmap(s->scratch, s->scratch_bytes);
+    free(s);
+}
+
+static const struct device_ops cpu_ops = {cpu_alloc, cpu_free, cpu_move, cpu_move, cpu_zero, cpu_sync, cpu_close};
+
+int device_open(struct device **out, const char *name, int n_threads, struct err *err)
+{
+    int step = find_step(name, err);
+    if (step < 0)
+        return step;
+    if (n_threads < 0 || n_threads > CPU_MAX_THREADS)
+        return err_set(err, MOE2_ECONFIG, "device %s: %d threads, wanted 0 (all cores) to %d", name, n_threads,
+                       CPU_MAX_THREADS);
+    struct device *dev = calloc(1, sizeof *dev);
+    struct cpu_state *s = calloc(1, sizeof *s);
+    if (!dev || !s) {
+        free(dev);
+        free(s);
+        return err_set(err, MOE2_ELIMIT, "device %s: no memory to open it", name);
+    }
+    *dev = (struct device){.name = "cpu", .k = &s->table, .host_memory = true, .state = s, .ops = &cpu_ops};
+    dev->bf16_units = ladder[step].bf16_units;
+    dev->n_threads = n_threads ? n_threads : cores();
+    s->scratch_bytes = CPU_SCRATCH_SHARED + (size_t)dev->n_threads * CPU_SCRATCH_THREAD;
+    s->scratch = mmap(NULL, s->scratch_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (s->scratch == MAP_FAILED) {
+        s->scratch = NULL;
+        device_close(dev);
+        return err_set(err, MOE2_ELIMIT, "device %s: no address space for %zu MiB of scratch memory", name,
+                       (CPU_SCRATCH_SHARED + (size_t)CPU_SCRATCH_THREAD) >> 20);
+    }
+    for (int i = 0; i <= step; i++)
+        ladder[i].rows(&s->table);
+    s->table.name = ladder[step].name;
+    *out = dev;
+    return 0;
+}
+
+void device_close(struct device *dev)
+{
+    if (!dev)
+        return;
+    dev->ops->close(dev);
+    free(dev);
+}
+
+void *device_alloc(struct device *dev, size_t n_bytes, struct err *err)
+{
+    void *p = dev->ops->alloc(dev, n_bytes);
+    if (!p) {
+        err_set(err, MOE2_ELIMIT, "%s: no room for %zu more bytes, %zu are in use", dev->name, n_bytes, dev->used_bytes);
+        return NULL;
+    }
+    dev->used_bytes += n_bytes;
+    if (dev->used_bytes > dev->peak_bytes)
+        dev->peak_bytes = dev->used_bytes;
+    return p;
+}
+
+void device_free(struct device *dev, void *p, size_t n_bytes)
+{
+    if (!p)
+        return;
+    assert(dev->used_bytes >= n_bytes);
+    dev->used_bytes -= n_bytes;
+    dev->ops->free(dev, p, n_bytes);
+}
