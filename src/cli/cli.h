@@ -20,6 +20,13 @@ struct command {
     int (*run)(int argc, char **argv); /* argv[0] is the first word behind the name */
 };
 
+/* The pages of docs/, built into the program; the last has no name. */
+struct doc_page {
+    const char *subject; /* "routing" for docs/routing.md */
+    const char *text;
+};
+extern const struct doc_page doc_pages[];
+
 /* A flag: "--seed N", "--json". kind says what value points to. */
 struct cli_flag {
     const char *name; /* with its dashes */

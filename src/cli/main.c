@@ -25,6 +25,22 @@ static void print_help(FILE *f)
         fprintf(f, "  %-18s %s\n", commands[i]->name, commands[i]->summary);
 }
 
+static void print_subjects(FILE *f)
+{
+    fputs("\nsubjects (moe2 help SUBJECT; the same pages as docs/):\n ", f);
+    for (const struct doc_page *p = doc_pages; p->subject; p++)
+        fprintf(f, " %s", p->subject);
+    fputc('\n', f);
+}
+
+static const char *subject_text(const char *word)
+{
+    for (const struct doc_page *p = doc_pages; p->subject; p++)
+        if (strcmp(p->subject, word) == 0)
+            return p->text;
+    return NULL;
+}
+
 /* How many of the words at argv make up the command's name; 0 if they don't. */
 static int words_matched(const struct command *c, int argc, char **argv)
 {
@@ -66,6 +82,11 @@ int main(int argc, char **argv)
     bool help = strcmp(argv[1], "help") == 0;
     if (help && argc == 2) {
         print_help(stdout);
+        print_subjects(stdout);
+        return 0;
+    }
+    if (help && argc == 3 && subject_text(argv[2])) {
+        fputs(subject_text(argv[2]), stdout);
         return 0;
     }
     int first = help ? 2 : 1, n = 0;

@@ -1,0 +1,17 @@
+# Puts docs/*.md into the program: docs_list.S holds the bytes, docs_list.c the table that `moe2 help SUBJECT` looks in.
+file(GLOB doc_pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/*.md)
+set(asm ".section .note.GNU-stack,\"\",@progbits\n.section .rodata\n")
+set(externs "")
+set(rows "")
+foreach(page ${doc_pages})
+    get_filename_component(subject ${page} NAME_WE)
+    string(MAKE_C_IDENTIFIER ${subject} id)
+    string(APPEND asm ".global doc_${id}\ndoc_${id}:\n.incbin \"${page}\"\n.byte 0\n")
+    string(APPEND externs "extern const char doc_${id}[];\n")
+    string(APPEND rows "    {\"${subject}\", doc_${id}},\n")
+endforeach()
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/docs_list.S CONTENT "${asm}" @ONLY)
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/docs_list.c CONTENT "#include \"cli/cli.h\"\n${externs}
+const struct doc_page doc_pages[] = {\n${rows}    {0, 0},\n};\n" @ONLY)
+set_source_files_properties(${CMAKE_BINARY_DIR}/docs_list.S PROPERTIES OBJECT_DEPENDS "${doc_pages}")
+target_sources(moe2 PRIVATE ${CMAKE_BINARY_DIR}/docs_list.S ${CMAKE_BINARY_DIR}/docs_list.c)
