@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,8 +27,8 @@ struct optimizer {
 static int config_check(const struct optimizer_config *c, struct err *err)
 {
     if (!(c->beta1 >= 0 && c->beta1 < 1) || !(c->beta2 >= 0 && c->beta2 < 1))
-        return err_set(err, MOE2_ECONFIG, "train.betas are %g and %g, wanted 0 ≤ beta < 1", c->beta1,
-                       c->beta2);
+        return err_set(err, MOE2_ECONFIG, "train.betas are %g and %g, wanted 0 ≤ beta < 1",
+                       c->beta1, c->beta2);
     if (!(c->eps > 0))
         return err_set(err, MOE2_ECONFIG, "train.eps is %g, wanted above 0", c->eps);
     if (!(c->weight_decay >= 0) || !(c->clip >= 0))
@@ -97,8 +98,8 @@ int optimizer_grad_norm(double *norm, const struct optimizer *opt, struct err *e
         double squares = dev->k->sum_squares(dev, p->grad, p->n);
         if (!isfinite(squares))
             return err_set(err, MOE2_ENUMERIC,
-                           "the gradient of %s holds a NaN or infinity (element %" PRId64 ")", p->name,
-                           dev->k->find_nonfinite(dev, p->grad, p->n));
+                           "the gradient of %s holds a NaN or infinity (element %" PRId64 ")",
+                           p->name, dev->k->find_nonfinite(dev, p->grad, p->n));
         sum += squares;
     }
     *norm = sqrt(sum);
@@ -114,7 +115,8 @@ static bool decays(const struct param *p)
 static bool is_neighbour(const struct param *a, const struct param *b)
 {
     bool halves = a->half ? b->half == a->half + a->n : !b->half;
-    return b->data == a->data + a->n && b->grad == a->grad + a->n && halves && decays(a) == decays(b);
+    return b->data == a->data + a->n && b->grad == a->grad + a->n && halves &&
+           decays(a) == decays(b);
 }
 
 void optimizer_step(struct optimizer *opt, double lr, double norm)
@@ -236,8 +238,8 @@ int optimizer_load(struct optimizer *opt, const char *path, struct err *err)
     char *end = NULL;
     int64_t n_steps = steps ? strtoll(steps, &end, 10) : -1;
     if (n_steps < 0 || *end) {
-        rc = err_set(err, MOE2_EFORMAT, "%s: metadata steps is \"%s\", wanted a count of steps", path,
-                     steps ? steps : "");
+        rc = err_set(err, MOE2_EFORMAT, "%s: metadata steps is \"%s\", wanted a count of steps",
+                     path, steps ? steps : "");
         goto done;
     }
     for (int64_t i = 0; i < opt->n && !rc; i++) {
