@@ -38,8 +38,8 @@ struct safetensor {
     int n_dims; /* 0 for a scalar */
     int64_t shape[SAFETENSORS_MAX_DIMS];
     int64_t n_elements; /* product of shape; 0 when a side is 0 */
-    /* Row-major, little-endian, of ANY alignment: read them through safetensors_to_f32 or memcpy. NULL
-     * when n_bytes is 0. */
+    /* Row-major, little-endian, of ANY alignment: read them through safetensors_to_f32 or memcpy.
+     * NULL when n_bytes is 0. */
     const uint8_t *bytes;
     int64_t n_bytes;
     int shard_idx;
@@ -54,6 +54,11 @@ struct safetensors;
  * MOE2_ELIMIT for a header above the format's limit. Reading an open checkpoint is safe from any
  * number of threads. */
 int safetensors_open(struct safetensors **out, const char *path, struct err *err);
+
+/* The same over the bytes of one file in memory, borrowed until safetensors_close; name stands in
+ * messages. */
+int safetensors_open_bytes(struct safetensors **out, const char *name, const void *bytes,
+                           size_t n_bytes, struct err *err);
 
 /* Unmaps everything: all views die. NULL is fine. */
 void safetensors_close(struct safetensors *st);
