@@ -23,7 +23,8 @@ static bool runs_always(void)
 #if defined(__x86_64__)
 static bool runs_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("bmi2");
 }
 
 static bool runs_avx512(void)
@@ -42,7 +43,7 @@ static bool runs_avx512bf16(void)
 static const struct step {
     const char *name;
     bool (*runs)(void);
-    void (*rows)(struct kernels *k);
+    void (*rows)(struct cpu_state *s);
     bool bf16_units;
 } ladder[] = {
     {"reference", runs_always, table_reference, false},
@@ -84,7 +85,8 @@ static int find_step(const char *name, struct err *err)
     }
     for (int i = 0; i < N_STEPS; i++)
         if (strncmp(name, "cpu:", 4) == 0 && strcmp(name + 4, ladder[i].name) == 0)
-            return err_set(err, MOE2_ECONFIG, "device %s: this CPU can't run %s, wanted one of cpu%s", name,
+            return err_set(err, MOE2_ECONFIG,
+                           "device %s: this CPU can't run %s, wanted one of cpu%s", name,
                            ladder[i].name, can);
     return err_set(err, MOE2_ECONFIG, "device \"%s\" is unknown, wanted one of cpu%s", name, can);
 }
@@ -146,7 +148,8 @@ static void cpu_close(struct device *dev)
     free(s);
 }
 
-static const struct device_ops cpu_ops = {cpu_alloc, cpu_free, cpu_move, cpu_move, cpu_zero, cpu_sync, cpu_close};
+static const struct device_ops cpu_ops = {cpu_alloc, cpu_free, cpu_move, cpu_move,
+                                          cpu_zero,  cpu_sync, cpu_close};
 
 int device_open(struct device **out, const char *name, int n_threads, struct err *err)
 {
@@ -154,8 +157,8 @@ int device_open(struct device **out, const char *name, int n_threads, struct err
     if (step < 0)
         return step;
     if (n_threads < 0 || n_threads > CPU_MAX_THREADS)
-        return err_set(err, MOE2_ECONFIG, "device %s: %d threads, wanted 0 (all cores) to %d", name, n_threads,
-                       CPU_MAX_THREADS);
+        return err_set(err, MOE2_ECONFIG, "device %s: %d threads, wanted 0 (all cores) to %d", name,
+                       n_threads, CPU_MAX_THREADS);
     struct device *dev = calloc(1, sizeof *dev);
     struct cpu_state *s = calloc(1, sizeof *s);
     if (!dev || !s) {
@@ -163,19 +166,22 @@ int device_open(struct device **out, const char *name, int n_threads, struct err
         free(s);
         return err_set(err, MOE2_ELIMIT, "device %s: no memory to open it", name);
     }
-    *dev = (struct device){.name = "cpu", .k = &s->table, .host_memory = true, .state = s, .ops = &cpu_ops};
+    *dev = (struct device){
+        .name = "cpu", .k = &s->table, .host_memory = true, .state = s, .ops = &cpu_ops};
     dev->bf16_units = ladder[step].bf16_units;
     dev->n_threads = n_threads ? n_threads : cores();
     s->scratch_bytes = CPU_SCRATCH_SHARED + (size_t)dev->n_threads * CPU_SCRATCH_THREAD;
-    s->scratch = mmap(NULL, s->scratch_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    s->scratch = mmap(NULL, s->scratch_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (s->scratch == MAP_FAILED) {
         s->scratch = NULL;
         device_close(dev);
-        return err_set(err, MOE2_ELIMIT, "device %s: no address space for %zu MiB of scratch memory", name,
+        return err_set(err, MOE2_ELIMIT,
+                       "device %s: no address space for %zu MiB of scratch memory", name,
                        (CPU_SCRATCH_SHARED + (size_t)CPU_SCRATCH_THREAD) >> 20);
     }
     for (int i = 0; i <= step; i++)
-        ladder[i].rows(&s->table);
+        ladder[i].rows(s);
     s->table.name = ladder[step].name;
     *out = dev;
     return 0;
@@ -193,7 +199,8 @@ void *device_alloc(struct device *dev, size_t n_bytes, struct err *err)
 {
     void *p = dev->ops->alloc(dev, n_bytes);
     if (!p) {
-        err_set(err, MOE2_ELIMIT, "%s: no room for %zu more bytes, %zu are in use", dev->name, n_bytes, dev->used_bytes);
+        err_set(err, MOE2_ELIMIT, "%s: no room for %zu more bytes, %zu are in use", dev->name,
+                n_bytes, dev->used_bytes);
         return NULL;
     }
     dev->used_bytes += n_bytes;

@@ -26,7 +26,8 @@ struct device {
     const char *name;        /* "cpu" */
     const struct kernels *k; /* its kernel table, chosen for this machine when it was opened */
     bool host_memory;        /* plain C code may read and write its memory */
-    bool bf16_units;         /* bf16 products run on units of their own, so rounding operands to bf16 pays */
+    bool
+        bf16_units; /* bf16 products run on units of their own, so rounding operands to bf16 pays */
     int n_threads;
     size_t used_bytes, peak_bytes;
     void *state; /* the implementation's: scratch memory, primitive caches, streams */
@@ -34,7 +35,8 @@ struct device {
 };
 
 struct device_ops {
-    void *(*alloc)(struct device *dev, size_t n_bytes); /* 64-byte aligned at least; NULL when memory ends */
+    void *(*alloc)(struct device *dev,
+                   size_t n_bytes); /* 64-byte aligned at least; NULL when memory ends */
     void (*free)(struct device *dev, void *p, size_t n_bytes);
     void (*write)(struct device *dev, void *to, const void *from_host, size_t n_bytes);
     void (*read)(struct device *dev, void *to_host, const void *from, size_t n_bytes);
@@ -51,7 +53,8 @@ void device_close(struct device *dev); /* NULL is fine */
 
 /* n_bytes, not zeroed; MOE2_ELIMIT in err and NULL when there is no room, naming what was asked and what is in use. */
 void *device_alloc(struct device *dev, size_t n_bytes, struct err *err);
-void device_free(struct device *dev, void *p, size_t n_bytes); /* n_bytes as allocated; NULL is fine */
+void device_free(struct device *dev, void *p,
+                 size_t n_bytes); /* n_bytes as allocated; NULL is fine */
 
 static inline void device_sync(struct device *dev)
 {

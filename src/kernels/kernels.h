@@ -39,9 +39,9 @@ struct linear_args {
 struct grouped_args {
     float *y;
     float *x;
-    void *const *w;                /* host array of E device pointers */
-    const int32_t *offset;         /* host, [E+1] */
-    const int32_t *x_row, *y_row;  /* device, [S] or NULL */
+    void *const *w;               /* host array of E device pointers */
+    const int32_t *offset;        /* host, [E+1] */
+    const int32_t *x_row, *y_row; /* device, [S] or NULL */
     int64_t E, N, K;
     int64_t ldy, ldx, ldw;
     enum dtype w_type, compute;
@@ -76,7 +76,7 @@ struct adamw_args {
     uint16_t *p_bf16; /* NULL, or the working copy that gets the rounded new p */
     int64_t n;
     float lr, beta1, beta2, eps, weight_decay;
-    float grad_scale;             /* g is multiplied by it first (clipping) */
+    float grad_scale;               /* g is multiplied by it first (clipping) */
     float correction1, correction2; /* 1 − beta1^t, 1 − beta2^t */
 };
 
@@ -93,31 +93,35 @@ struct kernels {
 
     /* ---- norms and element by element ---- */
     /* y[t,d] = x[t,d] · rstd[t] · w[d], rstd[t] = 1/sqrt(mean_d x² + eps). Row pitches ldy, ldx (a slice of a wider row may be normed). */
-    void (*rmsnorm_forward)(struct device *dev, float *y, float *rstd, const float *x, const float *w, int64_t T,
-                            int64_t D, int64_t ldy, int64_t ldx, float eps);
+    void (*rmsnorm_forward)(struct device *dev, float *y, float *rstd, const float *x,
+                            const float *w, int64_t T, int64_t D, int64_t ldy, int64_t ldx,
+                            float eps);
     /* dx += …, dw[D] += … (dw NULL: frozen); dx has the pitch of x, dy that of y. */
-    void (*rmsnorm_backward)(struct device *dev, float *dx, float *dw, const float *dy, const float *x, const float *w,
-                             const float *rstd, int64_t T, int64_t D, int64_t ldy, int64_t ldx);
+    void (*rmsnorm_backward)(struct device *dev, float *dx, float *dw, const float *dy,
+                             const float *x, const float *w, const float *rstd, int64_t T,
+                             int64_t D, int64_t ldy, int64_t ldx);
     /* Interleaved rotary embedding in place on n_heads heads of dr numbers: head h of row t at x + t·ldx + h·x_head; pair (x_2i, x_2i+1)
      * times (cos + j·sin)[pos[t], i], tables [P, dr/2]. sign −1 rotates back (the backward). */
-    void (*rope)(struct device *dev, float *x, const int32_t *pos, const float *cos, const float *sin, int64_t T,
-                 int64_t n_heads, int64_t dr, int64_t ldx, int64_t x_head, int sign);
+    void (*rope)(struct device *dev, float *x, const int32_t *pos, const float *cos,
+                 const float *sin, int64_t T, int64_t n_heads, int64_t dr, int64_t ldx,
+                 int64_t x_head, int sign);
     /* gu [T, 2F]: gate then up. h[t,f] = silu(gate) · up. */
     void (*swiglu_forward)(struct device *dev, float *h, const float *gu, int64_t T, int64_t F);
     /* WRITES dgu [T, 2F] from dh [T,F]; may be in place over nothing else. With weight [T] (experts; dh is then the gradient before
      * weighting): dh·weight is what flows on, dweight[t] = ⟨dh, h⟩ is WRITTEN, and hw [T,F] = weight·h is WRITTEN for the weight
      * gradient of the down projection. weight NULL: hw (if not NULL) is h, dweight is not touched. */
-    void (*swiglu_backward)(struct device *dev, float *dgu, float *dweight, float *hw, const float *dh,
-                            const float *gu, const float *weight, int64_t T, int64_t F);
+    void (*swiglu_backward)(struct device *dev, float *dgu, float *dweight, float *hw,
+                            const float *dh, const float *gu, const float *weight, int64_t T,
+                            int64_t F);
     /* y[t] += Σ_j weight[s]·x[s], s = slot[first[t]] … slot[first[t+1]−1], in that order. first [T+1], slot [S], weight [S] or NULL (1). */
-    void (*combine)(struct device *dev, float *y, const float *x, const float *weight, const int32_t *first,
-                    const int32_t *slot, int64_t T, int64_t D);
+    void (*combine)(struct device *dev, float *y, const float *x, const float *weight,
+                    const int32_t *first, const int32_t *slot, int64_t T, int64_t D);
     /* y[t] = table[ids[t]]; table [V,D] float32 or bf16. */
-    void (*embed_forward)(struct device *dev, float *y, const void *table, enum dtype type, const int32_t *ids,
-                          int64_t T, int64_t D);
+    void (*embed_forward)(struct device *dev, float *y, const void *table, enum dtype type,
+                          const int32_t *ids, int64_t T, int64_t D);
     /* dtable[ids[t]] += dy[t], in the order of t. */
-    void (*embed_backward)(struct device *dev, float *dtable, const float *dy, const int32_t *ids, int64_t T, int64_t D,
-                           int64_t V);
+    void (*embed_backward)(struct device *dev, float *dtable, const float *dy, const int32_t *ids,
+                           int64_t T, int64_t D, int64_t V);
     /* y += a·x; y = value; y = x (n elements); bf16 rounding. */
     void (*axpy)(struct device *dev, float *y, const float *x, float a, int64_t n);
     void (*fill)(struct device *dev, float *y, float value, int64_t n);
@@ -128,14 +132,15 @@ struct kernels {
 
     /* ---- attention ---- */
     void (*attention_forward)(struct device *dev, const struct attention_args *a);
-    void (*attention_backward)(struct device *dev, const struct attention_args *a, const struct attention_grads *g);
+    void (*attention_backward)(struct device *dev, const struct attention_args *a,
+                               const struct attention_grads *g);
 
     /* ---- loss ---- */
     /* Rows of logits [T,V] (pitch ldl) become their gradient in place: nll[t] = logsumexp − logit[target]; right[t] = 1 if the target is the first
      * largest logit; logits[t,v] = scale · (softmax_v − 1[v = target]). A target of −1 gives nll 0, right 0 and a row of zeros.
      * scale 0 leaves the logits as they are (evaluation). right may be NULL. */
-    void (*cross_entropy)(struct device *dev, float *nll, uint8_t *right, float *logits, const int32_t *target,
-                          int64_t T, int64_t V, int64_t ldl, float scale);
+    void (*cross_entropy)(struct device *dev, float *nll, uint8_t *right, float *logits,
+                          const int32_t *target, int64_t T, int64_t V, int64_t ldl, float scale);
 
     /* ---- optimizer ---- */
     void (*adamw)(struct device *dev, const struct adamw_args *a);

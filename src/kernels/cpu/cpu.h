@@ -15,8 +15,12 @@ enum {
 };
 #define CPU_SCRATCH_SHARED ((size_t)1 << 30) /* bytes that all threads of a kernel share */
 
+struct gemm_ops;
+
 struct cpu_state {
     struct kernels table;
+    const struct gemm_ops *gemm_f32,
+        *gemm_bf16;   /* what multiplies for each compute type; NULL in the reference */
     uint8_t *scratch; /* shared first, then each thread's; one mapping */
     size_t scratch_bytes;
 };
@@ -28,13 +32,14 @@ static inline void *cpu_shared(const struct device *dev)
 
 static inline void *cpu_scratch(const struct device *dev, int thread)
 {
-    return ((struct cpu_state *)dev->state)->scratch + CPU_SCRATCH_SHARED + (size_t)thread * CPU_SCRATCH_THREAD;
+    return ((struct cpu_state *)dev->state)->scratch + CPU_SCRATCH_SHARED +
+           (size_t)thread * CPU_SCRATCH_THREAD;
 }
 
-void table_reference(struct kernels *k);
-void table_avx2(struct kernels *k);
-void table_avx512(struct kernels *k);
-void table_avx512bf16(struct kernels *k);
+void table_reference(struct cpu_state *s);
+void table_avx2(struct cpu_state *s);
+void table_avx512(struct cpu_state *s);
+void table_avx512bf16(struct cpu_state *s);
 
 /* The plain references; their files define what each kernel computes. */
 void ref_linear_forward(struct device *dev, const struct linear_args *a);
@@ -43,30 +48,32 @@ void ref_linear_backward_weight(struct device *dev, const struct linear_args *a)
 void ref_grouped_forward(struct device *dev, const struct grouped_args *a);
 void ref_grouped_backward_input(struct device *dev, const struct grouped_args *a);
 void ref_grouped_backward_weight(struct device *dev, const struct grouped_args *a);
-void ref_rmsnorm_forward(struct device *dev, float *y, float *rstd, const float *x, const float *w, int64_t T, int64_t D,
-                         int64_t ldy, int64_t ldx, float eps);
-void ref_rmsnorm_backward(struct device *dev, float *dx, float *dw, const float *dy, const float *x, const float *w,
-                          const float *rstd, int64_t T, int64_t D, int64_t ldy, int64_t ldx);
-void ref_rope(struct device *dev, float *x, const int32_t *pos, const float *cos, const float *sin, int64_t T,
-              int64_t n_heads, int64_t dr, int64_t ldx, int64_t x_head, int sign);
+void ref_rmsnorm_forward(struct device *dev, float *y, float *rstd, const float *x, const float *w,
+                         int64_t T, int64_t D, int64_t ldy, int64_t ldx, float eps);
+void ref_rmsnorm_backward(struct device *dev, float *dx, float *dw, const float *dy, const float *x,
+                          const float *w, const float *rstd, int64_t T, int64_t D, int64_t ldy,
+                          int64_t ldx);
+void ref_rope(struct device *dev, float *x, const int32_t *pos, const float *cos, const float *sin,
+              int64_t T, int64_t n_heads, int64_t dr, int64_t ldx, int64_t x_head, int sign);
 void ref_swiglu_forward(struct device *dev, float *h, const float *gu, int64_t T, int64_t F);
-void ref_swiglu_backward(struct device *dev, float *dgu, float *dweight, float *hw, const float *dh, const float *gu,
-                         const float *weight, int64_t T, int64_t F);
-void ref_combine(struct device *dev, float *y, const float *x, const float *weight, const int32_t *first,
-                 const int32_t *slot, int64_t T, int64_t D);
-void ref_embed_forward(struct device *dev, float *y, const void *table, enum dtype type, const int32_t *ids, int64_t T,
-                       int64_t D);
-void ref_embed_backward(struct device *dev, float *dtable, const float *dy, const int32_t *ids, int64_t T, int64_t D,
-                        int64_t V);
+void ref_swiglu_backward(struct device *dev, float *dgu, float *dweight, float *hw, const float *dh,
+                         const float *gu, const float *weight, int64_t T, int64_t F);
+void ref_combine(struct device *dev, float *y, const float *x, const float *weight,
+                 const int32_t *first, const int32_t *slot, int64_t T, int64_t D);
+void ref_embed_forward(struct device *dev, float *y, const void *table, enum dtype type,
+                       const int32_t *ids, int64_t T, int64_t D);
+void ref_embed_backward(struct device *dev, float *dtable, const float *dy, const int32_t *ids,
+                        int64_t T, int64_t D, int64_t V);
 void ref_axpy(struct device *dev, float *y, const float *x, float a, int64_t n);
 void ref_fill(struct device *dev, float *y, float value, int64_t n);
 void ref_copy(struct device *dev, float *y, const float *x, int64_t n);
 void ref_to_bf16(struct device *dev, uint16_t *y, const float *x, int64_t n);
 void ref_row_norm(struct device *dev, float *norm, const float *x, int64_t S, int64_t D);
 void ref_attention_forward(struct device *dev, const struct attention_args *a);
-void ref_attention_backward(struct device *dev, const struct attention_args *a, const struct attention_grads *g);
-void ref_cross_entropy(struct device *dev, float *nll, uint8_t *right, float *logits, const int32_t *target, int64_t T,
-                       int64_t V, int64_t ldl, float scale);
+void ref_attention_backward(struct device *dev, const struct attention_args *a,
+                            const struct attention_grads *g);
+void ref_cross_entropy(struct device *dev, float *nll, uint8_t *right, float *logits,
+                       const int32_t *target, int64_t T, int64_t V, int64_t ldl, float scale);
 void ref_adamw(struct device *dev, const struct adamw_args *a);
 double ref_sum_squares(struct device *dev, const float *x, int64_t n);
 int64_t ref_find_nonfinite(struct device *dev, const float *x, int64_t n);

@@ -18,7 +18,8 @@ struct place {
 static double score(const struct place *p, int64_t t, int64_t u)
 {
     const struct attention_args *a = p->a;
-    const float *q = a->q + t * a->ldq + p->h * (a->dn + a->dr), *k = a->k + u * a->ldk + p->kh * a->k_head;
+    const float *q = a->q + t * a->ldq + p->h * (a->dn + a->dr),
+                *k = a->k + u * a->ldk + p->kh * a->k_head;
     double sum = 0;
     for (int64_t i = 0; i < a->dn; i++)
         sum += (double)q[i] * k[i];
@@ -74,12 +75,15 @@ static void clear(const struct attention_args *a, const struct attention_grads *
  *     o = Σ p·v        dv[u] += p·do           dp = do·v
  *     s = scale·q·k    dq[t] += ds·k[u]        dk[u] += ds·q[t]
  */
-static void pair(const struct place *pl, const struct attention_grads *g, int64_t t, int64_t u, double delta)
+static void pair(const struct place *pl, const struct attention_grads *g, int64_t t, int64_t u,
+                 double delta)
 {
     const struct attention_args *a = pl->a;
     const float *d_o = g->d_o + t * a->ldo + pl->h * a->dv, *v = value(pl, u);
-    const float *q = a->q + t * a->ldq + pl->h * (a->dn + a->dr), *k = a->k + u * a->ldk + pl->kh * a->k_head;
-    float *dq = g->dq + t * a->ldq + pl->h * (a->dn + a->dr), *dk = g->dk + u * a->ldk + pl->kh * a->k_head;
+    const float *q = a->q + t * a->ldq + pl->h * (a->dn + a->dr),
+                *k = a->k + u * a->ldk + pl->kh * a->k_head;
+    float *dq = g->dq + t * a->ldq + pl->h * (a->dn + a->dr),
+          *dk = g->dk + u * a->ldk + pl->kh * a->k_head;
     float *dv = g->dv + u * a->ldv + pl->kh * a->v_head;
     double p = exp(score(pl, t, u) - a->lse[t * a->H + pl->h]), dp = 0;
     for (int64_t d = 0; d < a->dv; d++) {
@@ -97,7 +101,8 @@ static void pair(const struct place *pl, const struct attention_grads *g, int64_
     }
 }
 
-void ref_attention_backward(struct device *dev, const struct attention_args *a, const struct attention_grads *g)
+void ref_attention_backward(struct device *dev, const struct attention_args *a,
+                            const struct attention_grads *g)
 {
     (void)dev;
     clear(a, g);
@@ -107,7 +112,8 @@ void ref_attention_backward(struct device *dev, const struct attention_args *a, 
                 struct place p = {a, h, h / (a->H / a->Hk)};
                 double delta = 0;
                 for (int64_t d = 0; d < a->dv; d++)
-                    delta += (double)g->d_o[t * a->ldo + h * a->dv + d] * a->o[t * a->ldo + h * a->dv + d];
+                    delta += (double)g->d_o[t * a->ldo + h * a->dv + d] *
+                             a->o[t * a->ldo + h * a->dv + d];
                 for (int64_t u = a->offset[b]; u <= t; u++)
                     pair(&p, g, t, u, delta);
             }

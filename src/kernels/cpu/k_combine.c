@@ -5,8 +5,8 @@
  */
 #include "kernels/cpu/cpu.h"
 
-void ref_combine(struct device *dev, float *y, const float *x, const float *weight, const int32_t *first,
-                 const int32_t *slot, int64_t T, int64_t D)
+void ref_combine(struct device *dev, float *y, const float *x, const float *weight,
+                 const int32_t *first, const int32_t *slot, int64_t T, int64_t D)
 {
     (void)dev;
     for (int64_t t = 0; t < T; t++)

@@ -29,8 +29,8 @@ static void row(float *nll, uint8_t *right, float *x, int32_t target, int64_t V,
         x[v] = (float)(scale * (exp(x[v] - max) / sum - (v == target)));
 }
 
-void ref_cross_entropy(struct device *dev, float *nll, uint8_t *right, float *logits, const int32_t *target, int64_t T,
-                       int64_t V, int64_t ldl, float scale)
+void ref_cross_entropy(struct device *dev, float *nll, uint8_t *right, float *logits,
+                       const int32_t *target, int64_t T, int64_t V, int64_t ldl, float scale)
 {
     (void)dev;
     for (int64_t t = 0; t < T; t++) {

@@ -5,16 +5,17 @@
  */
 #include "kernels/cpu/cpu.h"
 
-void ref_embed_forward(struct device *dev, float *y, const void *table, enum dtype type, const int32_t *ids, int64_t T,
-                       int64_t D)
+void ref_embed_forward(struct device *dev, float *y, const void *table, enum dtype type,
+                       const int32_t *ids, int64_t T, int64_t D)
 {
     (void)dev;
     for (int64_t t = 0; t < T; t++)
-        dtype_to_f32(y + t * D, (const uint8_t *)table + (size_t)(ids[t] * D) * dtype_bytes(type), type, D);
+        dtype_to_f32(y + t * D, (const uint8_t *)table + (size_t)(ids[t] * D) * dtype_bytes(type),
+                     type, D);
 }
 
-void ref_embed_backward(struct device *dev, float *dtable, const float *dy, const int32_t *ids, int64_t T, int64_t D,
-                        int64_t V)
+void ref_embed_backward(struct device *dev, float *dtable, const float *dy, const int32_t *ids,
+                        int64_t T, int64_t D, int64_t V)
 {
     (void)dev;
     (void)V;

@@ -11,7 +11,8 @@
 static double weight_at(const struct grouped_args *a, int64_t e, int64_t n, int64_t k)
 {
     int64_t i = n * a->ldw + k;
-    return a->w_type == DT_BF16 ? bf16_to_f32(((const uint16_t *)a->w[e])[i]) : ((const float *)a->w[e])[i];
+    return a->w_type == DT_BF16 ? bf16_to_f32(((const uint16_t *)a->w[e])[i])
+                                : ((const float *)a->w[e])[i];
 }
 
 static float *row_of(float *base, const int32_t *rows, int64_t s, int64_t ld)
@@ -64,7 +65,8 @@ void ref_grouped_backward_weight(struct device *dev, const struct grouped_args *
             for (int64_t k = 0; k < a->K; k++) {
                 double sum = 0;
                 for (int64_t s = a->offset[e]; s < a->offset[e + 1]; s++)
-                    sum += (double)row_of(a->y, a->y_row, s, a->ldy)[n] * row_of(a->x, a->x_row, s, a->ldx)[k];
+                    sum += (double)row_of(a->y, a->y_row, s, a->ldy)[n] *
+                           row_of(a->x, a->x_row, s, a->ldx)[k];
                 put(&((float *)a->w[e])[n * a->ldw + k], sum, a->accumulate);
             }
     }

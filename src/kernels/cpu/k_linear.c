@@ -11,7 +11,8 @@
 static double weight_at(const struct linear_args *a, int64_t n, int64_t k)
 {
     int64_t i = n * a->ldw + k;
-    return a->w_type == DT_BF16 ? bf16_to_f32(((const uint16_t *)a->w)[i]) : ((const float *)a->w)[i];
+    return a->w_type == DT_BF16 ? bf16_to_f32(((const uint16_t *)a->w)[i])
+                                : ((const float *)a->w)[i];
 }
 
 static void put(float *out, double sum, bool accumulate)

@@ -10,8 +10,8 @@
 
 #include "kernels/cpu/cpu.h"
 
-void ref_rmsnorm_forward(struct device *dev, float *y, float *rstd, const float *x, const float *w, int64_t T, int64_t D,
-                         int64_t ldy, int64_t ldx, float eps)
+void ref_rmsnorm_forward(struct device *dev, float *y, float *rstd, const float *x, const float *w,
+                         int64_t T, int64_t D, int64_t ldy, int64_t ldx, float eps)
 {
     (void)dev;
     for (int64_t t = 0; t < T; t++) {
@@ -29,8 +29,9 @@ void ref_rmsnorm_forward(struct device *dev, float *y, float *rstd, const float 
  *     y = n·w                    dw[d]   += Σ_t dy[t,d] · n[t,d]
  *     rstd depends on all of x   dx[t,d] += rstd[t] · (g[t,d] − n[t,d] · mean_d(g·n))
  */
-void ref_rmsnorm_backward(struct device *dev, float *dx, float *dw, const float *dy, const float *x, const float *w,
-                          const float *rstd, int64_t T, int64_t D, int64_t ldy, int64_t ldx)
+void ref_rmsnorm_backward(struct device *dev, float *dx, float *dw, const float *dy, const float *x,
+                          const float *w, const float *rstd, int64_t T, int64_t D, int64_t ldy,
+                          int64_t ldx)
 {
     (void)dev;
     for (int64_t t = 0; t < T; t++) {

@@ -7,8 +7,8 @@
  */
 #include "kernels/cpu/cpu.h"
 
-void ref_rope(struct device *dev, float *x, const int32_t *pos, const float *cos, const float *sin, int64_t T,
-              int64_t n_heads, int64_t dr, int64_t ldx, int64_t x_head, int sign)
+void ref_rope(struct device *dev, float *x, const int32_t *pos, const float *cos, const float *sin,
+              int64_t T, int64_t n_heads, int64_t dr, int64_t ldx, int64_t x_head, int sign)
 {
     (void)dev;
     for (int64_t t = 0; t < T; t++) {

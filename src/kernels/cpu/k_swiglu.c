@@ -28,8 +28,8 @@ void ref_swiglu_forward(struct device *dev, float *h, const float *gu, int64_t T
  *     y = weight · h         dweight[t] = Σ_f dh · h                        hw = weight · h
  * gu is read before dgu is written at each element, so both may be one array.
  */
-void ref_swiglu_backward(struct device *dev, float *dgu, float *dweight, float *hw, const float *dh, const float *gu,
-                         const float *weight, int64_t T, int64_t F)
+void ref_swiglu_backward(struct device *dev, float *dgu, float *dweight, float *hw, const float *dh,
+                         const float *gu, const float *weight, int64_t T, int64_t F)
 {
     (void)dev;
     for (int64_t t = 0; t < T; t++) {

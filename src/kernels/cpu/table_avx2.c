@@ -1,9 +1,15 @@
 /* The rows of the avx2 table. */
-#include "kernels/cpu/onednn.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm.h"
 
-void table_avx2(struct kernels *k)
+void table_avx2(struct cpu_state *s)
 {
-    k->linear_forward = onednn_linear_forward;
-    k->linear_backward_input = onednn_linear_backward_input;
-    k->linear_backward_weight = onednn_linear_backward_weight;
+    struct kernels *k = &s->table;
+    s->gemm_f32 = s->gemm_bf16 = &gemm_avx2;
+    k->linear_forward = gemm_linear_forward;
+    k->linear_backward_input = gemm_linear_backward_input;
+    k->linear_backward_weight = gemm_linear_backward_weight;
+    k->grouped_forward = gemm_grouped_forward;
+    k->grouped_backward_input = gemm_grouped_backward_input;
+    k->grouped_backward_weight = gemm_grouped_backward_weight;
 }

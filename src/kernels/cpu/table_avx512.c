@@ -1,7 +1,8 @@
 /* The rows of the avx512 table. */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm.h"
 
-void table_avx512(struct kernels *k)
+void table_avx512(struct cpu_state *s)
 {
-    (void)k;
+    s->gemm_f32 = s->gemm_bf16 = &gemm_avx512;
 }

@@ -1,7 +1,8 @@
 /* The rows of the avx512bf16 table. */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm.h"
 
-void table_avx512bf16(struct kernels *k)
+void table_avx512bf16(struct cpu_state *s)
 {
-    (void)k;
+    s->gemm_bf16 = &gemm_avx512bf16;
 }

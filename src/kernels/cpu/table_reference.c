@@ -1,9 +1,9 @@
 /* The table of plain references: complete, slow, and the start of every other table. */
 #include "kernels/cpu/cpu.h"
 
-void table_reference(struct kernels *k)
+void table_reference(struct cpu_state *s)
 {
-    *k = (struct kernels){
+    s->table = (struct kernels){
         .name = "reference",
         .linear_forward = ref_linear_forward,
         .linear_backward_input = ref_linear_backward_input,

@@ -1,0 +1,144 @@
+/* Tile and packing for AVX-512's bf16 units: 14 rows of 2 × 16 columns, each step multiplying a pair of bf16 and adding in float32.
+ *
+ * Operands in float32 are rounded to bf16 while they are packed: a unit is the pair (k, k+1) with the lower k in its lower half. The
+ * units treat numbers below 2^−126 as zero.
+ */
+#include <immintrin.h>
+
+#include "kernels/cpu/gemm.h"
+
+enum { LANES = 16, MR = 14, NR = 32 };
+#define VEC __m512
+#define V_ZERO _mm512_setzero_ps()
+#define V_LOAD(p) _mm512_loadu_si512((const void *)(p))
+#define V_SPREAD(p) _mm512_set1_epi32((int)*(p))
+#define V_MAC(c, a, b) _mm512_dpbf16_ps(c, (__m512bh)(a), (__m512bh)(b))
+#define V_OPERAND __m512i
+
+static inline void v_put(float *p, __m512 v, int n, bool add)
+{
+    __mmask16 mask = (__mmask16)((1u << n) - 1);
+    if (add)
+        v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, p));
+    _mm512_mask_storeu_ps(p, mask, v);
+}
+#define V_PUT(p, v, n, add) v_put(p, v, n, add)
+
+#include "kernels/cpu/gemm_tile.h"
+#include "kernels/cpu/transpose_avx512.h"
+
+TILE_OF(1)
+TILE_OF(2)
+TILE_OF(3)
+TILE_OF(4)
+TILE_OF(5)
+TILE_OF(6)
+TILE_OF(7)
+TILE_OF(8)
+TILE_OF(9)
+TILE_OF(10)
+TILE_OF(11)
+TILE_OF(12)
+TILE_OF(13)
+TILE_OF(14)
+
+static void tile(float *c, int64_t ldc, const uint32_t *a, const uint32_t *b, int64_t units, int m,
+                 int n, bool by_rows, bool add)
+{
+    static void (*const tiles[MR])(float *, int64_t, const uint32_t *, const uint32_t *, int64_t,
+                                   int, bool, bool) = {tile_1,  tile_2,  tile_3,  tile_4, tile_5,
+                                                       tile_6,  tile_7,  tile_8,  tile_9, tile_10,
+                                                       tile_11, tile_12, tile_13, tile_14};
+    tiles[m - 1](c, ldc, a, b, units, n, by_rows, add);
+}
+
+static int64_t row_of(const struct gemm_side *s, int64_t i)
+{
+    return (s->rows ? s->rows[i] : i) * s->ld;
+}
+
+static inline __mmask16 first(int64_t n)
+{
+    return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
+}
+
+/* n ≤ 32 neighbours from element i on as 16 units, the rest zero. */
+static inline __m512i load_pairs(const struct gemm_side *s, int64_t i, int64_t n)
+{
+    if (s->type == DT_F32) {
+        const float *p = (const float *)s->p + i;
+        __m512 low = _mm512_maskz_loadu_ps(first(n), p),
+               high = _mm512_maskz_loadu_ps(first(n - 16), p + 16);
+        return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+    }
+    __mmask32 mask = n >= 32 ? ~0u : (1u << n) - 1;
+    return _mm512_maskz_loadu_epi16(mask, (const uint16_t *)s->p + i);
+}
+
+/* n ≤ 16 numbers as bf16 in the lower halves of 16 units. */
+static inline __m512i load_halves(const struct gemm_side *s, int64_t i, int64_t n)
+{
+    if (s->type == DT_F32)
+        return _mm512_cvtepu16_epi32(
+            (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(first(n), (const float *)s->p + i)));
+    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first(n), (const uint16_t *)s->p + i));
+}
+
+/* The units of rows k and k+1 (has_next) of a side that is not k_inner. */
+static inline __m512i load_columns(const struct gemm_side *s, int64_t from, int64_t next,
+                                   bool has_next, int64_t n)
+{
+    __m512i units = load_halves(s, from, n);
+    if (has_next)
+        units = _mm512_or_si512(units, _mm512_slli_epi32(load_halves(s, next, n), 16));
+    return units;
+}
+
+static void pack_a(uint32_t *to, const struct gemm_side *a, int64_t m0, int64_t m, int64_t k0,
+                   int64_t k)
+{
+    if (a->k_inner) {
+        for (int64_t i = 0; i < m; i++) {
+            int64_t from = row_of(a, m0 + i) + k0;
+            for (int64_t j = 0; j < k; j += 32)
+                _mm512_storeu_si512(to + i * GEMM_PITCH + j / 2, load_pairs(a, from + j, k - j));
+        }
+        return;
+    }
+    int64_t units = (k + 1) / 2;
+    for (int64_t j = 0; j < k; j += 2) {
+        bool has_next = j + 1 < k;
+        int64_t from = row_of(a, k0 + j) + m0, next = has_next ? row_of(a, k0 + j + 1) + m0 : 0;
+        for (int64_t i = 0; i < m; i += MR)
+            _mm512_mask_storeu_epi32(to + i * units + j / 2 * MR, (1u << MR) - 1,
+                                     load_columns(a, from + i, next + i, has_next, m - i));
+    }
+}
+
+static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
+                   int64_t k)
+{
+    int64_t units = (k + 1) / 2;
+    if (!b->k_inner) {
+        for (int64_t j = 0; j < k; j += 2) {
+            bool has_next = j + 1 < k;
+            int64_t from = row_of(b, k0 + j) + n0, next = has_next ? row_of(b, k0 + j + 1) + n0 : 0;
+            for (int64_t i = 0; i < n; i += 16)
+                _mm512_storeu_si512(to + i / NR * NR * units + j / 2 * NR + i % NR,
+                                    load_columns(b, from + i, next + i, has_next, n - i));
+        }
+        return;
+    }
+    for (int64_t i = 0; i < n; i += 16)
+        for (int64_t j = 0; j < k; j += 32) {
+            __m512i v[16];
+            for (int64_t r = 0; r < 16; r++)
+                v[r] = i + r < n ? load_pairs(b, row_of(b, n0 + i + r) + k0 + j, k - j)
+                                 : _mm512_setzero_si512();
+            transpose_16x16(v);
+            for (int64_t r = 0; r < 16 && j / 2 + r < units; r++)
+                _mm512_storeu_si512(to + i / NR * NR * units + (j / 2 + r) * NR + i % NR, v[r]);
+        }
+}
+
+const struct gemm_ops gemm_avx512bf16 = {MR, NR, 2, 8, pack_a, pack_b, tile};

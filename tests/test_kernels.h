@@ -1,0 +1,124 @@
+/* What the tests of kernels share: every table that this CPU runs, random arrays, and the ONE table of limits.
+ *
+ * The oracle is the reference table, whose sums run in double; that one is tested by finite differences and by hand. A limit is for
+ * the largest difference over the largest value of the oracle's output.
+ */
+#ifndef MOE2_TESTS_TEST_KERNELS_H
+#define MOE2_TESTS_TEST_KERNELS_H
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "kernels/kernels.h"
+
+enum limit {
+    EXACT,
+    PRODUCT,
+    PRODUCT_BF16,
+    ELEMENT,
+    ROW,
+    COLUMN,
+    ATTENTION,
+    ATTENTION_GRADIENT,
+    ATTENTION_BF16
+};
+
+static const struct {
+    double relative;
+    const char *reason;
+} limits[] = {
+    [EXACT] = {0, "moves numbers, or rounds each once in the defined way"},
+    [PRODUCT] = {2e-6, "float32 sums of up to 2,100 terms in blocks of 256: errors of random signs "
+                       "grow as the root of that"},
+    [PRODUCT_BF16] = {4e-6, "operands are rounded alike on both sides; what differs is the float32 "
+                            "sum, taken in pairs"},
+    [ELEMENT] = {4e-7, "a handful of float32 roundings; exp is good to 2 units in the last place"},
+    [ROW] = {1e-6, "a float32 sum along a row in 8 to 32 parts"},
+    [COLUMN] = {2e-6, "a float32 sum over rows in fixed parts"},
+    [ATTENTION] = {5e-6, "two products, exp, and running rescaling by tiles"},
+    [ATTENTION_GRADIENT] = {2e-5, "differences p·(dp − delta) cancel, then a product"},
+    [ATTENTION_BF16] = {2e-2, "operands of the products rounded to bf16, 8 bits"},
+};
+
+static const char *const table_names[] = {"cpu:reference", "cpu:avx2", "cpu:avx512",
+                                          "cpu:avx512bf16"};
+enum { N_TABLES = 4 };
+
+/* A device with that table and threads, or NULL where the CPU can't run it. */
+static inline struct device *open_table(int table, int n_threads)
+{
+    struct device *dev = NULL;
+    struct err err = {0};
+    return device_open(&dev, table_names[table], n_threads, &err) == 0 ? dev : NULL;
+}
+
+/* n ≥ 0 numbers of deviation 1, with 64 bytes of guard behind them that check_guard looks at. */
+static inline float *randoms(int64_t n, uint64_t seed)
+{
+    struct rng r;
+    float *p = malloc((size_t)n * sizeof *p + 64);
+    assert_non_null(p);
+    rng_init(&r, seed);
+    for (int64_t i = 0; i < n; i++)
+        p[i] = (float)rng_normal(&r);
+    memset(p + n, 0x5a, 64);
+    return p;
+}
+
+static inline float *copy_of(const float *p, int64_t n)
+{
+    float *q = malloc((size_t)n * sizeof *q + 64);
+    assert_non_null(q);
+    memcpy(q, p, (size_t)n * sizeof *q);
+    memset(q + n, 0x5a, 64);
+    return q;
+}
+
+static inline void check_guard(const float *p, int64_t n)
+{
+    for (int i = 0; i < 64; i++)
+        if (((const uint8_t *)(p + n))[i] != 0x5a)
+            fail_msg("byte %d behind an array of %lld numbers was written", i, (long long)n);
+}
+
+/* got agrees with want within the limit called what, relative to the largest number in want; NaN only where want has it. */
+static inline void check_close(enum limit limit, const char *where, const float *got,
+                               const float *want, int64_t n)
+{
+    double worst = 0, largest = 0;
+    int64_t at = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double d = fabs((double)got[i] - want[i]);
+        if (isnan(got[i]) != isnan(want[i]))
+            fail_msg("%s: [%lld] is %g, wanted %g", where, (long long)i, (double)got[i],
+                     (double)want[i]);
+        if (isnan(want[i]) || got[i] == want[i])
+            continue;
+        if (d > worst)
+            worst = d, at = i;
+        largest = fmax(largest, fabs((double)want[i]));
+    }
+    if (!(worst <= limits[limit].relative * largest))
+        fail_msg("%s: [%lld] is %.9g, wanted %.9g: off by %.2g of the largest, limit %.2g (%s)",
+                 where, (long long)at, (double)got[at], (double)want[at], worst / largest,
+                 limits[limit].relative, limits[limit].reason);
+}
+
+static inline void check_same(const char *where, const float *a, const float *b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (memcmp(&a[i], &b[i], sizeof *a) != 0)
+            fail_msg("%s: [%lld] is %.9g once and %.9g then", where, (long long)i, (double)a[i],
+                     (double)b[i]);
+}
+
+#endif
