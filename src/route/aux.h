@@ -48,4 +48,7 @@ struct aux_pool {
     double *p;     /* [E] sum of P over the tokens, likewise */
 };
 
+/* The loss of a filled pool: what the balance of all its layers adds up to. */
+double aux_pool_loss(const struct aux_pool *pool, float coef);
+
 #endif

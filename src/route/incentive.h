@@ -81,9 +81,10 @@ struct route_feedback {
     int n_picks;              /* K */
     const float *performance; /* mean performance of expert i, or NULL if none was asked for */
     const int64_t *performed; /* items behind performance[i]; NULL: items */
-    const float *margins;     /* [n_items, E], quantile: score + bias − the (K+1)-th best of the
-                                  item; NULL for the others */
-    double elapsed;           /* steps that decay sees: 1 in a model; in a fleet the seconds since
+    const float *margins;     /* [E, margin_stride], quantile: of expert i the n_items numbers
+                                  score + bias − the (K+1)-th best of the item; else NULL */
+    int64_t margin_stride;
+    double elapsed; /* steps that decay sees: 1 in a model; in a fleet the seconds since
                                   the last update over the seconds of one decay step */
 };
 
@@ -99,6 +100,10 @@ struct incentive_draw {
 };
 
 struct incentive;
+
+/* MOE2_ECONFIG for an unknown name (the message lists the known ones) or a number outside its
+ * range: what incentive_new would say. */
+int incentive_config_check(const struct incentive_config *config, int n_experts, struct err *err);
 
 /* Makes an incentive in its starting state. config must be resolved; it is copied. n_experts is 1
  * or more. The result is the caller's, to be freed with incentive_free. Errors: MOE2_ECONFIG for an

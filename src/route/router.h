@@ -32,6 +32,9 @@
 #include "route/aux.h"
 #include "route/incentive.h"
 
+/* The largest layer that is accepted. */
+enum { ROUTE_EXPERTS_MAX = 65536, ROUTE_PICKS_MAX = 256, ROUTE_GROUPS_MAX = 1024 };
+
 /* Value 0 is "not said". */
 enum score_kind { SCORE_AUTO, SCORE_SIGMOID, SCORE_SOFTMAX };
 enum pick_kind { PICK_AUTO, PICK_TOPK, PICK_GROUP_TOPK, PICK_EXPERT_CHOICE, PICK_RANDOM };
@@ -68,6 +71,10 @@ void router_config_resolve(struct router_config *config, int64_t planned_steps);
 /* MOE2_ECONFIG with the key, the value seen and the value wanted. */
 int router_config_check(const struct router_config *config, struct err *err);
 
+/* A sentence for the log where a valid config does nothing (`load: queue` without accumulation of
+ * several micro-batches a step), else NULL. */
+const char *router_config_warning(const struct router_config *config, int64_t n_micro_batches);
+
 enum route_mode {
     ROUTE_TRAIN,     /* first forward of a training step: exploration on, counted */
     ROUTE_RECOMPUTE, /* the same forward again: the picks in the route are kept, nothing counts */
@@ -90,26 +97,35 @@ struct route_batch {
 struct route {
     int64_t T;
     int E, K;
-    int64_t n_valid;   /* tokens that are not padding */
-    int64_t n;         /* picks to be worked on, dropped ones left out */
-    int64_t n_dropped; /* by capacity */
-    float *scores;     /* [T, E] s, before any bias; 0 for padding */
-    float *bias;       /* [E] that was added for selection, native bias included */
-    int32_t *idx;      /* [T, K] experts of token t, the best first, dropped ones included, −1 for
-                          padding; NULL for expert_choice, whose tokens have no fixed number */
+    enum route_mode mode; /* of the last pick */
+    int64_t n_valid;      /* tokens that are not padding */
+    int64_t n;            /* picks to be worked on, dropped ones left out */
+    int64_t n_dropped;    /* by capacity */
+    float *scores;        /* [T, E] s, before any bias; 0 for padding */
+    float *bias;          /* [E] that was added for selection, native bias included */
+    int64_t *picks;       /* [E] picks of each expert, dropped ones included */
+    /* Token choice (all picks but expert_choice, where these are NULL), the best first; padding has
+     * expert −1. Position: the pick's place in the lists below, −1 where padded or dropped. */
+    int32_t *idx;           /* [T, K] */
+    float *pick_weight;     /* [T, K] */
+    int32_t *pick_position; /* [T, K] */
     /* By expert, then by token: expert i works on token[expert_offsets[i] … expert_offsets[i+1]).
      * weight is what its output is multiplied by. */
     int64_t *expert_offsets; /* [E + 1] */
-    int32_t *token;          /* [n] */
+    int32_t *token, *expert; /* [n] */
     float *weight;           /* [n] */
     /* By token: the picks of token t are position[token_offsets[t] … token_offsets[t+1]), places
-     * in the list above in rising order. */
+     * in the lists above in rising order. */
     int64_t *token_offsets; /* [T + 1] */
     int32_t *position;      /* [n] */
-    /* Room for the work inside. */
-    float *pick_weight;   /* [T, K] weight of idx, 0 where dropped */
-    int64_t *block_picks; /* [blocks, E] */
-    void *scratch;
+    /* Room for the work inside; blocks are of ROUTE_BLOCK tokens. */
+    int64_t *block_picks;  /* [blocks, E] */
+    int64_t *block_valid;  /* [blocks + 1] */
+    float *block_rows;     /* [blocks, 2, E] */
+    double *block_sums;    /* [blocks, E] */
+    double *block_moments; /* [blocks, 2] */
+    float *columns;        /* [E, T] expert_choice; [T·K] capacity; else NULL */
+    int32_t *unbiased;     /* [T, K] the K best of s, for the sequence loss; else NULL */
 };
 
 /* Bytes that a route of at most T tokens needs, and the division of such memory (64-byte aligned,
@@ -157,7 +173,8 @@ void router_aux(struct router *r, float *dlogits, struct aux_losses *losses,
 bool router_has_aux(const struct router *r);
 
 /* AUX_HF: adds this layer's tokens to the pool; after router_pick of every layer. */
-void router_aux_pool(struct aux_pool *pool, const struct router *r, const struct route *route);
+void router_aux_pool(struct aux_pool *pool, const struct router *r, const struct route *route,
+                     const struct route_batch *batch);
 
 /* The sums of the step so far, for adding up over ranks before router_step. [E] each, live. */
 struct route_sums {

@@ -1,0 +1,181 @@
+/* The loops of rows.h, compiled once per instruction set; ROWS_OPS is the name of the table.
+ *
+ * Loops over LANES are what the compiler makes vectors of. e^x: x = n·ln 2 + r with ln 2 in two
+ * parts, so that n·LN2_HI is exact; e^r by a polynomial of degree 6 (Cephes' expf, Moshier 1984);
+ * 2^n put into the exponent. At most 2 units in the last place.
+ */
+#include "route/rows.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A fused product differs in the last bit from the plain machine's two roundings. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#else
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+enum { LANES = 16 };
+
+static inline float exp_row(float x)
+{
+    const float magic = 12582912; /* 1.5 · 2^23: adding it rounds to a whole number */
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    float n = (x * 1.44269504088896341f + magic) - magic;
+    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1;
+    union {
+        int32_t i;
+        float f;
+    } two_n = {.i = ((int32_t)n + 127) * (1 << 23)};
+    return p * two_n.f;
+}
+
+static void sigmoid(float *restrict s, const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float e = exp_row(-fabsf(x[i]));
+        s[i] = (x[i] < 0 ? e : 1) / (1 + e);
+    }
+}
+
+static float fold_max(float lane[LANES])
+{
+    for (int w = LANES / 2; w; w /= 2)
+        for (int j = 0; j < w; j++)
+            lane[j] = lane[j + w] > lane[j] ? lane[j + w] : lane[j];
+    return lane[0];
+}
+
+static float max_row(const float *x, int64_t n)
+{
+    float best[LANES];
+    int64_t i = 0;
+    for (int j = 0; j < LANES; j++)
+        best[j] = -INFINITY;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            best[j] = x[i + j] > best[j] ? x[i + j] : best[j];
+    for (int j = 0; i + j < n; j++)
+        best[j] = x[i + j] > best[j] ? x[i + j] : best[j];
+    return fold_max(best);
+}
+
+static void softmax(float *restrict s, const float *restrict x, int64_t n)
+{
+    float max = max_row(x, n), sum[LANES] = {0};
+    for (int64_t i = 0; i < n; i++)
+        s[i] = exp_row(x[i] - max);
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            sum[j] += s[i + j];
+    for (int j = 0; i + j < n; j++)
+        sum[j] += s[i + j];
+    for (int w = LANES / 2; w; w /= 2)
+        for (int j = 0; j < w; j++)
+            sum[j] += sum[j + w];
+    float total = sum[0];
+    for (i = 0; i < n; i++)
+        s[i] /= total;
+}
+
+static bool all_finite(const float *x, int64_t n)
+{
+    uint32_t bad = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t u;
+        memcpy(&u, x + i, sizeof u);
+        bad |= (u & 0x7fffffff) >= 0x7f800000;
+    }
+    return !bad;
+}
+
+static double fold_sum(double lane[LANES])
+{
+    for (int w = LANES / 2; w; w /= 2)
+        for (int j = 0; j < w; j++)
+            lane[j] += lane[j + w];
+    return lane[0];
+}
+
+static void moments(double out[2], const float *s, int64_t n)
+{
+    double sum[LANES] = {0}, square[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            double v = s[i + j];
+            sum[j] += v;
+            square[j] += v * v;
+        }
+    for (int j = 0; i + j < n; j++) {
+        sum[j] += s[i + j];
+        square[j] += (double)s[i + j] * s[i + j];
+    }
+    out[0] += fold_sum(sum);
+    out[1] += fold_sum(square);
+}
+
+static void add(float *c, const float *a, const float *b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        c[i] = a[i] + b[i];
+}
+
+static void scale_add(float *restrict y, const float *restrict x, float k, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] += k * x[i];
+}
+
+static double dot(const float *a, const float *b, int64_t n)
+{
+    double sum[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            sum[j] += (double)a[i + j] * b[i + j];
+    for (int j = 0; i + j < n; j++)
+        sum[j] += (double)a[i + j] * b[i + j];
+    return fold_sum(sum);
+}
+
+static void topk(int32_t *idx, float *c, int64_t n, int64_t k)
+{
+    for (int64_t m = 0; m < k; m++) {
+        float max = max_row(c, n);
+        int32_t at = INT32_MAX;
+        for (int32_t i = 0; i < (int32_t)n; i++) {
+            int32_t here = c[i] == max ? i : INT32_MAX;
+            at = here < at ? here : at;
+        }
+        idx[m] = at;
+        c[at] = -INFINITY;
+    }
+}
+
+static int64_t count(const float *x, int64_t n, float pivot)
+{
+    int32_t lane[LANES] = {0};
+    int64_t i = 0, sum = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            lane[j] += x[i + j] >= pivot;
+    for (; i < n; i++)
+        sum += x[i] >= pivot;
+    for (int j = 0; j < LANES; j++)
+        sum += lane[j];
+    return sum;
+}
+
+const struct row_ops ROWS_OPS = {ROWS_NAME, sigmoid,   softmax, all_finite, moments,
+                                 add,       scale_add, dot,     topk,       count};
