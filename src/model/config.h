@@ -44,7 +44,8 @@ struct model_config {
 };
 
 /* Parses and checks the text of a config.json; name is what messages call it. Errors name the key, the value and what is wanted. */
-int model_config_parse(struct model_config *out, const char *json, size_t n, const char *name, struct err *err);
+int model_config_parse(struct model_config *out, const char *json, size_t n, const char *name,
+                       struct err *err);
 
 /* Reads dir/config.json, or a preset or file: "configs/model/small.json" works as well as a checkpoint folder. */
 int model_config_read(struct model_config *out, const char *path, struct err *err);
@@ -54,7 +55,8 @@ int model_config_print(struct buf *out, const struct model_config *config, struc
 
 static inline bool model_layer_is_moe(const struct model_config *c, int64_t layer)
 {
-    return c->n_routed_experts > 0 && layer >= c->first_k_dense_replace && layer % c->moe_layer_freq == 0;
+    return c->n_routed_experts > 0 && layer >= c->first_k_dense_replace &&
+           layer % c->moe_layer_freq == 0;
 }
 
 /* Parameters in all, active a token (with embedding and head rows counted whole, as the papers do), and floating-point operations of one

@@ -42,21 +42,28 @@ struct param {
 struct decoder;
 
 struct decoder_options {
-    const char *dir;                  /* a checkpoint folder to load, or NULL: */
+    const char *dir;                   /* a checkpoint folder to load, or NULL: */
     const struct model_config *config; /* random weights of this configuration (copied) */
     uint64_t seed;
-    const struct router_config *router; /* the router of every MoE layer; NULL: the model's own (config's score and pick, bias frozen) */
-    enum dtype compute;                 /* DT_F32 or DT_BF16 products */
-    bool train;                         /* allocate gradients */
-    bool checkpoint_activations;        /* keep each block's input only and compute it again in the backward */
+    const struct router_config *
+        router; /* resolved, for every MoE layer; NULL: what dir's router_state.safetensors says, else the model's own */
+    enum dtype compute; /* DT_F32 or DT_BF16 products */
+    bool train;         /* allocate gradients */
+    bool
+        checkpoint_activations; /* keep each block's input only and compute it again in the backward */
     const struct log_sink *log;
 };
 
-int decoder_open(struct decoder **out, const struct decoder_options *options, struct device *dev, struct err *err);
+int decoder_open(struct decoder **out, const struct decoder_options *options, struct device *dev,
+                 struct err *err);
 void decoder_free(struct decoder *dec);
 
+/* The router that a model's own configuration asks for: score, pick, groups, scale, no incentive, its bias frozen. Not resolved: a trainer
+ * lays its keys over it, then calls router_config_resolve. */
+void model_router_config(struct router_config *out, const struct model_config *config);
+
 const struct model_config *decoder_config(const struct decoder *dec);
-struct param *decoder_params(struct decoder *dec, int64_t *n); /* owned by dec */
+struct param *decoder_params(struct decoder *dec, int64_t *n);     /* owned by dec */
 struct router *decoder_router(struct decoder *dec, int64_t layer); /* NULL for a dense layer */
 struct device *decoder_device(const struct decoder *dec);
 
@@ -67,10 +74,11 @@ struct batch {
     const int32_t *ids;     /* host, [T] */
     const int32_t *targets; /* host, [T]; −1: not scored. May be NULL where no loss is asked for */
     const int32_t *offset;  /* host, [B+1] */
-    const uint8_t *padding; /* host, [T], 1 for rows that are only padding: routed but not counted; NULL: none */
+    const uint8_t *
+        padding; /* host, [T], 1 for rows that are only padding: routed but not counted; NULL: none */
     int64_t B, T;
-    int64_t step;           /* optimizer step, for the router's seeded exploration; 0 at evaluation */
-    int64_t first_token;    /* number of this batch's first token within the step, likewise */
+    int64_t step;        /* optimizer step, for the router's seeded exploration; 0 at evaluation */
+    int64_t first_token; /* number of this batch's first token within the step, likewise */
 };
 
 enum decoder_mode {
@@ -80,18 +88,20 @@ enum decoder_mode {
 };
 
 /* Runs the blocks; the final hidden states [T, D] stay inside. MOE2_ENUMERIC names the layer of the first NaN when check is asked by the trainer. */
-int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder_mode mode, struct err *err);
+int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder_mode mode,
+                    struct err *err);
 
 struct loss_result {
-    double nll;         /* Σ over scored targets, nats */
+    double nll; /* Σ over scored targets, nats */
     int64_t n_targets, n_right;
-    float *token_nll;   /* host [T] of the caller's, or NULL */
-    double aux;         /* Σ of the routers' auxiliary losses of this forward */
+    float *token_nll; /* host [T] of the caller's, or NULL */
+    double aux;       /* Σ of the routers' auxiliary losses of this forward */
 };
 
 /* Final norm, head and cross-entropy in chunks of rows, so that [T, V] never exists. scale ≠ 0 also starts the backward: the gradient of
  * scale · nll goes into the head, the final norm and the hidden states. */
-int decoder_loss(struct decoder *dec, const struct batch *batch, float scale, struct loss_result *out, struct err *err);
+int decoder_loss(struct decoder *dec, const struct batch *batch, float scale,
+                 struct loss_result *out, struct err *err);
 
 /* The rest of the backward, from decoder_loss's gradient. scale as given to decoder_loss: the routers' performance is in unscaled nats. */
 int decoder_backward(struct decoder *dec, const struct batch *batch, float scale, struct err *err);
@@ -100,6 +110,10 @@ int decoder_backward(struct decoder *dec, const struct batch *batch, float scale
 int decoder_logits(struct decoder *dec, int64_t first, int64_t n, float *logits, struct err *err);
 
 void decoder_zero_grad(struct decoder *dec);
+
+/* Says where a NaN or infinity is: the first block whose kept output holds one, else the first tensor whose weights (or gradients, when
+ * gradients is set) do. Returns MOE2_ENUMERIC with that sentence in err, or 0 when every number is finite. Slow: for the moment of failure. */
+int decoder_find_nonfinite(struct decoder *dec, bool gradients, struct err *err);
 
 /* After the masters changed: makes the bf16 working copies new (nothing in float32). */
 void decoder_refresh(struct decoder *dec);
@@ -111,6 +125,6 @@ struct decoder_times {
 struct decoder_times decoder_take_times(struct decoder *dec);
 
 /* The picks of the last forward in an MoE layer, for measures: valid until the next forward. */
-const struct route_result *decoder_picks(const struct decoder *dec, int64_t layer);
+const struct route *decoder_picks(const struct decoder *dec, int64_t layer);
 
 #endif

@@ -1,0 +1,371 @@
+/* The decoder's life: opening (from a checkpoint or at random), binding the list of tensors to memory, saving, freeing; and what a
+ * trainer asks of it. The walk through the blocks is in decoder_pass.c.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "io/safetensors.h"
+#include "model/decoder_parts.h"
+#include "model/rope.h"
+#include "model/router_file.h"
+
+static struct dims dims_of(const struct model_config *c)
+{
+    struct dims d = {.D = c->hidden_size,
+                     .H = c->num_attention_heads,
+                     .dn = c->qk_nope_head_dim,
+                     .dr = c->qk_rope_head_dim,
+                     .dv = c->v_head_dim,
+                     .R = c->kv_lora_rank,
+                     .Rq = c->q_lora_rank,
+                     .V = c->vocab_size,
+                     .L = c->num_hidden_layers,
+                     .E = c->n_routed_experts,
+                     .K = c->num_experts_per_tok,
+                     .F = c->moe_intermediate_size,
+                     .Fs = c->moe_intermediate_size * c->n_shared_experts,
+                     .I = c->intermediate_size};
+    d.q_width = d.H * (d.dn + d.dr);
+    d.a_latent = d.Rq ? d.Rq : d.q_width;
+    d.a_width = d.a_latent + d.R + d.dr;
+    d.kv_width = d.H * (d.dn + d.dv);
+    d.o_width = d.H * d.dv;
+    return d;
+}
+
+void model_router_config(struct router_config *out, const struct model_config *c)
+{
+    bool v3 = c->family == MODEL_DEEPSEEK_V3,
+         groups = c->n_group > 1 && strcmp(c->topk_method, "greedy") != 0;
+    router_config_init(out);
+    out->score = v3 ? SCORE_SIGMOID : SCORE_SOFTMAX;
+    out->pick = groups ? PICK_GROUP_TOPK : PICK_TOPK;
+    out->group_score = v3 ? GROUP_SCORE_SUM2 : GROUP_SCORE_MAX;
+    out->combine = COMBINE_GATE;
+    out->native_bias = v3 ? NATIVE_BIAS_FREEZE : NATIVE_BIAS_REPLACE;
+    out->n_experts = (int)c->n_routed_experts;
+    out->n_picks = (int)c->num_experts_per_tok;
+    out->n_group = groups ? (int)c->n_group : 1;
+    out->topk_group = groups ? (int)c->topk_group : 1;
+    out->norm_topk_prob = c->norm_topk_prob;
+    out->routed_scaling_factor = (float)c->routed_scaling_factor;
+}
+
+static int alloc_weights(struct decoder *dec, struct err *err)
+{
+    size_t n = (size_t)dec->list.n_elements;
+    struct device *dev = dec->dev;
+    if (!(dec->data = device_alloc(dev, n * sizeof *dec->data, err)) ||
+        (dec->train && !(dec->grad = device_alloc(dev, n * sizeof *dec->grad, err))) ||
+        (dec->compute == DT_BF16 && !(dec->half = device_alloc(dev, n * sizeof *dec->half, err))))
+        return MOE2_ELIMIT;
+    dev->ops->zero(dev, dec->data, n * sizeof *dec->data);
+    if (dec->grad)
+        dev->ops->zero(dev, dec->grad, n * sizeof *dec->grad);
+    for (int64_t i = 0; i < dec->list.n; i++) {
+        struct param *p = &dec->list.params[i];
+        int64_t at = dec->list.offset[i];
+        bool product = p->kind == PARAM_MATRIX || p->kind == PARAM_HEAD ||
+                       (p->kind == PARAM_EMBED && dec->config.tie_word_embeddings);
+        p->data = dec->data + at;
+        p->grad = dec->grad && p->kind != PARAM_BUFFER ? dec->grad + at : NULL;
+        p->half = dec->half && product ? dec->half + at : NULL;
+    }
+    return 0;
+}
+
+static int fill_random(struct decoder *dec, uint64_t seed, struct err *err)
+{
+    enum { PIECE = 1 << 20 }; /* a multiple of the blocks that param_random draws */
+    struct device *dev = dec->dev;
+    float *piece = dev->host_memory ? NULL : malloc(PIECE * sizeof *piece);
+    if (!dev->host_memory && !piece)
+        return err_set(err, MOE2_ELIMIT, "no memory for a piece of a tensor");
+    for (int64_t i = 0; i < dec->list.n; i++) {
+        struct param *p = &dec->list.params[i];
+        for (int64_t first = 0; first < p->n; first += PIECE) {
+            int64_t n = p->n - first < PIECE ? p->n - first : PIECE;
+            float *to = piece ? piece : p->data + first;
+            param_random(to, p, first, n, &dec->config, seed);
+            if (piece)
+                dev->ops->write(dev, p->data + first, piece, (size_t)n * sizeof *piece);
+        }
+    }
+    free(piece);
+    return 0;
+}
+
+static int open_router(struct decoder *dec, struct layer *layer, int64_t idx,
+                       const struct router_config *wanted, struct err *err)
+{
+    struct router_config rc;
+    if (wanted) {
+        rc = *wanted;
+        if (rc.n_experts != dec->d.E || rc.n_picks != dec->d.K)
+            return err_set(
+                err, MOE2_ECONFIG,
+                "the router is for %d of %d experts, the model's layers pick %lld of %lld",
+                rc.n_picks, rc.n_experts, (long long)dec->d.K, (long long)dec->d.E);
+    } else {
+        model_router_config(&rc, &dec->config);
+        router_config_resolve(&rc, 1);
+    }
+    int code = router_new(&layer->router, &rc, (int)idx, err);
+    if (code || !layer->p.bias)
+        return code;
+    float *b = malloc((size_t)dec->d.E * sizeof *b);
+    if (!b)
+        return err_set(err, MOE2_ELIMIT, "no memory for a router's bias");
+    dec->dev->ops->read(dec->dev, b, layer->p.bias->data, (size_t)dec->d.E * sizeof *b);
+    code = router_set_native_bias(layer->router, b, err);
+    free(b);
+    return code ? err_prefix(err, "%s", layer->p.bias->name) : 0;
+}
+
+static int open_moe(struct decoder *dec, struct layer *layer, struct err *err)
+{
+    size_t E = (size_t)dec->d.E;
+    struct arena *a = &dec->list.arena;
+    void ***arrays[] = {&layer->w_gate_up, &layer->w_down, &layer->g_gate_up, &layer->g_down};
+    for (int i = 0; i < (dec->train ? 4 : 2); i++)
+        if (!(*arrays[i] = arena_alloc(a, E * sizeof(void *), err)))
+            return MOE2_ELIMIT;
+    if (!(layer->lists.offset = arena_alloc(a, (E + 1) * sizeof(int32_t), err)))
+        return MOE2_ELIMIT;
+    for (size_t e = 0; e < E; e++) {
+        struct param *up = &layer->p.expert_gate_up[2 * e], *down = &layer->p.expert_down[e];
+        layer->w_gate_up[e] = up->half ? (void *)up->half : up->data;
+        layer->w_down[e] = down->half ? (void *)down->half : down->data;
+        if (dec->train) {
+            layer->g_gate_up[e] = up->grad;
+            layer->g_down[e] = down->grad;
+        }
+    }
+    return 0;
+}
+
+static int open_layers(struct decoder *dec, const struct router_config *router, struct err *err)
+{
+    struct arena *a = &dec->list.arena;
+    dec->layers = arena_calloc(a, (size_t)dec->d.L * sizeof *dec->layers, err);
+    dec->x = arena_calloc(a, (size_t)(dec->d.L + 1) * sizeof *dec->x, err);
+    if (!dec->layers || !dec->x)
+        return MOE2_ELIMIT;
+    dec->n_layers_open = (int)dec->d.L;
+    int rc = 0;
+    for (int64_t l = 0; l < dec->d.L && !rc; l++) {
+        struct layer *layer = &dec->layers[l];
+        layer->p = dec->mp.layers[l];
+        if (!model_layer_is_moe(&dec->config, l))
+            continue;
+        rc = open_moe(dec, layer, err);
+        if (!rc)
+            rc = open_router(dec, layer, l, router, err);
+        if (!rc && !dec->pool && router_config(layer->router)->aux.form == AUX_HF &&
+            !(dec->pool = arena_alloc(a, 2 * (size_t)dec->d.E * sizeof *dec->pool, err)))
+            rc = MOE2_ELIMIT;
+    }
+    return rc;
+}
+
+/* The folder's router_state.safetensors, when there is one and the caller brings no router: configuration before the layers are opened,
+ * state behind it. */
+static int open_layers_as_saved(struct decoder *dec, const struct decoder_options *o,
+                                struct err *err)
+{
+    struct router_config saved;
+    char *path = o->dir && !o->router ? path_join(o->dir, "router_state.safetensors") : NULL;
+    if (!path || !file_exists(path)) {
+        free(path);
+        return open_layers(dec, o->router, err);
+    }
+    int rc = router_file_config(&saved, path, err);
+    if (!rc)
+        rc = open_layers(dec, &saved, err);
+    if (!rc)
+        rc = router_file_load(dec, path, err);
+    free(path);
+    return rc;
+}
+
+int decoder_open(struct decoder **out, const struct decoder_options *o, struct device *dev,
+                 struct err *err)
+{
+    struct decoder *dec = calloc(1, sizeof *dec);
+    if (!dec)
+        return err_set(err, MOE2_ELIMIT, "no memory for a decoder");
+    dec->dev = dev;
+    dec->compute = o->compute;
+    dec->train = o->train;
+    dec->checkpointing = o->checkpoint_activations;
+    dec->log = o->log;
+    int rc = 0;
+    if (o->dir)
+        rc = model_config_read(&dec->config, o->dir, err);
+    else
+        dec->config = *o->config;
+    if (rc)
+        goto fail;
+    dec->d = dims_of(&dec->config);
+    dec->softmax_scale = rope_softmax_scale(&dec->config);
+    if ((rc = param_list_make(&dec->list, &dec->config, err)) ||
+        (rc = model_params_find(&dec->mp, &dec->list, &dec->config, err)) ||
+        (rc = alloc_weights(dec, err)) ||
+        (rc = o->dir ? param_list_load(&dec->list, o->dir, &dec->config, dev, o->log, err)
+                     : fill_random(dec, o->seed, err)) ||
+        (rc = open_layers_as_saved(dec, o, err)))
+        goto fail;
+    decoder_refresh(dec);
+    *out = dec;
+    return 0;
+fail:
+    decoder_free(dec);
+    return rc;
+}
+
+void decoder_free(struct decoder *dec)
+{
+    if (!dec)
+        return;
+    size_t n = (size_t)dec->list.n_elements;
+    for (int l = 0; l < dec->n_layers_open; l++) {
+        router_free(dec->layers[l].router);
+        free(dec->layers[l].route_memory);
+    }
+    decoder_release_memory(dec);
+    device_free(dec->dev, dec->data, n * sizeof *dec->data);
+    device_free(dec->dev, dec->grad, n * sizeof *dec->grad);
+    device_free(dec->dev, dec->half, n * sizeof *dec->half);
+    param_list_release(&dec->list);
+    free(dec);
+}
+
+const struct model_config *decoder_config(const struct decoder *dec)
+{
+    return &dec->config;
+}
+
+struct param *decoder_params(struct decoder *dec, int64_t *n)
+{
+    *n = dec->list.n;
+    return dec->list.params;
+}
+
+struct router *decoder_router(struct decoder *dec, int64_t layer)
+{
+    return dec->layers[layer].router;
+}
+
+struct device *decoder_device(const struct decoder *dec)
+{
+    return dec->dev;
+}
+
+const struct route *decoder_picks(const struct decoder *dec, int64_t layer)
+{
+    return dec->layers[layer].router ? &dec->layers[layer].route : NULL;
+}
+
+struct decoder_times decoder_take_times(struct decoder *dec)
+{
+    struct decoder_times t = dec->times;
+    dec->times = (struct decoder_times){0};
+    return t;
+}
+
+void decoder_zero_grad(struct decoder *dec)
+{
+    if (dec->grad)
+        dec->dev->ops->zero(dec->dev, dec->grad, (size_t)dec->list.n_elements * sizeof *dec->grad);
+}
+
+void decoder_refresh(struct decoder *dec)
+{
+    if (!dec->half)
+        return;
+    for (int64_t i = 0; i < dec->list.n; i++) {
+        const struct param *p = &dec->list.params[i];
+        if (p->half)
+            dec->dev->k->to_bf16(dec->dev, p->half, p->data, p->n);
+    }
+}
+
+/* ---- saving ---- */
+
+static int save_one(struct decoder *dec, const struct param *p, struct safetensors_writer *w,
+                    int64_t idx, enum dtype dtype, float *piece, void *narrow, int64_t n_piece,
+                    struct err *err)
+{
+    enum dtype t = p->kind == PARAM_BUFFER ? DT_F32 : dtype;
+    int64_t size = (int64_t)dtype_bytes(t);
+    const struct router *router = p->kind == PARAM_BUFFER ? dec->layers[p->layer].router : NULL;
+    for (int64_t first = 0; first < p->n; first += n_piece) {
+        int64_t n = p->n - first < n_piece ? p->n - first : n_piece;
+        if (router) /* the live bias is the router's */
+            memcpy(piece, router_native_bias(router) + first, (size_t)n * sizeof *piece);
+        else
+            dec->dev->ops->read(dec->dev, piece, p->data + first, (size_t)n * sizeof *piece);
+        dtype_from_f32(narrow, piece, t, n);
+        int rc = safetensors_put_piece(w, idx, first * size, narrow, n * size, err);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+int decoder_save(struct decoder *dec, const char *dir, enum dtype dtype, struct err *err)
+{
+    enum { PIECE = 1 << 20 };
+    struct safetensors_writer *w = NULL;
+    float *piece = malloc(PIECE * sizeof *piece);
+    void *narrow = malloc(PIECE * sizeof(float));
+    int rc = piece && narrow
+                 ? 0
+                 : err_set(err, MOE2_ELIMIT, "%s: no memory for a piece of a tensor", dir);
+    if (rc || (rc = param_list_create(&w, &dec->list, dir, dtype, err)))
+        goto done;
+    for (int64_t i = 0; i < dec->list.n && !rc; i++)
+        rc = save_one(dec, &dec->list.params[i], w, i, dtype, piece, narrow, PIECE, err);
+    if (rc)
+        goto done;
+    rc = safetensors_commit(w, err);
+    w = NULL;
+    if (!rc)
+        rc = model_config_write(&dec->config, dtype, dir, err);
+done:
+    safetensors_abort(w);
+    free(piece);
+    free(narrow);
+    return rc;
+}
+
+/* ---- where a NaN is ---- */
+
+int decoder_find_nonfinite(struct decoder *dec, bool gradients, struct err *err)
+{
+    const struct kernels *k = dec->dev->k;
+    int64_t D = dec->d.D;
+    for (int64_t l = 0; l <= dec->d.L && dec->train && dec->T && !gradients; l++) {
+        int64_t bad = k->find_nonfinite(dec->dev, dec->x[l], dec->T * D);
+        if (bad >= 0 && l == 0)
+            return err_set(err, MOE2_ENUMERIC,
+                           "token %lld has a NaN or infinity in model.embed_tokens.weight",
+                           (long long)(bad / D));
+        if (bad >= 0)
+            return err_set(err, MOE2_ENUMERIC,
+                           "layer %lld: the output of token %lld holds a NaN or infinity",
+                           (long long)(l - 1), (long long)(bad / D));
+    }
+    for (int64_t i = 0; i < dec->list.n; i++) {
+        const struct param *p = &dec->list.params[i];
+        const float *x = gradients ? p->grad : p->data;
+        int64_t bad = x ? k->find_nonfinite(dec->dev, x, p->n) : -1;
+        if (bad >= 0)
+            return err_set(err, MOE2_ENUMERIC,
+                           "%stensor %s holds a NaN or infinity at element %lld",
+                           gradients ? "the gradient of " : "", p->name, (long long)bad);
+    }
+    return 0;
+}

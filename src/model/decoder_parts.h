@@ -1,0 +1,170 @@
+/* What the files of the decoder share: its memory, and the forward and backward of a block's two halves.
+ *
+ * Memory. Two regions, allocated for the largest batch seen. `base` holds what lives through a step: the residual stream before
+ * every block and what the backward needs (struct block_acts, one a layer; one for all when activations are checkpointed or nothing
+ * is trained). `scratch` holds what dies within half a block, laid over itself: attention, dense MLP, experts and head use the same bytes.
+ *
+ * What is kept of a block is what can't be made again cheaply: the results of products. Norms and SwiGLU are computed again.
+ */
+#ifndef MOE2_MODEL_DECODER_PARTS_H
+#define MOE2_MODEL_DECODER_PARTS_H
+
+#include "model/decoder.h"
+#include "model/params.h"
+
+#define LATENT_EPS                                                                                 \
+    1e-6f /* of q_a_layernorm and kv_a_layernorm, whatever rms_norm_eps is (transformers) */
+
+/* Sizes that are used everywhere. */
+struct dims {
+    int64_t D, H, dn, dr, dv, R, Rq, V, L, E, K, F, Fs, I;
+    int64_t q_width;  /* H·(dn+dr) */
+    int64_t a_width;  /* columns of the first product: (Rq or q_width) + R + dr */
+    int64_t a_latent; /* where kv_a begins in them */
+    int64_t kv_width; /* H·(dn+dv) */
+    int64_t o_width;  /* H·dv */
+};
+
+struct block_acts {
+    const float *x;                                /* [T, D] the block's input */
+    float *rstd_in, *rstd_q, *rstd_kv, *rstd_post; /* [T] */
+    float *a; /* [T, a_width]: q (or q_a), latent, shared rotary key */
+    float *q; /* [T, q_width]: in a without q_lora_rank */
+    int64_t ldq;
+    float *kv;           /* [T, kv_width] */
+    float *o, *lse;      /* [T, o_width], [T, H] */
+    float *mid;          /* [T, D] after attention */
+    float *gate_up;      /* [T, 2I] of a dense layer, [T, 2Fs] of shared experts */
+    float *slot_gate_up; /* [S, 2F] */
+};
+
+/* A route as the kernels want it. */
+struct slot_lists {
+    int32_t *offset;           /* host [E+1] */
+    int32_t *first, *position; /* device [T+1], [S]: the slots of each token */
+    int32_t *token;            /* device [S] */
+    float *weight;             /* device [S] */
+};
+
+struct layer {
+    struct layer_params p;
+    void **w_gate_up, **w_down; /* [E] device pointers of the products' weights, host array */
+    void **g_gate_up, **g_down; /* [E] of their gradients; NULL when not trained */
+    struct router *router;      /* NULL: a dense layer */
+    struct route route;
+    void *route_memory; /* host */
+    struct slot_lists lists;
+    float *logits; /* device [T, E] of the last forward, kept for the z loss */
+    float *d_aux;  /* device [T, E] gradient of the auxiliary losses; NULL when there are none */
+    struct block_acts acts;
+};
+
+struct scratch {
+    float *y, *dy; /* [T, D] a norm's output and its gradient */
+    /* attention */
+    float *latent, *q_latent; /* [T, R], [T, Rq] normed */
+    float *d_latent, *d_q_latent;
+    float *d_o, *d_a, *d_q, *d_kv; /* as o, a, q, kv */
+    /* dense MLP or shared experts */
+    float *h, *dh;    /* [T, I or Fs] */
+    float *d_gate_up; /* [T, 2I or 2Fs] */
+    /* experts */
+    float *slot_gate_up;     /* [S, 2F], of a forward that keeps nothing */
+    float *slot_h, *slot_dh; /* [S, F] */
+    float *slot_d_gate_up;   /* [S, 2F] */
+    float *slot_out;         /* [S, D]: outputs, or gradients of inputs */
+    float *slot_scalar;      /* [S]: norms, or gradients of weights */
+    float *d_logits;         /* [T, E] */
+    /* head */
+    float *head_y, *head_dy, *head_logits, *head_nll, *head_rstd; /* chunks of head_rows rows */
+    uint8_t *head_right;
+};
+
+struct decoder {
+    struct device *dev;
+    struct model_config config;
+    struct dims d;
+    enum dtype compute;
+    bool train, checkpointing;
+    double *pool; /* [2E] for AUX_HF, from the list's arena; NULL: another form */
+    const struct log_sink *log;
+
+    struct param_list list;
+    struct model_params mp;
+    float *data, *grad; /* [list.n_elements] */
+    uint16_t *half;
+    struct layer *layers;
+    int n_layers_open; /* for freeing a half-built decoder */
+
+    /* activations */
+    int64_t cap_tokens, cap_slots, cap_positions, head_rows;
+    char *base, *scratch_bytes;
+    size_t base_size, scratch_size;
+    struct scratch s;
+    struct block_acts shared; /* checkpointing or no training: every block's */
+    float **x;                /* [L+1] the residual stream; two alternate when nothing is kept */
+    float *dx;                /* [T, D] its gradient */
+    int32_t *ids, *pos, *targets; /* device [T] */
+    float *cos, *sin;             /* device [cap_positions, dr/2] */
+    float softmax_scale;
+    int32_t *host_i32;   /* [T+1], for what is made on the host */
+    uint8_t *host_valid; /* [T] */
+    int8_t *host_right;  /* [T] */
+    float *host_f32;     /* [S + 2·T·E]; NULL on a device whose memory the host can read */
+    int64_t *host_seq;   /* [B+1] */
+    int64_t cap_sequences;
+
+    /* the forward that is under way */
+    int64_t T;
+    enum decoder_mode mode;
+    const float *hidden; /* [T, D] after the last block */
+    struct decoder_times times;
+};
+
+/* Makes room for a batch. MOE2_ELIMIT. */
+int decoder_reserve(struct decoder *dec, const struct batch *batch, struct err *err);
+
+/* More slots than T·K (expert choice at evaluation): grows scratch, whose content is lost. */
+int decoder_reserve_slots(struct decoder *dec, int64_t n_slots, struct err *err);
+void decoder_release_memory(struct decoder *dec);
+
+/* y [M,N] (+)= x [M,K] · wᵀ; dx (+)= dy · w; dw += dyᵀ · x (nothing when p is frozen). w begins at tensor p and may run on over joined
+ * neighbours. The router's products are float32 whatever the decoder computes in. */
+void product_forward(struct decoder *dec, float *y, int64_t ldy, const float *x, int64_t ldx,
+                     const struct param *p, int64_t M, int64_t N, int64_t K, bool accumulate);
+void product_backward_input(struct decoder *dec, float *dx, int64_t ldx, const float *dy,
+                            int64_t ldy, const struct param *p, int64_t M, int64_t N, int64_t K,
+                            bool accumulate);
+void product_backward_weight(struct decoder *dec, const struct param *p, const float *dy,
+                             int64_t ldy, const float *x, int64_t ldx, int64_t M, int64_t N,
+                             int64_t K);
+
+/* acts->x → acts->mid. Backward: dec->dx is the gradient of mid, then that of x. */
+void mla_forward(struct decoder *dec, struct layer *layer, struct block_acts *acts,
+                 const struct batch *batch);
+void mla_backward(struct decoder *dec, struct layer *layer, struct block_acts *acts,
+                  const struct batch *batch);
+
+/* out = mid + MLP(norm(mid)); out NULL: only what the backward needs is made again. Backward: dec->dx likewise. */
+void ffn_forward(struct decoder *dec, struct layer *layer, struct block_acts *acts, float *out);
+void ffn_backward(struct decoder *dec, struct layer *layer, struct block_acts *acts);
+
+int moe_forward(struct decoder *dec, struct layer *layer, struct block_acts *acts, float *out,
+                const struct batch *batch, struct err *err);
+void moe_backward(struct decoder *dec, struct layer *layer, struct block_acts *acts, float scale);
+
+/* The middle of an MLP shared by dense layers and shared experts: h = swiglu(gate_up), and its backward. */
+struct mlp {
+    const struct param *gate_up, *down;
+    int64_t width;
+};
+void mlp_forward(struct decoder *dec, const struct mlp *m, float *gate_up, const float *y,
+                 float *out);
+/* dx of the MLP's input is written to dy; d is the gradient of its output. */
+void mlp_backward(struct decoder *dec, const struct mlp *m, const float *gate_up, const float *y,
+                  const float *d, float *dy);
+
+/* Copies between host and device that cost nothing where the host reads device memory: the pointer itself is taken. */
+const float *to_host(struct decoder *dec, const float *device, int64_t n);
+
+#endif

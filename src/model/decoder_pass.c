@@ -1,0 +1,281 @@
+/* One pass through the decoder: embedding, blocks, head and loss, and all of it backwards. */
+#include <math.h>
+#include <string.h>
+
+#include "model/decoder_parts.h"
+
+const float *to_host(struct decoder *dec, const float *device, int64_t n)
+{
+    if (dec->dev->host_memory)
+        return device;
+    dec->dev->ops->read(dec->dev, dec->host_f32, device, (size_t)n * sizeof *device);
+    return dec->host_f32;
+}
+
+static int check_ids(const struct decoder *dec, const struct batch *batch, struct err *err)
+{
+    for (int64_t t = 0; t < batch->T; t++) {
+        if (batch->ids[t] < 0 || batch->ids[t] >= dec->d.V)
+            return err_set(err, MOE2_ECONFIG,
+                           "id %d at position %lld is outside the vocabulary of %lld",
+                           batch->ids[t], (long long)t, (long long)dec->d.V);
+        if (batch->targets && (batch->targets[t] < -1 || batch->targets[t] >= dec->d.V))
+            return err_set(err, MOE2_ECONFIG,
+                           "target %d at position %lld is outside the vocabulary of %lld",
+                           batch->targets[t], (long long)t, (long long)dec->d.V);
+    }
+    return 0;
+}
+
+/* Ids, positions and what the routers want to know, in their places. */
+static void upload(struct decoder *dec, const struct batch *batch)
+{
+    size_t n_bytes = (size_t)batch->T * sizeof(int32_t);
+    dec->dev->ops->write(dec->dev, dec->ids, batch->ids, n_bytes);
+    for (int64_t b = 0; b < batch->B; b++)
+        for (int32_t t = batch->offset[b]; t < batch->offset[b + 1]; t++)
+            dec->host_i32[t] = t - batch->offset[b];
+    dec->dev->ops->write(dec->dev, dec->pos, dec->host_i32, n_bytes);
+    for (int64_t b = 0; b <= batch->B; b++)
+        dec->host_seq[b] = batch->offset[b];
+    for (int64_t t = 0; t < batch->T && batch->padding; t++)
+        dec->host_valid[t] = !batch->padding[t];
+}
+
+/* What a block keeps its activations in. */
+static struct block_acts *acts_of(struct decoder *dec, int64_t l)
+{
+    bool kept = dec->train && !dec->checkpointing;
+    struct block_acts *acts = kept ? &dec->layers[l].acts : &dec->shared;
+    acts->x = dec->x[l];
+    return acts;
+}
+
+static int block_forward(struct decoder *dec, int64_t l, float *out, const struct batch *batch,
+                         struct err *err)
+{
+    struct layer *layer = &dec->layers[l];
+    struct block_acts *acts = acts_of(dec, l);
+    mla_forward(dec, layer, acts, batch);
+    if (layer->router)
+        return moe_forward(dec, layer, acts, out, batch, err);
+    ffn_forward(dec, layer, acts, out);
+    return 0;
+}
+
+int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder_mode mode,
+                    struct err *err)
+{
+    double begun_s = clock_s();
+    int rc = check_ids(dec, batch, err);
+    dec->T = 0;
+    if (rc || (rc = decoder_reserve(dec, batch, err)))
+        return rc;
+    dec->T = batch->T;
+    dec->mode = dec->train ? mode : DECODER_EVAL;
+    upload(dec, batch);
+    const struct param *table = dec->mp.embed;
+    dec->dev->k->embed_forward(dec->dev, dec->x[0], table->data, DT_F32, dec->ids, dec->T,
+                               dec->d.D);
+    for (int64_t l = 0; l < dec->d.L && !rc; l++)
+        rc = block_forward(dec, l, dec->x[l + 1], batch, err);
+    dec->hidden = dec->x[dec->d.L];
+    if (rc)
+        dec->T = 0;
+    dec->times.forward_s += clock_s() - begun_s;
+    return rc;
+}
+
+/* ---- head and loss ---- */
+
+/* Final norm and logits of rows first … first+n−1, into head_y and head_logits. */
+static void head_forward(struct decoder *dec, int64_t first, int64_t n)
+{
+    struct scratch *s = &dec->s;
+    int64_t D = dec->d.D, V = dec->d.V;
+    dec->dev->k->rmsnorm_forward(dec->dev, s->head_y, s->head_rstd, dec->hidden + first * D,
+                                 dec->mp.norm->data, n, D, D, D, (float)dec->config.rms_norm_eps);
+    product_forward(dec, s->head_logits, V, s->head_y, D, dec->mp.head, n, V, D, false);
+}
+
+/* logits = head · norm(x), with the gradient of logits in their place. */
+static void head_backward(struct decoder *dec, int64_t first, int64_t n)
+{
+    struct scratch *s = &dec->s;
+    const struct param *norm = dec->mp.norm;
+    int64_t D = dec->d.D, V = dec->d.V;
+    float *dx = dec->dx + first * D;
+    product_backward_weight(dec, dec->mp.head, s->head_logits, V, s->head_y, D, n, V, D);
+    product_backward_input(dec, s->head_dy, D, s->head_logits, V, dec->mp.head, n, V, D, false);
+    dec->dev->ops->zero(dec->dev, dx, (size_t)(n * D) * sizeof *dx);
+    dec->dev->k->rmsnorm_backward(dec->dev, dx, norm->grad, s->head_dy, dec->hidden + first * D,
+                                  norm->data, s->head_rstd, n, D, D, D);
+}
+
+/* Adds up a chunk's losses on the host. */
+static void count_chunk(struct decoder *dec, const struct batch *batch, int64_t first, int64_t n,
+                        struct loss_result *out)
+{
+    uint8_t rights[256];
+    for (int64_t i = 0; i < n; i += (int64_t)sizeof rights) {
+        int64_t m = n - i < (int64_t)sizeof rights ? n - i : (int64_t)sizeof rights;
+        dec->dev->ops->read(dec->dev, rights, dec->s.head_right + i, (size_t)m);
+        for (int64_t j = 0; j < m; j++) {
+            bool scored = batch->targets[first + i + j] >= 0;
+            out->n_targets += scored;
+            out->n_right += scored && rights[j];
+            dec->host_right[first + i + j] = scored ? (int8_t)rights[j] : -1;
+        }
+    }
+    const float *nll = to_host(dec, dec->s.head_nll, n);
+    for (int64_t i = 0; i < n; i++)
+        out->nll += nll[i];
+    if (out->token_nll)
+        memcpy(out->token_nll + first, nll, (size_t)n * sizeof *nll);
+}
+
+/* The routers' own losses, and their gradient into d_aux; accuracy goes to the routers that ask for it. */
+static double router_losses(struct decoder *dec, const struct batch *batch, float scale);
+
+int decoder_loss(struct decoder *dec, const struct batch *batch, float scale,
+                 struct loss_result *out, struct err *err)
+{
+    if (!dec->T || dec->T != batch->T || !batch->targets)
+        return err_set(err, MOE2_ECONFIG,
+                       "a loss was asked for without a forward, or without targets");
+    struct loss_result result = {.token_nll = out->token_nll};
+    bool backward = scale != 0 && dec->train && dec->mode != DECODER_EVAL;
+    dec->dev->ops->write(dec->dev, dec->targets, batch->targets, (size_t)dec->T * sizeof(int32_t));
+    for (int64_t first = 0; first < dec->T; first += dec->head_rows) {
+        int64_t n = dec->T - first < dec->head_rows ? dec->T - first : dec->head_rows;
+        double begun_s = clock_s();
+        head_forward(dec, first, n);
+        dec->dev->k->cross_entropy(dec->dev, dec->s.head_nll, dec->s.head_right, dec->s.head_logits,
+                                   dec->targets + first, n, dec->d.V, dec->d.V,
+                                   backward ? scale : 0);
+        count_chunk(dec, batch, first, n, &result);
+        double forward_s = clock_s();
+        if (backward)
+            head_backward(dec, first, n);
+        dec->times.forward_s += forward_s - begun_s;
+        dec->times.backward_s += clock_s() - forward_s;
+    }
+    result.aux = router_losses(dec, batch, backward ? scale * (float)result.n_targets : 0);
+    if (!isfinite(result.nll)) {
+        int rc = decoder_find_nonfinite(dec, false, err);
+        return rc ? rc
+                  : err_set(err, MOE2_ENUMERIC,
+                            "the loss is not a finite number, though every weight and block's "
+                            "output is");
+    }
+    *out = result;
+    return 0;
+}
+
+int decoder_logits(struct decoder *dec, int64_t first, int64_t n, float *logits, struct err *err)
+{
+    if (first < 0 || n < 0 || first + n > dec->T)
+        return err_set(err, MOE2_ECONFIG,
+                       "logits of rows %lld to %lld were asked for, the last forward had %lld",
+                       (long long)first, (long long)(first + n), (long long)dec->T);
+    for (int64_t i = 0; i < n; i += dec->head_rows) {
+        int64_t m = n - i < dec->head_rows ? n - i : dec->head_rows;
+        head_forward(dec, first + i, m);
+        dec->dev->ops->read(dec->dev, logits + i * dec->d.V, dec->s.head_logits,
+                            (size_t)(m * dec->d.V) * sizeof *logits);
+    }
+    return 0;
+}
+
+static struct route_batch route_batch_of(struct decoder *dec, const struct batch *batch)
+{
+    return (struct route_batch){.mode = ROUTE_TRAIN,
+                                .step = (uint64_t)batch->step,
+                                .first_token = batch->first_token,
+                                .valid = batch->padding ? dec->host_valid : NULL,
+                                .seq_offsets = dec->host_seq,
+                                .n_seqs = batch->B};
+}
+
+/* AUX_HF's pool over the tokens of all layers; picks and p are [E] each. */
+static void fill_pool(struct decoder *dec, struct aux_pool *pool)
+{
+    for (int64_t l = 0; l < dec->d.L; l++)
+        if (dec->layers[l].router)
+            router_aux_pool(pool, dec->layers[l].router, &dec->layers[l].route);
+}
+
+static double layer_aux(struct decoder *dec, struct layer *layer, const struct route_batch *rb,
+                        const struct aux_pool *pool, float scale)
+{
+    int64_t n = dec->T * dec->d.E;
+    struct device *dev = dec->dev;
+    struct aux_losses losses = {0};
+    float *d = dev->host_memory ? layer->d_aux : dec->host_f32 + n;
+    const float *logits = to_host(dec, layer->logits, n);
+    memset(d, 0, (size_t)n * sizeof *d);
+    router_aux(layer->router, scale != 0 ? d : NULL, &losses, &layer->route, logits, rb, pool,
+               scale);
+    if (!dev->host_memory)
+        dev->ops->write(dev, layer->d_aux, d, (size_t)n * sizeof *d);
+    return losses.balance + losses.sequence + losses.z;
+}
+
+static double router_losses(struct decoder *dec, const struct batch *batch, float scale)
+{
+    double sum = 0, begun_s = clock_s();
+    struct route_batch rb = route_batch_of(dec, batch);
+    struct aux_pool pool = {
+        .E = (int)dec->d.E, .picks = dec->pool, .p = dec->pool ? dec->pool + dec->d.E : NULL};
+    if (dec->mode != DECODER_TRAIN)
+        return 0;
+    if (dec->pool) {
+        memset(dec->pool, 0, (size_t)(2 * dec->d.E) * sizeof *dec->pool);
+        fill_pool(dec, &pool);
+    }
+    for (int64_t l = 0; l < dec->d.L; l++) {
+        struct layer *layer = &dec->layers[l];
+        if (!layer->router)
+            continue;
+        if (router_wants(layer->router, ROUTE_TRAIN) == PERFORMANCE_ACCURACY)
+            router_feed_right(layer->router, &layer->route, dec->host_right);
+        if (layer->d_aux)
+            sum += layer_aux(dec, layer, &rb, dec->pool ? &pool : NULL, scale);
+    }
+    dec->times.routing_s += clock_s() - begun_s;
+    return sum;
+}
+
+/* ---- backward ---- */
+
+static int block_backward(struct decoder *dec, int64_t l, const struct batch *batch, float scale,
+                          struct err *err)
+{
+    struct layer *layer = &dec->layers[l];
+    struct block_acts *acts = acts_of(dec, l);
+    int rc = dec->checkpointing ? block_forward(dec, l, NULL, batch, err) : 0;
+    if (rc)
+        return rc;
+    if (layer->router)
+        moe_backward(dec, layer, acts, scale);
+    else
+        ffn_backward(dec, layer, acts);
+    mla_backward(dec, layer, acts, batch);
+    return 0;
+}
+
+int decoder_backward(struct decoder *dec, const struct batch *batch, float scale, struct err *err)
+{
+    if (!dec->T || dec->T != batch->T || dec->mode == DECODER_EVAL)
+        return err_set(err, MOE2_ECONFIG,
+                       "a backward was asked for without a forward that keeps activations");
+    double begun_s = clock_s();
+    int rc = 0;
+    for (int64_t l = dec->d.L; l-- > 0 && !rc;)
+        rc = block_backward(dec, l, batch, scale, err);
+    if (!rc && dec->mp.embed->grad)
+        dec->dev->k->embed_backward(dec->dev, dec->mp.embed->grad, dec->dx, dec->ids, dec->T,
+                                    dec->d.D, dec->d.V);
+    dec->times.backward_s += clock_s() - begun_s;
+    return rc;
+}

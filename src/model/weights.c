@@ -1,0 +1,208 @@
+/* A checkpoint folder against the list of tensors: checking, reading, writing.
+ *
+ * What doesn't fit is collected over the whole checkpoint and told in one message. Left out without a word: the tensors of
+ * multi-token-prediction layers (they stand behind the last layer), rotary tables that old files store, and a head that the
+ * configuration ties to the embedding.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "io/safetensors.h"
+#include "model/params.h"
+
+enum { MAX_NAMED = 3, MAX_PIECE = 1 << 20 };
+
+/* The first few of a kind of trouble, and how many there are. */
+struct trouble {
+    int64_t n;
+    char named[300];
+};
+
+static void trouble_add(struct trouble *t, const char *what)
+{
+    size_t used = strlen(t->named);
+    if (t->n++ < MAX_NAMED && used + strlen(what) + 3 < sizeof t->named)
+        snprintf(t->named + used, sizeof t->named - used, "%s%s", used ? ", " : "", what);
+}
+
+static void trouble_tell(char *text, size_t n_text, const struct trouble *t, const char *one,
+                         const char *many)
+{
+    size_t used = strlen(text);
+    if (t->n)
+        snprintf(text + used, n_text - used, "%s%lld %s (%s%s)", used ? "; " : "", (long long)t->n,
+                 t->n == 1 ? one : many, t->named, t->n > MAX_NAMED ? ", …" : "");
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const struct param *const *)a)->name, (*(const struct param *const *)b)->name);
+}
+
+/* Whether a tensor that the list doesn't know may be left out. */
+static bool left_out(const char *name, const struct model_config *config)
+{
+    static const char layers[] = "model.layers.";
+    if (config->tie_word_embeddings && strcmp(name, "lm_head.weight") == 0)
+        return true;
+    size_t n = strlen(name), tail = strlen(".rotary_emb.inv_freq");
+    if (n > tail && strcmp(name + n - tail, ".rotary_emb.inv_freq") == 0)
+        return true;
+    if (strncmp(name, layers, sizeof layers - 1) != 0)
+        return false;
+    char *end = NULL;
+    long long layer = strtoll(name + sizeof layers - 1, &end, 10);
+    int64_t extra = config->num_nextn_predict_layers > 1 ? config->num_nextn_predict_layers : 1;
+    return *end == '.' && layer >= config->num_hidden_layers &&
+           layer < config->num_hidden_layers + extra;
+}
+
+static bool same_shape(const struct safetensor *t, const struct param *p)
+{
+    if (t->n_dims != p->n_dims)
+        return false;
+    for (int i = 0; i < p->n_dims; i++)
+        if (t->shape[i] != p->shape[i])
+            return false;
+    return true;
+}
+
+static void find_unknown(struct trouble *unknown, const struct safetensors *st,
+                         const struct param *const *sorted, int64_t n,
+                         const struct model_config *config)
+{
+    for (int64_t i = 0; i < safetensors_count(st); i++) {
+        struct param key = {.name = safetensors_at(st, i)->name}, *key_at = &key;
+        if (!bsearch(&key_at, sorted, (size_t)n, sizeof *sorted, by_name) &&
+            !left_out(key.name, config))
+            trouble_add(unknown, key.name);
+    }
+}
+
+static void find_misfits(struct trouble *missing, struct trouble *shape, struct trouble *type,
+                         const struct safetensors *st, const struct param_list *list)
+{
+    for (int64_t i = 0; i < list->n; i++) {
+        const struct param *p = &list->params[i];
+        const struct safetensor *t = safetensors_find(st, p->name);
+        char text[300], seen[64], wanted[64];
+        if (!t) {
+            trouble_add(missing, p->name);
+        } else if (!same_shape(t, p)) {
+            snprintf(text, sizeof text, "%s is %s, wanted %s", p->name,
+                     safetensors_shape_text(seen, sizeof seen, t->shape, t->n_dims),
+                     safetensors_shape_text(wanted, sizeof wanted, p->shape, p->n_dims));
+            trouble_add(shape, text);
+        } else if (t->dtype != DT_F32 && t->dtype != DT_F16 && t->dtype != DT_BF16) {
+            snprintf(text, sizeof text, "%s is %s", p->name, t->dtype_name);
+            trouble_add(type, text);
+        }
+    }
+}
+
+static int check_names(const struct safetensors *st, const struct param_list *list,
+                       const struct model_config *config, const char *dir, struct err *err)
+{
+    struct trouble missing = {0}, unknown = {0}, shape = {0}, type = {0};
+    const struct param **sorted = malloc((size_t)list->n * sizeof *sorted);
+    if (!sorted)
+        return err_set(err, MOE2_ELIMIT, "%s: no memory for the names of %lld tensors", dir,
+                       (long long)list->n);
+    for (int64_t i = 0; i < list->n; i++)
+        sorted[i] = &list->params[i];
+    qsort(sorted, (size_t)list->n, sizeof *sorted, by_name);
+    find_unknown(&unknown, st, sorted, list->n, config);
+    free(sorted);
+    find_misfits(&missing, &shape, &type, st, list);
+    char text[460] = "";
+    trouble_tell(text, sizeof text, &missing, "tensor is missing", "tensors are missing");
+    trouble_tell(text, sizeof text, &unknown, "is unknown", "are unknown");
+    trouble_tell(text, sizeof text, &shape, "has another shape", "have another shape");
+    trouble_tell(text, sizeof text, &type, "is of a type other than F32, F16 and BF16",
+                 "are of types other than F32, F16 and BF16");
+    return text[0] ? err_set(err, MOE2_EFORMAT, "%s: %s", dir, text) : 0;
+}
+
+static int load_one(const struct param *p, const struct safetensors *st, struct device *dev,
+                    float *piece, struct err *err)
+{
+    const struct safetensor *t = NULL;
+    int rc = safetensors_get(&t, st, p->name, err);
+    for (int64_t first = 0; first < p->n && !rc; first += MAX_PIECE) {
+        int64_t n = p->n - first < MAX_PIECE ? p->n - first : MAX_PIECE;
+        float *to = dev->host_memory ? p->data + first : piece;
+        rc = safetensors_to_f32(to, t, first, n, err);
+        if (!rc && !dev->host_memory)
+            dev->ops->write(dev, p->data + first, piece, (size_t)n * sizeof *piece);
+    }
+    if (rc)
+        return rc;
+    int64_t bad = dev->k->find_nonfinite(dev, p->data, p->n);
+    if (bad >= 0)
+        return err_set(err, MOE2_ENUMERIC,
+                       "%s: tensor %s holds a NaN or an infinity at element %lld",
+                       safetensors_shard_path(st, t->shard_idx), p->name, (long long)bad);
+    return 0;
+}
+
+int param_list_load(struct param_list *list, const char *dir, const struct model_config *config,
+                    struct device *dev, const struct log_sink *log, struct err *err)
+{
+    struct safetensors *st = NULL;
+    float *piece = NULL;
+    int rc = safetensors_open(&st, dir, err);
+    if (rc || (rc = check_names(st, list, config, dir, err)))
+        goto done;
+    if (!dev->host_memory && !(piece = malloc(MAX_PIECE * sizeof *piece))) {
+        rc = err_set(err, MOE2_ELIMIT, "%s: no memory for a piece of a tensor", dir);
+        goto done;
+    }
+    struct progress progress;
+    progress_begin(&progress, log, "loading", (double)list->n_elements, "numbers");
+    for (int64_t i = 0; i < list->n && !rc; i++) {
+        rc = load_one(&list->params[i], st, dev, piece, err);
+        progress_set(&progress, (double)(list->offset[i] + list->params[i].n));
+    }
+    progress_end(&progress);
+done:
+    free(piece);
+    safetensors_close(st);
+    return rc;
+}
+
+int param_list_create(struct safetensors_writer **out, const struct param_list *list,
+                      const char *dir, enum dtype dtype, struct err *err)
+{
+    struct safetensors_decl *decls = calloc((size_t)list->n, sizeof *decls);
+    if (!decls)
+        return err_set(err, MOE2_ELIMIT, "%s: no memory for the names of %lld tensors", dir,
+                       (long long)list->n);
+    for (int64_t i = 0; i < list->n; i++) {
+        const struct param *p = &list->params[i];
+        decls[i] = (struct safetensors_decl){.name = p->name,
+                                             .dtype = p->kind == PARAM_BUFFER ? DT_F32 : dtype,
+                                             .n_dims = p->n_dims};
+        memcpy(decls[i].shape, p->shape, sizeof p->shape);
+    }
+    int rc = safetensors_create_folder(out, dir, decls, list->n, NULL, err);
+    free(decls);
+    return rc;
+}
+
+int model_config_write(const struct model_config *config, enum dtype dtype, const char *dir,
+                       struct err *err)
+{
+    struct model_config c = *config;
+    c.dtype = dtype;
+    c.num_nextn_predict_layers = 0; /* their tensors are not written */
+    struct buf text = {0};
+    char *path = path_join(dir, "config.json");
+    int rc =
+        path ? model_config_print(&text, &c, err) : err_set(err, MOE2_ELIMIT, "%s: no memory", dir);
+    if (!rc)
+        rc = file_write(path, text.bytes, text.n, err);
+    buf_release(&text);
+    free(path);
+    return rc;
+}
