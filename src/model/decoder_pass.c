@@ -198,11 +198,11 @@ static struct route_batch route_batch_of(struct decoder *dec, const struct batch
 }
 
 /* AUX_HF's pool over the tokens of all layers; picks and p are [E] each. */
-static void fill_pool(struct decoder *dec, struct aux_pool *pool)
+static void fill_pool(struct decoder *dec, struct aux_pool *pool, const struct route_batch *rb)
 {
     for (int64_t l = 0; l < dec->d.L; l++)
         if (dec->layers[l].router)
-            router_aux_pool(pool, dec->layers[l].router, &dec->layers[l].route);
+            router_aux_pool(pool, dec->layers[l].router, &dec->layers[l].route, rb);
 }
 
 static double layer_aux(struct decoder *dec, struct layer *layer, const struct route_batch *rb,
@@ -231,7 +231,7 @@ static double router_losses(struct decoder *dec, const struct batch *batch, floa
         return 0;
     if (dec->pool) {
         memset(dec->pool, 0, (size_t)(2 * dec->d.E) * sizeof *dec->pool);
-        fill_pool(dec, &pool);
+        fill_pool(dec, &pool, &rb);
     }
     for (int64_t l = 0; l < dec->d.L; l++) {
         struct layer *layer = &dec->layers[l];
