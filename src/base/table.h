@@ -41,7 +41,8 @@ int table_n_rows(const struct table *t);
 
 /* Appends the table: for a terminal (two spaces between columns, a rule under the header, no spaces
  * at line ends); as a Markdown table; as an HTML <table> with every text escaped; as a JSON array
- * of objects, each cell a string. A last row begun but not ended is filled up with empty cells. */
+ * of objects, each cell a string (the texts are expected to be UTF-8). A last row begun but not
+ * ended is filled up with empty cells. */
 int table_text(struct buf *out, const struct table *t, struct err *err);
 int table_markdown(struct buf *out, const struct table *t, struct err *err);
 int table_html(struct buf *out, const struct table *t, struct err *err);

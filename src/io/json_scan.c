@@ -106,7 +106,7 @@ static int hex4(struct json_scan *s, uint32_t *out, struct err *err)
 /* The code point of a \u escape whose "\u" was taken; two escapes for one above U+FFFF. */
 static int unicode_escape(struct json_scan *s, uint32_t *out, struct err *err)
 {
-    uint32_t c, low;
+    uint32_t c = 0, low = 0;
     long long at = (long long)(s->p - s->begin) - 2;
     int rc = hex4(s, &c, err);
     if (rc)

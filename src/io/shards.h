@@ -1,9 +1,9 @@
 /* Packed text: a corpus as token ids in mapped files, with a manifest that says where they came
  * from.
  *
- * A folder holds manifest.json; {train,validation,test}-00000.bin, -00001.bin, …; validation.txt and
- * test.txt (the cleaned text of these splits, a blank line between documents, for compressors and
- * n-gram models); and tokenizer/ (a copy), unless the tokenizer is "bytes".
+ * A folder holds manifest.json; {train,validation,test}-00000.bin, -00001.bin, …; validation.txt
+ * and test.txt (the cleaned text of these splits, a blank line between documents, for compressors
+ * and n-gram models); and tokenizer/ (a copy), unless the tokenizer is "bytes".
  *
  * Format of a shard, little-endian: a header of 64 bytes {char magic[8] "MOE2TOK1"; u32 version 1;
  * u32 id_bytes, 2 or 4; u64 n_tokens; u64 n_documents; u64 n_text_bytes; zeros}; n_tokens ids;
@@ -43,11 +43,11 @@ extern const char *const shards_split_names[SHARDS_N_SPLITS];
 
 struct shards;
 
-/* Maps all shards of a split ("train", "validation" or "test") of the folder dir and checks headers,
- * sizes, document starts and agreement with the manifest; ids are checked as they are read. A split
- * may be empty. The result is the caller's. Errors: MOE2_EIO, MOE2_EFORMAT (not a packed folder, a
- * broken or cut-off file), MOE2_ECONFIG (no such split). Reading is safe from any number of
- * threads. */
+/* Maps all shards of a split ("train", "validation" or "test") of the folder dir and checks
+ * headers, sizes, document starts and agreement with the manifest; ids are checked as they are
+ * read. A split may be empty. The result is the caller's. Errors: MOE2_EIO, MOE2_EFORMAT (not a
+ * packed folder, a broken or cut-off file), MOE2_ECONFIG (no such split). Reading is safe from any
+ * number of threads. */
 int shards_open(struct shards **out, const char *dir, const char *split, struct err *err);
 void shards_close(struct shards *s); /* NULL is fine */
 

@@ -3,15 +3,16 @@
  *
  *     static const struct yaml_key KEYS[] = {
  *         {"train.lr", YAML_KEY_REAL, offsetof(struct config, lr), "1e-3", 0, 1, .help = "…"},
- *         {"train.steps", YAML_KEY_INT, offsetof(struct config, steps), "200", 1, 1e9},
- *         {"train.dtype", YAML_KEY_CHOICE, offsetof(struct config, dtype), "f32", .choices = DTYPES},
- *         {"data.path", YAML_KEY_TEXT, offsetof(struct config, path), NULL},      NULL: must be given
+ *         {"train.steps", YAML_KEY_INT, offsetof(struct config, steps), "200", 1, 1e9, .help = "…"},
+ *         {"train.dtype", YAML_KEY_CHOICE, offsetof(struct config, dtype), "f32", .choices = DTYPES,
+ *          .help = "…"},
+ *         {"data.path", YAML_KEY_TEXT, offsetof(struct config, path), NULL, .help = "…"},    NULL: needed
  *     };
  *     struct yaml_source source = {.path = "run.yaml", .overrides = words, .n_overrides = n};
  *     struct yaml_config *c;
  *     yaml_read(&c, &config, KEYS, COUNT_OF(KEYS), &source, err);
  *     if (yaml_given(c, "train.lr")) …
- *     yaml_free(c);                                    the texts and lists in config die with it
+ *     yaml_config_free(c);                             the texts and lists in config die with it
  *
  * The subset of YAML: mappings of mappings, scalars and lists of scalars. Anchors, aliases, tags,
  * several documents and null are refused. "train: {lr: 1}" and "train.lr: 1" mean the same. Every
@@ -89,14 +90,14 @@ struct yaml_source {
 struct yaml_config;
 
 /* Reads a source into values, the caller's struct, whose fields the rows describe; keys is borrowed
- * until yaml_free. values and *out are written only on success. Errors: MOE2_EIO; MOE2_ECONFIG for
+ * until yaml_config_free. values and *out are written only on success. Errors: MOE2_EIO; MOE2_ECONFIG for
  * an unknown key (with the nearest), a key twice, a wrong type, a value out of range, a missing
  * key; MOE2_EFORMAT for text that is no YAML of the subset; MOE2_ELIMIT above a limit. */
 int yaml_read(struct yaml_config **out, void *values, const struct yaml_key *keys, int n_keys,
               const struct yaml_source *source, struct err *err);
 
 /* Frees the texts and lists that yaml_read and yaml_set put into values. NULL is fine. */
-void yaml_free(struct yaml_config *c);
+void yaml_config_free(struct yaml_config *c);
 
 /* One more "key=value" over values that yaml_read filled, through the same checks: for tuning. */
 int yaml_set(struct yaml_config *c, void *values, const char *override, struct err *err);
