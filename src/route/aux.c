@@ -91,7 +91,7 @@ static double balance(float *dlogits, const struct router *r, const struct route
 {
     int E = route->E;
     double *P = route->block_sums + route_blocks(route->T) * E, loss = 0;
-    float *h = route->block_rows + route_blocks(route->T) * 2 * E;
+    float *h = route->block_rows + route_blocks(route->T) * ROUTE_LANES * E;
     bool hf = r->config.aux.form == AUX_HF;
     assert(!hf || pool);
     double n = (double)(hf ? pool->n_tokens : route->n_valid);
@@ -107,21 +107,15 @@ static double balance(float *dlogits, const struct router *r, const struct route
     return loss;
 }
 
-/* The K best of every token's s, without bias or groups. */
-static void find_unbiased(const struct router *r, const struct route *route,
-                          const struct route_batch *batch)
+/* The K best of every token's s, without bias or groups; those of padding mean nothing. */
+static void find_unbiased(const struct router *r, const struct route *route)
 {
-    int64_t E = route->E, K = route->K;
-#pragma omp parallel for schedule(static) if (route->T * E >= ROUTE_PARALLEL)
-    for (int64_t b = 0; b < route_blocks(route->T); b++) {
-        float *work = route->block_rows + 2 * b * E;
-        int64_t end = (b + 1) * ROUTE_BLOCK;
-        for (int64_t t = b * ROUTE_BLOCK; t < end && t < route->T; t++) {
-            if (!token_valid(batch, t))
-                continue;
-            memcpy(work, route->scores + t * E, sizeof *work * (size_t)E);
-            r->ops->topk(route->unbiased + t * K, work, E, K);
-        }
+    int64_t E = route->E, T = route->T;
+#pragma omp parallel for schedule(static) if (T * E >= ROUTE_PARALLEL)
+    for (int64_t b = 0; b < route_blocks(T); b++) {
+        int64_t first = b * ROUTE_BLOCK, rows = T - first < ROUTE_BLOCK ? T - first : ROUTE_BLOCK;
+        r->ops->topk(route->unbiased + first * route->K, route->scores + first * E, rows, E,
+                     route->K);
     }
 }
 
@@ -133,7 +127,7 @@ static double one_sequence(float *dlogits, const struct router *r, const struct 
     const int32_t *idx = route->unbiased ? route->unbiased : route->idx;
     int64_t room = route_blocks(route->T), n = 0;
     double *P = route->block_sums + room * E, loss = 0;
-    float *h = route->block_rows + room * 2 * E, *f = h + E;
+    float *h = route->block_rows + room * ROUTE_LANES * E, *f = h + E;
     memset(P, 0, sizeof *P * (size_t)E);
     memset(f, 0, sizeof *f * (size_t)E);
     for (int64_t t = first; t < end; t++) {
@@ -164,7 +158,7 @@ static double sequences(float *dlogits, const struct router *r, const struct rou
     int64_t n_seqs = batch->seq_offsets ? batch->n_seqs : 1;
     double loss = 0;
     if (route->unbiased)
-        find_unbiased(r, route, batch);
+        find_unbiased(r, route);
     for (int64_t s = 0; s < n_seqs; s++)
         loss += one_sequence(dlogits, r, route, batch, offsets[s], offsets[s + 1], scale);
     return loss;
@@ -197,8 +191,9 @@ static double z_loss(float *dlogits, const struct router *r, const struct route 
         int64_t end = (b + 1) * ROUTE_BLOCK;
         for (int64_t t = b * ROUTE_BLOCK; t < end && t < route->T; t++)
             if (token_valid(batch, t))
-                sum += z_token(dlogits ? dlogits + t * E : NULL, route->block_rows + 2 * b * E,
-                               logits + t * E, route->E, scaled, r->ops);
+                sum += z_token(dlogits ? dlogits + t * E : NULL,
+                               route->block_rows + ROUTE_LANES * b * E, logits + t * E, route->E,
+                               scaled, r->ops);
         route->block_moments[2 * b] = sum;
     }
     for (int64_t b = 0; b < n_blocks; b++)

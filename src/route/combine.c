@@ -29,8 +29,7 @@ void combine_forward(float *w, const int32_t *idx, const float *s, const float *
     for (int k = 0; k < K; k++)
         sum += w[k] = s[idx[k]];
     if (config->norm_topk_prob)
-        for (int k = 0; k < K; k++)
-            w[k] /= sum + 1e-20f;
+        factor /= sum + 1e-20f;
     for (int k = 0; k < K; k++)
         w[k] *= factor;
 }

@@ -123,8 +123,7 @@ static void pick_before_training(struct router *r, struct route *route,
         for (int64_t t = 0; t < route->T; t++) {
             if (!token_valid(batch, t))
                 continue;
-            memcpy(r->work, route->scores + t * E, sizeof *r->work * (size_t)E);
-            r->ops->topk(best, r->work, E, K);
+            r->ops->topk(best, route->scores + t * E, 1, E, K);
             for (int k = 0; k < K; k++)
                 if (pass == 0)
                     route->picks[best[k]]++;

@@ -227,6 +227,11 @@ enum performance_kind incentive_performance(const struct incentive *inc)
     return learns ? inc->config.performance : PERFORMANCE_AUTO;
 }
 
+bool incentive_has_bias(const struct incentive *inc)
+{
+    return inc->kind->bias != NULL;
+}
+
 bool incentive_wants_margins(const struct incentive *inc)
 {
     return inc->kind == &incentive_quantile;

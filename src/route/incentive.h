@@ -123,6 +123,7 @@ struct incentive_draw incentive_draw(const struct incentive *inc);
 
 /* What the incentive wants to be fed. PERFORMANCE_AUTO: no performance. */
 enum performance_kind incentive_performance(const struct incentive *inc);
+bool incentive_has_bias(const struct incentive *inc); /* none and aux have none */
 bool incentive_wants_margins(const struct incentive *inc);
 bool incentive_is_raw(const struct incentive *inc); /* its state moves at every first forward */
 

@@ -46,14 +46,6 @@ static void mask_groups(float *c, const struct router_config *config)
                 c[g * n + i] = -INFINITY;
 }
 
-void pick_best(int32_t *idx, float *c, const struct router_config *config, int K,
-               const struct row_ops *ops)
-{
-    if (config->pick == PICK_GROUP_TOPK)
-        mask_groups(c, config);
-    ops->topk(idx, c, config->n_experts, K);
-}
-
 /* c = s + bias, and in training the noise that belongs to this token. */
 static void selection_row(float *c, const struct router *r, const struct route *route,
                           const struct route_batch *batch, float noise_std, int64_t t)
@@ -84,54 +76,101 @@ static bool pick_random(int32_t *idx, const struct router *r, const struct route
     return true;
 }
 
-/* Place of block b's first token among the margins of the step: m_ti = c_ti − the (K+1)-th best. */
-static void keep_margins(struct router *r, const float *c, float *work, int64_t place)
+/* Margins of one token for quantile, m_i = c_i − alpha, at its place among those of the step. */
+static void keep_margins(struct router *r, const float *c, float alpha, int64_t place)
 {
-    int E = r->config.n_experts, K = r->config.n_picks;
-    int32_t best[ROUTE_PICKS_MAX + 1];
-    memcpy(work, c, sizeof *c * (size_t)E);
-    r->ops->topk(best, work, E, K + 1);
-    float alpha = c[best[K]];
-    for (int i = 0; i < E; i++)
+    for (int i = 0; i < r->config.n_experts; i++)
         r->margins[i * r->margin_stride + place] = c[i] - alpha;
+}
+
+/* What is the same for all tokens of a forward. */
+struct pass {
+    const struct route_batch *batch;
+    struct incentive_draw draw;
+    int n_best; /* K, or K + 1 where margins are kept */
+    bool again, margins, selection;
+};
+
+/* The selection scores of `rows` tokens from first on, and their best experts. */
+static void select_tile(float *c, int32_t *best, const struct router *r, const struct route *route,
+                        const struct pass *pass, int64_t first, int rows)
+{
+    int E = route->E;
+    for (int j = 0; j < rows; j++) {
+        float *row = c + (int64_t)j * E;
+        selection_row(row, r, route, pass->batch, pass->draw.noise_std, first + j);
+        if (r->config.pick == PICK_GROUP_TOPK && !pass->again)
+            mask_groups(row, &r->config);
+    }
+    if (!pass->again && r->config.pick != PICK_RANDOM)
+        r->ops->topk(best, c, rows, E, pass->n_best);
+}
+
+static void pad_token(struct route *route, int64_t t)
+{
+    for (int64_t k = t * route->K; k < (t + 1) * route->K; k++) {
+        route->idx[k] = route->pick_position[k] = -1;
+        route->pick_weight[k] = 0;
+    }
+}
+
+/* idx of token t: random ones, or the best ones; counted. */
+static void settle(const struct router *r, struct route *route, const struct pass *pass,
+                   const int32_t *best, int64_t *picks, int64_t t)
+{
+    int32_t *idx = route->idx + t * route->K;
+    if (!pick_random(idx, r, pass->batch, pass->draw.epsilon, t))
+        memcpy(idx, best, sizeof *idx * (size_t)route->K);
+    for (int k = 0; k < route->K; k++) {
+        route->pick_position[t * route->K + k] = 0;
+        picks[idx[k]]++;
+    }
+}
+
+/* Weights of token t; where groups were masked its selection scores are made once more, because an
+ * explored expert may lie in a group that was not chosen. */
+static void weigh(float *c, const struct router *r, struct route *route, const struct pass *pass,
+                  int64_t t)
+{
+    if (pass->selection && r->config.pick == PICK_GROUP_TOPK && !pass->again)
+        selection_row(c, r, route, pass->batch, pass->draw.noise_std, t);
+    combine_forward(route->pick_weight + t * route->K, route->idx + t * route->K,
+                    route->scores + t * route->E, c, &r->config, r->ops);
 }
 
 void pick_block(struct router *r, struct route *route, const struct route_batch *batch, int64_t b)
 {
+    enum { ROWS = ROUTE_LANES };
     int E = route->E, K = route->K;
-    bool again = batch->mode == ROUTE_RECOMPUTE, train = batch->mode == ROUTE_TRAIN;
-    bool selection = r->config.combine == COMBINE_SELECTION;
-    bool margins = train && incentive_wants_margins(r->incentive);
-    struct incentive_draw draw = {0};
-    if (train || again)
-        draw = incentive_draw(r->incentive);
-    float *c = route->block_rows + 2 * b * E, *work = c + E;
-    int64_t *picks = route->block_picks + b * E, end = (b + 1) * ROUTE_BLOCK;
-    int64_t place = r->n_margins + route->block_valid[b];
-    if (!again)
+    bool train = batch->mode == ROUTE_TRAIN;
+    struct pass pass = {.batch = batch,
+                        .again = batch->mode == ROUTE_RECOMPUTE,
+                        .margins = train && incentive_wants_margins(r->incentive),
+                        .selection = r->config.combine == COMBINE_SELECTION};
+    pass.n_best = K + pass.margins;
+    if (train || pass.again)
+        pass.draw = incentive_draw(r->incentive);
+    float *c = route->block_rows + b * ROWS * E;
+    int32_t best[ROWS * ROUTE_TOPK_MAX];
+    int64_t *picks = route->block_picks + b * E, place = r->n_margins + route->block_valid[b];
+    int64_t end = (b + 1) * ROUTE_BLOCK < route->T ? (b + 1) * ROUTE_BLOCK : route->T;
+    if (!pass.again)
         memset(picks, 0, sizeof *picks * (size_t)E);
-    for (int64_t t = b * ROUTE_BLOCK; t < end && t < route->T; t++) {
-        int32_t *idx = route->idx + t * K;
-        if (!token_valid(batch, t)) {
-            for (int k = 0; k < K && !again; k++) {
-                idx[k] = route->pick_position[t * K + k] = -1;
-                route->pick_weight[t * K + k] = 0;
+    for (int64_t first = b * ROUTE_BLOCK; first < end; first += ROWS) {
+        int rows = end - first < ROWS ? (int)(end - first) : ROWS;
+        if (!pass.again || pass.selection)
+            select_tile(c, best, r, route, &pass, first, rows);
+        for (int j = 0; j < rows; j++) {
+            const int32_t *own = best + j * pass.n_best;
+            if (!token_valid(batch, first + j)) {
+                pad_token(route, first + j);
+                continue;
             }
-            continue;
+            if (pass.margins)
+                keep_margins(r, c + (int64_t)j * E, c[(int64_t)j * E + own[K]], place++);
+            if (!pass.again)
+                settle(r, route, &pass, own, picks, first + j);
+            weigh(c + (int64_t)j * E, r, route, &pass, first + j);
         }
-        if (!again || selection)
-            selection_row(c, r, route, batch, draw.noise_std, t);
-        if (margins)
-            keep_margins(r, c, work, place++);
-        if (!again && !pick_random(idx, r, batch, draw.epsilon, t)) {
-            memcpy(work, c, sizeof *c * (size_t)E);
-            pick_best(idx, work, &r->config, K, r->ops);
-        }
-        for (int k = 0; k < K && !again; k++) {
-            route->pick_position[t * K + k] = 0;
-            picks[idx[k]]++;
-        }
-        combine_forward(route->pick_weight + t * K, idx, route->scores + t * E, c, &r->config,
-                        r->ops);
     }
 }

@@ -35,7 +35,7 @@ static size_t layout(struct route *route, const struct router_config *config, in
     route->position = room(memory, &n, n_max, sizeof(int32_t));
     route->block_picks = room(memory, &n, blocks * E, sizeof(int64_t));
     route->block_valid = room(memory, &n, blocks + 1, sizeof(int64_t));
-    route->block_rows = room(memory, &n, (blocks + 1) * 2 * E, sizeof(float));
+    route->block_rows = room(memory, &n, (blocks + 1) * ROUTE_LANES * E, sizeof(float));
     route->block_sums = room(memory, &n, (blocks + 1) * E, sizeof(double));
     route->block_moments = room(memory, &n, (blocks + 1) * 2, sizeof(double));
     if (n_columns)

@@ -129,7 +129,7 @@ static bool score_block(struct router *r, struct route *route, const float *logi
             return false;
         score_rows(r->ops, s, logits + t * E, 1, route->E, r->config.score);
     }
-    if (batch->mode == ROUTE_TRAIN)
+    if (batch->mode == ROUTE_TRAIN && incentive_has_bias(r->incentive))
         r->ops->moments(moments, route->scores + first * E, (end - first) * E);
     return true;
 }

@@ -121,8 +121,8 @@ struct route {
     /* Room for the work inside; blocks are of ROUTE_BLOCK tokens. */
     int64_t *block_picks;  /* [blocks, E] */
     int64_t *block_valid;  /* [blocks + 1] */
-    float *block_rows;     /* [blocks, 2, E] */
-    double *block_sums;    /* [blocks, E] */
+    float *block_rows;     /* [blocks + 1, ROUTE_LANES, E] */
+    double *block_sums;    /* [blocks + 1, E] */
     double *block_moments; /* [blocks, 2] */
     float *columns;        /* [E, T] expert_choice; [T·K] capacity; else NULL */
     int32_t *unbiased;     /* [T, K] the K best of s, for the sequence loss; else NULL */
@@ -182,7 +182,8 @@ struct route_sums {
     int64_t *items;                 /* picks before dropping */
     int64_t *performed;             /* tokens behind the sums of performance */
     double *performance, *share;    /* numerator and denominator of the mean performance */
-    double score_sum, score_square; /* over all counted tokens and experts */
+    double score_sum, score_square; /* over all counted tokens and experts, 0 where
+                                       the incentive has no bias */
 };
 struct route_sums *router_sums(struct router *r);
 

@@ -46,10 +46,7 @@ void score_rows(const struct row_ops *ops, float *s, const float *x, int64_t T, 
 void score_backward_picked(float *dx, const float *s, const int32_t *idx, const float *ds, int K,
                            int E, enum score_kind kind, const struct row_ops *ops);
 
-/* pick.c: indices of the K best of c (destroyed) under the config's groups. */
-void pick_best(int32_t *idx, float *c, const struct router_config *config, int K,
-               const struct row_ops *ops);
-/* The picks and weights of block b of token choice; scores are there already. */
+/* pick.c: the picks and weights of block b of token choice; scores are there already. */
 void pick_block(struct router *r, struct route *route, const struct route_batch *batch, int64_t b);
 
 /* combine.c: weights of one token's picks from its scores, and the way back into ds [K]. c [E] are

@@ -40,7 +40,8 @@ static void step_stats(struct route_step *out, const struct router *r)
     double spread = sqrt(fmax(0, s->score_square / n - mean * mean));
     out->max_vio = picks > 0 ? most * E / picks - 1 : 0;
     out->drop_rate = picks > 0 ? (double)s->n_dropped / picks : 0;
-    out->bias_ratio = r->bias_max == 0 ? 0 : (double)r->bias_max / spread;
+    /* Scores all equal: any bias decides alone. */
+    out->bias_ratio = r->bias_max == 0 ? 0 : fmin((double)r->bias_max / spread, 1e9);
 }
 
 static void step_incentive(struct router *r)

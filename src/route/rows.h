@@ -33,9 +33,9 @@ struct row_ops {
 
     double (*dot)(const float *a, const float *b, int64_t n);
 
-    /* The indices of the k largest of c, the largest first, ties to the lower index. c must be
-     * above −infinity in k places at least, and loses them: they become −infinity. */
-    void (*topk)(int32_t *idx, float *c, int64_t n, int64_t k);
+    /* For each row of c [rows, n] the indices of its k largest, idx [rows, k], the largest first,
+     * ties to the lower index. Each row must be above −infinity in k places at least. */
+    void (*topk)(int32_t *idx, const float *c, int64_t rows, int64_t n, int k);
 
     /* How many of x are at least pivot. */
     int64_t (*count)(const float *x, int64_t n, float pivot);
@@ -55,6 +55,6 @@ float order_kth(const struct row_ops *ops, const float *x, int64_t n, int64_t k)
 
 /* Tokens whose work is one unit of parallelism; sums are made within a block, then over blocks in
  * order, whatever thread worked on which. */
-enum { ROUTE_BLOCK = 64 };
+enum { ROUTE_BLOCK = 64, ROUTE_LANES = 16, ROUTE_TOPK_MAX = 257 };
 
 #endif

@@ -16,7 +16,7 @@
 #pragma GCC optimize("fp-contract=off")
 #endif
 
-enum { LANES = 16 };
+enum { LANES = ROUTE_LANES, CHUNK = 64 };
 
 static inline float exp_row(float x)
 {
@@ -149,17 +149,49 @@ static double dot(const float *a, const float *b, int64_t n)
     return fold_sum(sum);
 }
 
-static void topk(int32_t *idx, float *c, int64_t n, int64_t k)
+/* Puts number i with the values x, one a lane, into the sorted lists v and at [k, LANES]. Above the
+ * place where it belongs nothing changes, below everything moves down by one; going upwards only
+ * old neighbours are read. */
+static void insert(float v[][LANES], int32_t at[][LANES], const float *x, int32_t i, int k)
 {
-    for (int64_t m = 0; m < k; m++) {
-        float max = max_row(c, n);
-        int32_t at = INT32_MAX;
-        for (int32_t i = 0; i < (int32_t)n; i++) {
-            int32_t here = c[i] == max ? i : INT32_MAX;
-            at = here < at ? here : at;
+    for (int m = k - 1; m > 0; m--)
+        for (int j = 0; j < LANES; j++) {
+            bool here = x[j] > v[m][j], above = x[j] > v[m - 1][j];
+            float own = here ? x[j] : v[m][j];
+            int32_t own_at = here ? i : at[m][j];
+            v[m][j] = above ? v[m - 1][j] : own;
+            at[m][j] = above ? at[m - 1][j] : own_at;
         }
-        idx[m] = at;
-        c[at] = -INFINITY;
+    for (int j = 0; j < LANES; j++) {
+        bool here = x[j] > v[0][j];
+        v[0][j] = here ? x[j] : v[0][j];
+        at[0][j] = here ? i : at[0][j];
+    }
+}
+
+/* Rows side by side, one a lane: no branch, no horizontal step. */
+static void topk(int32_t *idx, const float *c, int64_t rows, int64_t n, int k)
+{
+    float v[ROUTE_TOPK_MAX][LANES], tile[CHUNK][LANES];
+    int32_t at[ROUTE_TOPK_MAX][LANES];
+    for (int64_t first = 0; first < rows; first += LANES) {
+        int lanes = rows - first < LANES ? (int)(rows - first) : LANES;
+        for (int m = 0; m < k; m++)
+            for (int j = 0; j < LANES; j++) {
+                v[m][j] = -INFINITY;
+                at[m][j] = 0;
+            }
+        for (int64_t from = 0; from < n; from += CHUNK) {
+            int width = n - from < CHUNK ? (int)(n - from) : CHUNK;
+            for (int j = 0; j < LANES; j++)
+                for (int i = 0; i < width; i++)
+                    tile[i][j] = j < lanes ? c[(first + j) * n + from + i] : -INFINITY;
+            for (int i = 0; i < width; i++)
+                insert(v, at, tile[i], (int32_t)from + i, k);
+        }
+        for (int j = 0; j < lanes; j++)
+            for (int m = 0; m < k; m++)
+                idx[(first + j) * k + m] = at[m][j];
     }
 }
 
