@@ -1,2 +1,3 @@
 /* The list of commands, in the order of moe2 --help. One file cmd_NAME.c and one line here a command. */
 COMMAND(doctor)
+COMMAND(tokenize)

@@ -11,7 +11,8 @@
  *
  * Understood: model BPE (merges as "a b" or ["a", "b"], ignore_merges, unk_token); normalizer none, NFC; pre-tokenizers Split (regular
  * expression or string, every behaviour, invert), Digits, ByteLevel (last), Sequence; post-processors ByteLevel, TemplateProcessing,
- * RobertaProcessing, BertProcessing, Sequence; decoder ByteLevel. Anything else is refused by name.
+ * RobertaProcessing, BertProcessing, Sequence; decoder none, ByteLevel. Anything else is refused by name. truncation and padding are
+ * not applied.
  *
  * Threads: a tokenizer never changes once made, so any number of threads may use it; each needs its own scratch. Work on documents in
  * parallel is the caller's: one scratch and one struct ids a thread.
@@ -31,7 +32,7 @@
 
 enum {
     TOKENIZER_MAX_FILE_BYTES = 256 << 20, /* tokenizer.json */
-    TOKENIZER_MAX_VOCAB = 1 << 24,
+    TOKENIZER_MAX_VOCAB = 1 << 20,
     TOKENIZER_MAX_TEXT_BYTES = 1 << 30, /* one call of tokenizer_encode */
     TOKENIZER_BYTES_BOS = 256,          /* of the bytes tokenizer */
     TOKENIZER_BYTES_EOS = 257,

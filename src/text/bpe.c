@@ -1,0 +1,307 @@
+/* Byte-pair encoding of one piece: see bpe.h. */
+#include "text/bpe.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/unicode.h"
+
+static inline size_t pair_slot(const struct bpe *b, uint64_t key)
+{
+    return (size_t)((key * 0x9e3779b97f4a7c15u) >> b->pairs_shift);
+}
+
+static inline uint32_t pair_rank(const struct bpe *b, int32_t left, int32_t right)
+{
+    uint64_t key = (uint64_t)left << BPE_ID_BITS | (uint64_t)right;
+    size_t mask = ((size_t)1 << (64 - b->pairs_shift)) - 1;
+    for (size_t at = pair_slot(b, key);; at = (at + 1) & mask) {
+        uint64_t entry = b->pairs[at];
+        if (entry >> 24 == key)
+            return (uint32_t)entry & BPE_NO_RANK;
+        if (entry == UINT64_MAX)
+            return BPE_NO_RANK;
+    }
+}
+
+static void pair_put(struct bpe *b, int32_t left, int32_t right, uint32_t rank)
+{
+    uint64_t key = (uint64_t)left << BPE_ID_BITS | (uint64_t)right;
+    size_t mask = ((size_t)1 << (64 - b->pairs_shift)) - 1;
+    size_t at = pair_slot(b, key);
+    while (b->pairs[at] != UINT64_MAX && b->pairs[at] >> 24 != key)
+        at = (at + 1) & mask;
+    b->pairs[at] = key << 24 | rank;
+}
+
+/* ---- making ---- */
+
+static void find_bytes(struct bpe *b)
+{
+    b->has_all_bytes = true;
+    for (int byte = 0; byte < 256; byte++) {
+        uint8_t written[4];
+        size_t n = utf8_put(written, byte_to_visible((uint8_t)byte));
+        b->byte_id[byte] = vocab_find(b->vocab, (const char *)written, n);
+        b->has_all_bytes &= b->byte_id[byte] >= 0;
+    }
+}
+
+static void index_byte_pairs(struct bpe *b)
+{
+    for (int left = 0; left < 256; left++)
+        for (int right = 0; right < 256; right++) {
+            bool both = b->byte_id[left] >= 0 && b->byte_id[right] >= 0;
+            b->byte_pair_rank[left << 8 | right] =
+                both ? pair_rank(b, b->byte_id[left], b->byte_id[right]) : BPE_NO_RANK;
+        }
+}
+
+static int index_bytes(struct bpe *b, struct err *err)
+{
+    const struct vocab *v = b->vocab;
+    size_t n_slots = 16;
+    while (n_slots < 2 * (size_t)v->n)
+        n_slots *= 2;
+    b->by_bytes = calloc(n_slots, sizeof *b->by_bytes);
+    if (!b->by_bytes)
+        return err_set(err, MOE2_ELIMIT, "no memory for an index of %d tokens", v->n);
+    b->by_bytes_mask = n_slots - 1;
+    for (int32_t id = 0; id < v->n; id++) {
+        if (!(v->flags[id] & VOCAB_VISIBLE))
+            continue;
+        size_t at = hash_bytes(v->bytes[id].p, v->bytes[id].n) & b->by_bytes_mask;
+        while (b->by_bytes[at])
+            at = (at + 1) & b->by_bytes_mask;
+        b->by_bytes[at] = (uint32_t)id + 1;
+    }
+    return 0;
+}
+
+static int32_t find_by_bytes(const struct bpe *b, const uint8_t *bytes, size_t n)
+{
+    size_t at = hash_bytes(bytes, n) & b->by_bytes_mask;
+    for (; b->by_bytes[at]; at = (at + 1) & b->by_bytes_mask) {
+        struct span s = b->vocab->bytes[b->by_bytes[at] - 1];
+        if (s.n == n && memcmp(s.p, bytes, n) == 0)
+            return (int32_t)b->by_bytes[at] - 1;
+    }
+    return -1;
+}
+
+int bpe_init(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *merges, int32_t n_merges,
+             bool ignore_merges, struct err *err)
+{
+    memset(b, 0, sizeof *b);
+    b->vocab = vocab;
+    b->n_merges = n_merges;
+    b->ignore_merges = ignore_merges;
+    b->unk_id = -1;
+    int bits = 4;
+    while ((int64_t)1 << bits < 2 * (int64_t)n_merges)
+        bits++;
+    b->pairs_shift = 64 - bits;
+    b->pairs = malloc(sizeof *b->pairs << bits);
+    b->merged = malloc(((size_t)n_merges + 1) * sizeof *b->merged);
+    b->byte_pair_rank = malloc(sizeof *b->byte_pair_rank << 16);
+    if (!b->pairs || !b->merged || !b->byte_pair_rank) {
+        bpe_release(b);
+        return err_set(err, MOE2_ELIMIT, "no memory for %d merges", n_merges);
+    }
+    memset(b->pairs, 0xff, sizeof *b->pairs << bits);
+    for (int32_t rank = 0; rank < n_merges; rank++) {
+        pair_put(b, merges[rank].left, merges[rank].right, (uint32_t)rank);
+        b->merged[rank] = merges[rank].merged;
+    }
+    find_bytes(b);
+    index_byte_pairs(b);
+    int rc = ignore_merges ? index_bytes(b, err) : 0;
+    if (rc)
+        bpe_release(b);
+    return rc;
+}
+
+void bpe_release(struct bpe *b)
+{
+    free(b->pairs);
+    free(b->byte_pair_rank);
+    free(b->merged);
+    free(b->by_bytes);
+    memset(b, 0, sizeof *b);
+}
+
+/* ---- short pieces ---- */
+
+/* Merges n ids in place; rank[i] is that of the pair (i, i + 1). Returns how many are left. */
+static size_t merge_short(int32_t *id, uint32_t *rank, size_t n, const struct bpe *b)
+{
+    while (n > 1) {
+        size_t at = 0;
+        uint32_t lowest = rank[0];
+        for (size_t i = 1; i + 1 < n; i++)
+            if (rank[i] < lowest) {
+                lowest = rank[i];
+                at = i;
+            }
+        if (lowest == BPE_NO_RANK)
+            break;
+        id[at] = b->merged[lowest];
+        n--;
+        memmove(id + at + 1, id + at + 2, (n - at - 1) * sizeof *id);
+        if (at + 1 < n) {
+            memmove(rank + at + 1, rank + at + 2, (n - at - 2) * sizeof *rank);
+            rank[at] = pair_rank(b, id[at], id[at + 1]);
+        }
+        if (at > 0)
+            rank[at - 1] = pair_rank(b, id[at - 1], id[at]);
+    }
+    return n;
+}
+
+static size_t encode_short(int32_t *out, const struct bpe *b, const uint8_t *bytes, size_t n)
+{
+    uint32_t rank[BPE_SHORT];
+    for (size_t i = 0; i < n; i++)
+        out[i] = b->byte_id[bytes[i]];
+    for (size_t i = 0; i + 1 < n; i++)
+        rank[i] = b->byte_pair_rank[bytes[i] << 8 | bytes[i + 1]];
+    return merge_short(out, rank, n, b);
+}
+
+/* ---- long pieces ---- */
+
+struct bpe_symbol {
+    int32_t id;
+    uint32_t rank; /* of the pair with the next one; BPE_NO_RANK at the end and for a symbol that is gone */
+    uint32_t prev, next;
+};
+
+enum { NO_SYMBOL = UINT32_MAX };
+
+static int heap_push(struct bpe_scratch *s, uint64_t key, struct err *err)
+{
+    if (s->n_heap == s->n_heap_max) {
+        size_t n = s->n_heap_max ? 2 * s->n_heap_max : 1024;
+        uint64_t *heap = realloc(s->heap, n * sizeof *heap);
+        if (!heap)
+            return err_set(err, MOE2_ELIMIT, "no memory for the %zu pairs of one long word", n);
+        s->heap = heap;
+        s->n_heap_max = n;
+    }
+    size_t at = s->n_heap++;
+    for (size_t up; at > 0 && s->heap[up = (at - 1) / 2] > key; at = up)
+        s->heap[at] = s->heap[up];
+    s->heap[at] = key;
+    return 0;
+}
+
+static uint64_t heap_pop(struct bpe_scratch *s)
+{
+    uint64_t top = s->heap[0], key = s->heap[--s->n_heap];
+    size_t at = 0, n = s->n_heap;
+    for (size_t down; (down = 2 * at + 1) < n; at = down) {
+        down += down + 1 < n && s->heap[down + 1] < s->heap[down];
+        if (s->heap[down] >= key)
+            break;
+        s->heap[at] = s->heap[down];
+    }
+    s->heap[at] = key;
+    return top;
+}
+
+/* The rank of the pair that begins at a symbol changed: notes it, and the place to look at when its turn comes. */
+static int set_rank(struct bpe_scratch *s, uint32_t at, uint32_t rank, struct err *err)
+{
+    s->symbols[at].rank = rank;
+    return rank == BPE_NO_RANK ? 0 : heap_push(s, (uint64_t)rank << 32 | at, err);
+}
+
+static int merge_at(struct bpe_scratch *s, const struct bpe *b, uint32_t at, struct err *err)
+{
+    struct bpe_symbol *left = &s->symbols[at], *right = &s->symbols[left->next];
+    left->id = b->merged[left->rank];
+    right->rank = BPE_NO_RANK;
+    left->next = right->next;
+    if (left->next != NO_SYMBOL)
+        s->symbols[left->next].prev = at;
+    uint32_t rank = left->next == NO_SYMBOL ? BPE_NO_RANK : pair_rank(b, left->id, s->symbols[left->next].id);
+    int rc = set_rank(s, at, rank, err);
+    if (rc || left->prev == NO_SYMBOL)
+        return rc;
+    return set_rank(s, left->prev, pair_rank(b, s->symbols[left->prev].id, left->id), err);
+}
+
+/* Merges the n ids of id by a heap of (rank, place); an entry whose pair has changed since is passed over. */
+static int merge_long(int32_t *id, size_t *n_ids, const struct bpe *b, struct bpe_scratch *s, struct err *err)
+{
+    size_t n = *n_ids;
+    if (n >= NO_SYMBOL)
+        return err_set(err, MOE2_ELIMIT, "a word of %zu bytes is too long", n);
+    if (n > s->n_symbols_max) {
+        struct bpe_symbol *symbols = realloc(s->symbols, n * sizeof *symbols);
+        if (!symbols)
+            return err_set(err, MOE2_ELIMIT, "no memory for a word of %zu bytes", n);
+        s->symbols = symbols;
+        s->n_symbols_max = n;
+    }
+    s->n_heap = 0;
+    int rc = 0;
+    for (size_t i = 0; i < n && !rc; i++) {
+        bool last = i + 1 == n;
+        s->symbols[i] = (struct bpe_symbol){id[i], BPE_NO_RANK, i ? (uint32_t)i - 1 : NO_SYMBOL,
+                                            last ? NO_SYMBOL : (uint32_t)i + 1};
+        if (!last)
+            rc = set_rank(s, (uint32_t)i, pair_rank(b, id[i], id[i + 1]), err);
+    }
+    while (s->n_heap && !rc) {
+        uint64_t key = heap_pop(s);
+        uint32_t at = (uint32_t)key;
+        if (s->symbols[at].rank == key >> 32)
+            rc = merge_at(s, b, at, err);
+    }
+    if (rc)
+        return rc;
+    *n_ids = 0;
+    for (uint32_t at = 0; at != NO_SYMBOL; at = s->symbols[at].next)
+        id[(*n_ids)++] = s->symbols[at].id;
+    return 0;
+}
+
+/* The ids of single bytes where the vocabulary lacks some of them: nothing, or the unknown token, once a run with fuse_unk. */
+static size_t byte_ids_with_holes(int32_t *out, const struct bpe *b, const uint8_t *bytes, size_t n)
+{
+    size_t k = 0;
+    bool unk_before = false;
+    for (size_t i = 0; i < n; i++) {
+        int32_t id = b->byte_id[bytes[i]];
+        if (id >= 0)
+            out[k++] = id;
+        else if (b->unk_id >= 0 && !(b->fuse_unk && unk_before))
+            out[k++] = b->unk_id;
+        unk_before = id < 0;
+    }
+    return k;
+}
+
+void bpe_scratch_release(struct bpe_scratch *s)
+{
+    free(s->symbols);
+    free(s->heap);
+    memset(s, 0, sizeof *s);
+}
+
+int bpe_encode(int32_t *out, size_t *n_out, const struct bpe *b, struct bpe_scratch *s, const uint8_t *bytes,
+               size_t n, struct err *err)
+{
+    if (b->ignore_merges && (out[0] = find_by_bytes(b, bytes, n)) >= 0) {
+        *n_out = 1;
+        return 0;
+    }
+    if (b->has_all_bytes && n <= BPE_SHORT) {
+        *n_out = encode_short(out, b, bytes, n);
+        return 0;
+    }
+    *n_out = byte_ids_with_holes(out, b, bytes, n);
+    return *n_out ? merge_long(out, n_out, b, s, err) : 0;
+}

@@ -1,0 +1,83 @@
+/* Pre-tokenizers: cutting a text into the pieces that BPE works on, none of which it ever joins.
+ *
+ * A tokenizer.json describes them as a sequence of regular expressions. The well-known ones are recognised by their literal text and
+ * cut by hand-written code over UTF-8 (split_fast.c); any other goes to PCRE2's JIT (split_regex.c). Both give the same pieces,
+ * which tests/test_split.c holds them to.
+ */
+#ifndef MOE2_TEXT_SPLIT_H
+#define MOE2_TEXT_SPLIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* The end of the piece of valid UTF-8 text that begins at at < end. Nothing before at matters, and nothing from end on is seen. classes is
+ * the table of unicode_table_new. */
+typedef size_t split_next(const uint8_t *text, size_t at, size_t end, const uint8_t *classes);
+
+split_next split_gpt2, split_qwen2, split_llama3, split_deepseek, split_digits_each, split_digits_runs, split_none;
+
+/* The regular expressions as they stand in tokenizer.json. */
+extern const char SPLIT_GPT2[], SPLIT_QWEN2[], SPLIT_LLAMA3[];
+extern const char *const SPLIT_DEEPSEEK[3];
+
+enum split_behavior { SPLIT_REMOVED, SPLIT_ISOLATED, SPLIT_MERGED_WITH_PREVIOUS, SPLIT_MERGED_WITH_NEXT, SPLIT_CONTIGUOUS };
+
+struct split_regex;
+
+enum { SPLIT_MAX_STAGES = 16, SPLIT_MAX_PATTERN_BYTES = 1 << 16 };
+
+/* One step of a pre-tokenizer: hand-written code or a regular expression. */
+struct split_stage {
+    split_next *fast;          /* or NULL */
+    struct split_regex *regex; /* or NULL */
+    enum split_behavior behavior;
+    bool invert;
+};
+
+/* The whole: the stages, one within the other, then ByteLevel. */
+struct pretokenizer {
+    struct split_stage stages[SPLIT_MAX_STAGES];
+    int n_stages;
+    bool add_prefix_space; /* ByteLevel: put a space before each piece that comes to it without one */
+    bool use_regex;        /* ByteLevel: cut by split_gpt2 */
+};
+
+/* The one hand-written splitter that does all that p does, or NULL. */
+split_next *pretokenizer_fast(const struct pretokenizer *p);
+
+/* Compiles a regular expression (or, if literal, a string). MOE2_EFORMAT names what is wrong with it: its syntax, or something that
+ * Oniguruma, which HF uses, reads otherwise than PCRE2 (&& in a class, \h). */
+int split_regex_new(struct split_regex **out, const char *pattern, size_t n, bool literal, struct err *err);
+void split_regex_free(struct split_regex *r);
+
+/* What one thread needs to match; made when first used. */
+struct split_scratch {
+    void *match, *context, *stack; /* of PCRE2 */
+    struct buf prefixed;
+};
+
+void split_scratch_release(struct split_scratch *s);
+
+/* Where a search stands. A zeroed one is at the beginning of the text. */
+struct split_search {
+    size_t at, last_end;
+    bool begun;
+};
+
+/* The next match: 1 with [*begin, *end) filled, 0 when there is none, or negative with err filled. It may be empty, but not right
+ * behind the one before. */
+int split_regex_next(size_t *begin, size_t *end, struct split_search *search, const struct split_regex *r,
+                     struct split_scratch *s, const uint8_t *text, size_t n, struct err *err);
+
+/* Gives every piece of text, in order, to take, which ends the walk by returning an error. */
+typedef int split_take(void *ctx, const uint8_t *piece, size_t n, struct err *err);
+int pretokenize(const struct pretokenizer *p, struct split_scratch *s, const uint8_t *text, size_t n,
+                const uint8_t *classes, split_take *take, void *ctx, struct err *err);
+
+void pretokenizer_release(struct pretokenizer *p);
+
+#endif

@@ -1,0 +1,522 @@
+/* Reading tokenizer.json (and of tokenizer_config.json what concerns BOS and EOS): see tokenizer.h for what is understood.
+ *
+ * Format: the serialised form of Hugging Face's tokenizers, version "1.0". Ids of added tokens are checked against the ones that HF
+ * would give: it ignores what the file says (a token of the vocabulary keeps its id, others are numbered behind it), so a file in
+ * which the two differ contradicts itself and is refused. The pre-tokenizer is tokenizer_json_pre.c's.
+ */
+#include "text/tokenizer_json.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/tokenizer_parts.h"
+#include "text/unicode.h"
+
+/* ---- fields ---- */
+
+int json_flag(bool *out, const json_t *object, const char *where, const char *key, bool or_else, struct err *err)
+{
+    const json_t *v = json_object_get(object, key);
+    if (v && !json_is_null(v) && !json_is_boolean(v))
+        return err_set(err, MOE2_EFORMAT, "%s: %s is neither true nor false", where, key);
+    *out = v && !json_is_null(v) ? json_is_true(v) : or_else;
+    return 0;
+}
+
+const char *json_type_of(const json_t *object)
+{
+    const char *type = json_string_value(json_object_get(object, "type"));
+    return type ? type : "without a type";
+}
+
+/* ---- vocabulary and merges ---- */
+
+static int read_id(int32_t *out, const json_t *v, const char *token, struct err *err)
+{
+    if (!json_is_integer(v))
+        return err_set(err, MOE2_EFORMAT, "the id of \"%.60s\" is not a whole number", token);
+    json_int_t id = json_integer_value(v);
+    if (id < 0 || id >= TOKENIZER_MAX_VOCAB)
+        return err_set(err, MOE2_ELIMIT, "the id of \"%.60s\" is %lld, wanted 0 to %d", token, (long long)id,
+                       TOKENIZER_MAX_VOCAB - 1);
+    *out = (int32_t)id;
+    return 0;
+}
+
+/* The largest id plus one and the bytes of all written forms. */
+static int measure(int32_t *n, size_t *n_text, json_t *vocab, json_t *added, struct err *err)
+{
+    const char *token;
+    json_t *value;
+    size_t i;
+    *n = 0;
+    *n_text = 0;
+    json_object_foreach(vocab, token, value) {
+        int32_t id = 0;
+        int rc = read_id(&id, value, token, err);
+        if (rc)
+            return rc;
+        *n = id >= *n ? id + 1 : *n;
+        *n_text += strlen(token);
+    }
+    json_array_foreach(added, i, value) {
+        token = json_string_value(json_object_get(value, "content"));
+        if (!token)
+            return err_set(err, MOE2_EFORMAT, "added_tokens[%zu] has no content", i);
+        int32_t id = 0;
+        int rc = read_id(&id, json_object_get(value, "id"), token, err);
+        if (rc)
+            return rc;
+        *n = id >= *n ? id + 1 : *n;
+        *n_text += strlen(token);
+    }
+    return 0;
+}
+
+static int read_vocab(struct tokenizer *t, json_t *vocab, json_t *added, struct err *err)
+{
+    if (!json_is_object(vocab) || json_object_size(vocab) == 0)
+        return err_set(err, MOE2_EFORMAT, "model.vocab is missing or empty");
+    int32_t n;
+    size_t n_text;
+    int rc = measure(&n, &n_text, vocab, added, err);
+    if (!rc)
+        rc = vocab_init(&t->vocab, n, n_text, err);
+    const char *token;
+    json_t *value;
+    json_object_foreach(vocab, token, value) {
+        if (rc)
+            return rc;
+        rc = vocab_add(&t->vocab, (int32_t)json_integer_value(value), token, strlen(token), 0, err);
+    }
+    return rc;
+}
+
+/* The two parts of a merge: "a b", or ["a", "b"]. */
+static int merge_parts(struct span part[2], const json_t *v, size_t idx, struct err *err)
+{
+    if (json_is_array(v) && json_array_size(v) == 2) {
+        for (size_t i = 0; i < 2; i++) {
+            const json_t *s = json_array_get(v, i);
+            part[i] = (struct span){json_string_value(s), (uint32_t)json_string_length(s)};
+        }
+        if (part[0].p && part[1].p)
+            return 0;
+    }
+    const char *text = json_string_value(v), *space = text ? strchr(text, ' ') : NULL;
+    if (!space || strchr(space + 1, ' '))
+        return err_set(err, MOE2_EFORMAT, "merge %zu is not \"a b\" or [\"a\", \"b\"]", idx);
+    part[0] = (struct span){text, (uint32_t)(space - text)};
+    part[1] = (struct span){space + 1, (uint32_t)strlen(space + 1)};
+    return 0;
+}
+
+static int find_part(int32_t *id, const struct vocab *v, struct span s, size_t idx, struct err *err)
+{
+    *id = vocab_find(v, s.p, s.n);
+    if (*id < 0)
+        return err_set(err, MOE2_EFORMAT, "merge %zu: \"%.*s\" is not in the vocabulary", idx, s.n < 60 ? (int)s.n : 60,
+                       s.p);
+    return 0;
+}
+
+static int read_merge(struct bpe_merge *m, struct buf *joined, const struct vocab *v, const json_t *json, size_t idx,
+                      struct err *err)
+{
+    struct span part[2];
+    int rc = merge_parts(part, json, idx, err);
+    if (!rc)
+        rc = find_part(&m->left, v, part[0], idx, err);
+    if (!rc)
+        rc = find_part(&m->right, v, part[1], idx, err);
+    buf_clear(joined);
+    for (int i = 0; i < 2 && !rc; i++)
+        rc = buf_append(joined, part[i].p, part[i].n, err);
+    return rc ? rc : find_part(&m->merged, v, (struct span){joined->bytes, (uint32_t)joined->n}, idx, err);
+}
+
+static int read_merges(struct tokenizer *t, json_t *merges, bool ignore_merges, struct err *err)
+{
+    if (!json_is_array(merges))
+        return err_set(err, MOE2_EFORMAT, "model.merges is missing or no list");
+    if (json_array_size(merges) > BPE_MAX_MERGES)
+        return err_set(err, MOE2_ELIMIT, "model.merges has %zu entries, wanted at most %d", json_array_size(merges),
+                       BPE_MAX_MERGES);
+    struct bpe_merge *list = malloc((json_array_size(merges) + 1) * sizeof *list);
+    if (!list)
+        return err_set(err, MOE2_ELIMIT, "no memory for %zu merges", json_array_size(merges));
+    struct buf joined = {0};
+    int32_t n = 0;
+    int rc = 0;
+    size_t i;
+    json_t *value;
+    json_array_foreach(merges, i, value) {
+        const char *text = json_string_value(value);
+        if (text && strncmp(text, "#version", 8) == 0)
+            continue;
+        rc = read_merge(&list[n++], &joined, &t->vocab, value, i, err);
+        if (rc)
+            break;
+    }
+    if (!rc)
+        rc = bpe_init(&t->bpe, &t->vocab, list, n, ignore_merges, err);
+    buf_release(&joined);
+    free(list);
+    return rc;
+}
+
+/* A field that must be null or empty, because what it asks for is not understood. */
+static int refuse_text(const json_t *model, const char *key, struct err *err)
+{
+    const char *text = json_string_value(json_object_get(model, key));
+    if (text && *text)
+        return err_set(err, MOE2_EFORMAT, "model.%s is \"%.60s\", wanted none", key, text);
+    return 0;
+}
+
+static int read_unknown(struct tokenizer *t, const json_t *model, struct err *err)
+{
+    bool byte_fallback;
+    int rc = json_flag(&t->bpe.fuse_unk, model, "model", "fuse_unk", false, err);
+    if (!rc)
+        rc = json_flag(&byte_fallback, model, "model", "byte_fallback", false, err);
+    if (rc || t->bpe.has_all_bytes)
+        return rc;
+    if (byte_fallback)
+        return err_set(err, MOE2_EFORMAT, "model.byte_fallback is true and the vocabulary lacks bytes of its own");
+    const char *unk = json_string_value(json_object_get(model, "unk_token"));
+    if (!unk)
+        return 0;
+    t->bpe.unk_id = vocab_find(&t->vocab, unk, strlen(unk));
+    if (t->bpe.unk_id < 0)
+        return err_set(err, MOE2_EFORMAT, "model.unk_token \"%.60s\" is not in the vocabulary", unk);
+    return 0;
+}
+
+static int read_model(struct tokenizer *t, json_t *model, json_t *added, struct err *err)
+{
+    if (!json_is_object(model))
+        return err_set(err, MOE2_EFORMAT, "model is missing");
+    const json_t *type = json_object_get(model, "type");
+    if (type && strcmp(json_type_of(model), "BPE") != 0)
+        return err_set(err, MOE2_EFORMAT, "model is %.40s, wanted BPE", json_type_of(model));
+    bool ignore_merges = false;
+    int rc = json_flag(&ignore_merges, model, "model", "ignore_merges", false, err);
+    if (!rc)
+        rc = refuse_text(model, "continuing_subword_prefix", err);
+    if (!rc)
+        rc = refuse_text(model, "end_of_word_suffix", err);
+    if (!rc && json_number_value(json_object_get(model, "dropout")) != 0)
+        rc = err_set(err, MOE2_EFORMAT, "model.dropout is %g, wanted none",
+                     json_number_value(json_object_get(model, "dropout")));
+    if (!rc)
+        rc = read_vocab(t, json_object_get(model, "vocab"), added, err);
+    if (!rc)
+        rc = read_merges(t, json_object_get(model, "merges"), ignore_merges, err);
+    return rc ? rc : read_unknown(t, model, err);
+}
+
+/* ---- added tokens ---- */
+
+/* Gives one added token its id, and notes it in the vocabulary. next_id is HF's count. */
+static int place_added(struct tokenizer *t, int32_t *next_id, const json_t *json, const char *content, bool special,
+                       struct err *err)
+{
+    struct vocab *v = &t->vocab;
+    int32_t stated = (int32_t)json_integer_value(json_object_get(json, "id"));
+    int32_t id = vocab_find(v, content, strlen(content));
+    uint8_t flags = VOCAB_ADDED | (special ? VOCAB_SPECIAL : 0);
+    if (id >= 0 && v->flags[id] & VOCAB_ADDED)
+        return err_set(err, MOE2_EFORMAT, "added token \"%.60s\" stands there twice", content);
+    int32_t wanted = id >= 0 ? id : *next_id;
+    if (stated != wanted)
+        return err_set(err, MOE2_EFORMAT, "added token \"%.60s\" has id %d, but its place is %d", content, stated,
+                       wanted);
+    if (id >= 0) {
+        v->flags[id] |= flags;
+        *next_id = id >= *next_id ? id + 1 : *next_id;
+        return 0;
+    }
+    *next_id = wanted + 1;
+    return vocab_add(v, wanted, content, strlen(content), flags, err);
+}
+
+static int index_added(struct tokenizer *t, const char *content, int flags, bool normalized, struct err *err)
+{
+    int32_t id = vocab_find(&t->vocab, content, strlen(content));
+    if (!normalized)
+        return added_put(&t->added_raw, content, strlen(content), id, flags, err);
+    struct buf b = {0};
+    int rc = t->nfc ? unicode_nfc(&b, (const uint8_t *)content, strlen(content), t->classes, err)
+                    : buf_puts(&b, content, err);
+    if (!rc)
+        rc = added_put(&t->added_normalized, b.bytes, b.n, id, flags, err);
+    buf_release(&b);
+    return rc;
+}
+
+static int read_added_token(struct tokenizer *t, int32_t *next_id, const json_t *json, struct err *err)
+{
+    const char *content = json_string_value(json_object_get(json, "content"));
+    if (!*content)
+        return 0; /* HF passes over an empty one */
+    bool special, normalized, lstrip, rstrip, single_word;
+    char where[96];
+    snprintf(where, sizeof where, "added token \"%.60s\"", content);
+    int rc = json_flag(&special, json, where, "special", false, err);
+    if (!rc)
+        rc = json_flag(&normalized, json, where, "normalized", !special, err);
+    if (!rc)
+        rc = json_flag(&lstrip, json, where, "lstrip", false, err);
+    if (!rc)
+        rc = json_flag(&rstrip, json, where, "rstrip", false, err);
+    if (!rc)
+        rc = json_flag(&single_word, json, where, "single_word", false, err);
+    if (!rc)
+        rc = place_added(t, next_id, json, content, special, err);
+    int flags = (lstrip ? ADDED_LSTRIP : 0) | (rstrip ? ADDED_RSTRIP : 0) | (single_word ? ADDED_SINGLE_WORD : 0);
+    return rc ? rc : index_added(t, content, flags, normalized, err);
+}
+
+static int read_added(struct tokenizer *t, json_t *added, size_t n_model, struct err *err)
+{
+    size_t i;
+    json_t *value;
+    int32_t next_id = (int32_t)n_model;
+    int rc = 0;
+    json_array_foreach(added, i, value) {
+        rc = read_added_token(t, &next_id, value, err);
+        if (rc)
+            break;
+    }
+    return rc;
+}
+
+/* ---- normalizer, decoder ---- */
+
+static int read_normalizer(struct tokenizer *t, const json_t *json, struct err *err)
+{
+    if (!json || json_is_null(json))
+        return 0;
+    const char *type = json_type_of(json);
+    if (strcmp(type, "NFC") == 0) {
+        t->nfc = true;
+        return 0;
+    }
+    if (strcmp(type, "Sequence") != 0)
+        return err_set(err, MOE2_EFORMAT, "normalizer is %.40s, wanted none, NFC or a Sequence of them", type);
+    json_t *list = json_object_get(json, "normalizers"), *value;
+    size_t i;
+    int rc = 0;
+    json_array_foreach(list, i, value) {
+        rc = strcmp(json_type_of(value), "Sequence") == 0
+                 ? err_set(err, MOE2_EFORMAT, "normalizer is a Sequence within a Sequence, wanted NFC there")
+                 : read_normalizer(t, value, err);
+        if (rc)
+            break;
+    }
+    return rc;
+}
+
+static int read_decoder(struct tokenizer *t, const json_t *json, struct err *err)
+{
+    t->byte_decoder = json && !json_is_null(json);
+    if (t->byte_decoder && strcmp(json_type_of(json), "ByteLevel") != 0)
+        return err_set(err, MOE2_EFORMAT, "decoder is %.40s, wanted none or ByteLevel", json_type_of(json));
+    return 0;
+}
+
+/* ---- post-processor ---- */
+
+/* One more id outside of what is there already: in front, or behind. */
+static int put_around(struct tokenizer *t, bool front, json_int_t id, struct err *err)
+{
+    int *n = front ? &t->n_before : &t->n_after;
+    int32_t *ids = front ? t->before : t->after;
+    if (id < 0 || id >= t->vocab.n || !(t->vocab.flags[id] & VOCAB_PRESENT))
+        return err_set(err, MOE2_EFORMAT, "post_processor adds id %lld, which has no token", (long long)id);
+    if (*n == TOKENIZER_MAX_AROUND)
+        return err_set(err, MOE2_ELIMIT, "post_processor adds more than %d tokens", TOKENIZER_MAX_AROUND);
+    if (front)
+        memmove(ids + 1, ids, (size_t)*n * sizeof *ids);
+    ids[front ? 0 : *n] = (int32_t)id;
+    (*n)++;
+    return 0;
+}
+
+/* The ids that a template's special token stands for; in front the last one goes first, since each goes outside. */
+static int put_special(struct tokenizer *t, bool front, const json_t *specials, const char *name, struct err *err)
+{
+    const json_t *ids = json_object_get(json_object_get(specials, name), "ids");
+    size_t n = json_array_size(ids);
+    if (!n)
+        return err_set(err, MOE2_EFORMAT, "post_processor: special token \"%.60s\" has no ids", name);
+    int rc = 0;
+    for (size_t i = 0; i < n && !rc; i++) {
+        const json_t *id = json_array_get(ids, front ? n - 1 - i : i);
+        rc = json_is_integer(id) ? put_around(t, front, json_integer_value(id), err)
+                                 : err_set(err, MOE2_EFORMAT, "post_processor: an id of \"%.60s\" is no number", name);
+    }
+    return rc;
+}
+
+/* Where the text stands in a template: the index of {"Sequence": {"id": "A"}}, which must be there once. */
+static int find_sequence(size_t *place, const json_t *single, struct err *err)
+{
+    size_t n_found = 0;
+    for (size_t i = 0; i < json_array_size(single); i++) {
+        const json_t *item = json_array_get(single, i), *sequence = json_object_get(item, "Sequence");
+        const char *id = json_string_value(json_object_get(sequence, "id"));
+        if (sequence && id && strcmp(id, "A") == 0) {
+            *place = i;
+            n_found++;
+        } else if (!json_string_value(json_object_get(json_object_get(item, "SpecialToken"), "id"))) {
+            return err_set(err, MOE2_EFORMAT, "post_processor: single[%zu] is neither Sequence A nor a SpecialToken", i);
+        }
+    }
+    if (n_found != 1)
+        return err_set(err, MOE2_EFORMAT, "post_processor: the template has the text %zu times, wanted once", n_found);
+    return 0;
+}
+
+static const char *special_name(const json_t *single, size_t i)
+{
+    return json_string_value(json_object_get(json_object_get(json_array_get(single, i), "SpecialToken"), "id"));
+}
+
+static int read_template(struct tokenizer *t, const json_t *json, struct err *err)
+{
+    const json_t *single = json_object_get(json, "single"), *specials = json_object_get(json, "special_tokens");
+    size_t place = 0, n = json_array_size(single);
+    int rc = find_sequence(&place, single, err);
+    for (size_t i = place; i-- > 0 && !rc;)
+        rc = put_special(t, true, specials, special_name(single, i), err);
+    for (size_t i = place + 1; i < n && !rc; i++)
+        rc = put_special(t, false, specials, special_name(single, i), err);
+    return rc;
+}
+
+/* RobertaProcessing and BertProcessing: "cls": ["<s>", 0] in front, "sep": ["</s>", 2] behind. */
+static int read_cls_sep(struct tokenizer *t, const json_t *json, struct err *err)
+{
+    const json_t *cls = json_array_get(json_object_get(json, "cls"), 1);
+    const json_t *sep = json_array_get(json_object_get(json, "sep"), 1);
+    if (!json_is_integer(cls) || !json_is_integer(sep))
+        return err_set(err, MOE2_EFORMAT, "post_processor: cls or sep is not [token, id]");
+    int rc = put_around(t, true, json_integer_value(cls), err);
+    return rc ? rc : put_around(t, false, json_integer_value(sep), err);
+}
+
+static int read_post(struct tokenizer *t, const json_t *json, int depth, struct err *err)
+{
+    if (!json || json_is_null(json))
+        return 0;
+    const char *type = json_type_of(json);
+    if (strcmp(type, "ByteLevel") == 0)
+        return 0;
+    if (strcmp(type, "TemplateProcessing") == 0)
+        return read_template(t, json, err);
+    if (strcmp(type, "RobertaProcessing") == 0 || strcmp(type, "BertProcessing") == 0)
+        return read_cls_sep(t, json, err);
+    if (strcmp(type, "Sequence") != 0 || depth > 4)
+        return err_set(err, MOE2_EFORMAT, "post_processor is %.40s, wanted ByteLevel, TemplateProcessing, "
+                       "RobertaProcessing, BertProcessing or a Sequence of them", type);
+    json_t *list = json_object_get(json, "processors"), *value;
+    size_t i;
+    int rc = 0;
+    json_array_foreach(list, i, value) {
+        rc = read_post(t, value, depth + 1, err);
+        if (rc)
+            break;
+    }
+    return rc;
+}
+
+/* ---- tokenizer_config.json ---- */
+
+/* The id of bos_token or eos_token: a string, or an object with content; −1 for none. */
+static int32_t named_id(const struct tokenizer *t, const json_t *config, const char *key)
+{
+    const json_t *v = json_object_get(config, key);
+    const char *token = json_string_value(json_is_object(v) ? json_object_get(v, "content") : v);
+    return token ? tokenizer_id(t, token) : -1;
+}
+
+static int read_config(struct tokenizer *t, const json_t *config, struct err *err)
+{
+    bool add_bos, add_eos;
+    int rc = json_flag(&add_bos, config, "tokenizer_config.json", "add_bos_token", false, err);
+    if (!rc)
+        rc = json_flag(&add_eos, config, "tokenizer_config.json", "add_eos_token", false, err);
+    if (rc)
+        return rc;
+    t->bos_id = named_id(t, config, "bos_token");
+    t->eos_id = named_id(t, config, "eos_token");
+    if (t->n_before + t->n_after > 0)
+        return 0;
+    if ((add_bos && t->bos_id < 0) || (add_eos && t->eos_id < 0))
+        return err_set(err, MOE2_EFORMAT, "tokenizer_config.json: add_%s_token is true, but %s_token is no token of "
+                       "the vocabulary", t->bos_id < 0 && add_bos ? "bos" : "eos", t->bos_id < 0 && add_bos ? "bos" : "eos");
+    if (add_bos)
+        t->before[t->n_before++] = t->bos_id;
+    if (add_eos)
+        t->after[t->n_after++] = t->eos_id;
+    return 0;
+}
+
+/* ---- the whole ---- */
+
+static int load(json_t **out, const char *text, size_t n, const char *name, struct err *err)
+{
+    json_error_t e;
+    *out = json_loadb(text, n, 0, &e);
+    if (!*out)
+        return err_set(err, MOE2_EFORMAT, "%s, line %d: %s", name, e.line, e.text);
+    if (!json_is_object(*out))
+        return err_set(err, MOE2_EFORMAT, "%s is no JSON object", name);
+    return 0;
+}
+
+static int read_root(struct tokenizer *t, const json_t *root, const json_t *config, struct err *err)
+{
+    json_t *model = json_object_get(root, "model"), *added = json_object_get(root, "added_tokens");
+    t->bos_id = t->eos_id = -1;
+    if (added && !json_is_null(added) && !json_is_array(added))
+        return err_set(err, MOE2_EFORMAT, "added_tokens is no list");
+    int rc = unicode_table_new(&t->classes, err);
+    if (!rc)
+        rc = read_normalizer(t, json_object_get(root, "normalizer"), err);
+    if (!rc)
+        rc = read_pretokenizer(&t->pre, json_object_get(root, "pre_tokenizer"), err);
+    if (!rc)
+        rc = read_model(t, model, added, err);
+    if (!rc)
+        rc = read_added(t, added, json_object_size(json_object_get(model, "vocab")), err);
+    if (!rc)
+        rc = read_decoder(t, json_object_get(root, "decoder"), err);
+    if (!rc)
+        rc = read_post(t, json_object_get(root, "post_processor"), 0, err);
+    if (!rc && config)
+        rc = read_config(t, config, err);
+    t->fast = pretokenizer_fast(&t->pre);
+    return rc;
+}
+
+int tokenizer_read(struct tokenizer *t, const char *json, size_t n_json, const char *config, size_t n_config,
+                   struct err *err)
+{
+    json_t *root = NULL, *config_root = NULL;
+    int rc = load(&root, json, n_json, "tokenizer.json", err);
+    if (!rc && config)
+        rc = load(&config_root, config, n_config, "tokenizer_config.json", err);
+    if (!rc)
+        rc = read_root(t, root, config_root, err);
+    json_decref(root);
+    json_decref(config_root);
+    if (rc)
+        return rc;
+    int32_t rest[4] = {t->bos_id, t->eos_id, t->n_before ? t->before[0] : -1, t->n_after ? t->after[0] : -1};
+    t->fingerprint = hash_bytes(json, n_json) ^ hash_bytes(rest, sizeof rest);
+    return 0;
+}

@@ -1,0 +1,20 @@
+/* Reading tokenizer.json: what its two files share. */
+#ifndef MOE2_TEXT_TOKENIZER_JSON_H
+#define MOE2_TEXT_TOKENIZER_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "text/split.h"
+
+/* A boolean field; or_else where it is missing or null. where names the object in messages. */
+int json_flag(bool *out, const json_t *object, const char *where, const char *key, bool or_else, struct err *err);
+
+/* The field "type", or "without a type". */
+const char *json_type_of(const json_t *object);
+
+/* Fills a zeroed pre-tokenizer, which the caller releases whatever comes out. */
+int read_pretokenizer(struct pretokenizer *p, const json_t *json, struct err *err);
+
+#endif
