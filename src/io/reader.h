@@ -40,6 +40,11 @@ int reader_read(struct reader *r, void *bytes, size_t *n_read, size_t n, struct 
  * line may hold NUL bytes: *n tells its length. */
 int reader_line(struct reader *r, const char **line, size_t *n, size_t max_bytes, struct err *err);
 
+/* The unpacked bytes that were not read yet, for scanners: at least one, or *n = 0 at the end.
+ * Borrowed until the next call; reader_skip takes the first n of them. */
+int reader_window(struct reader *r, const uint8_t **bytes, size_t *n, struct err *err);
+void reader_skip(struct reader *r, size_t n);
+
 const char *reader_path(const struct reader *r);
 enum reader_packing reader_packing(const struct reader *r);
 int64_t

@@ -54,10 +54,12 @@ int records_open_reader(struct records **out, struct reader *reader,
 
 void records_close(struct records *r); /* NULL is fine */
 
-/* Goes to the next record; *got is false at the end. Errors name file, line and record:
+/* Goes to the next record; *got is false at the end. Errors name file, line and what is wrong:
  * MOE2_EFORMAT for broken JSON, text that is not UTF-8, a NUL byte, a field twice, a quote that is
  * never closed or stands where none may, a row of another length; MOE2_ELIMIT for a record above
- * the limit. After an error in a JSON line the next call goes on with the next line. */
+ * the limit; MOE2_EIO. After a MOE2_EFORMAT that leaves no doubt where the next record begins (any
+ * in a JSON line; a row of another length or not UTF-8) the next call goes on behind the bad
+ * record; after any other error it fails again. */
 int records_next(struct records *r, bool *got, struct err *err);
 
 /* The field of the current record as NUL-ended UTF-8, borrowed until the next call; NULL when the

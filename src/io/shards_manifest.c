@@ -5,8 +5,8 @@
  *      "seed", …further keys…, "splits": {"train": {"tokens", "documents", "text_bytes",
  *      "shards": [{"file", "tokens", "documents", "text_bytes"}]}, …}}
  *
- * A shard's name must be the one that its place in the list gives it, so that a manifest can't point
- * out of its folder.
+ * A shard's name must be the one that its place in the list gives it, so that a manifest can't
+ * point out of its folder.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -90,9 +90,10 @@ struct yaml_source {
 struct yaml_config;
 
 /* Reads a source into values, the caller's struct, whose fields the rows describe; keys is borrowed
- * until yaml_config_free. values and *out are written only on success. Errors: MOE2_EIO; MOE2_ECONFIG for
- * an unknown key (with the nearest), a key twice, a wrong type, a value out of range, a missing
- * key; MOE2_EFORMAT for text that is no YAML of the subset; MOE2_ELIMIT above a limit. */
+ * until yaml_config_free. values and *out are written only on success. Errors: MOE2_EIO;
+ * MOE2_ECONFIG for an unknown key (with the nearest), a key twice, a wrong type, a value out of
+ * range, a missing key; MOE2_EFORMAT for text that is no YAML of the subset; MOE2_ELIMIT above a
+ * limit. */
 int yaml_read(struct yaml_config **out, void *values, const struct yaml_key *keys, int n_keys,
               const struct yaml_source *source, struct err *err);
 
