@@ -1,0 +1,56 @@
+/* Checkpoints: a folder that goes on where it was left.
+ *
+ *     config.json, model.safetensors    the model as Hugging Face lays it out, float32, DeepSeek-V3's own bias unfolded
+ *     router_state.safetensors          the routers' configuration and state
+ *     optimizer.safetensors             AdamW's moments and step count
+ *     train_state.json                  step, place in the data, seed, best evaluation so far, and the run's configuration
+ *     tokenizer.json, …                 what the run's tokenizer came with, if it came with files
+ *
+ * All random numbers of a run are functions of (seed, step, place): so seed, step and place are its whole random state, and a resumed run
+ * has the bits of one that never stopped. A folder is replaced as a whole (folder.h).
+ */
+#ifndef MOE2_TRAIN_CHECKPOINT_H
+#define MOE2_TRAIN_CHECKPOINT_H
+
+#include "base/buf.h"
+#include "model/decoder.h"
+#include "train/optimizer.h"
+
+struct evaluation {
+    int64_t step;
+    double loss; /* nats a token; infinity: none yet */
+    double bits_per_byte;
+};
+
+struct train_state {
+    int64_t step;    /* optimizer steps done */
+    int64_t samples; /* windows read: the next one's number */
+    int64_t tokens;  /* targets scored */
+    double seconds;  /* spent in steps */
+    double loss;     /* of the last step, nats a token */
+    uint64_t seed;
+    struct evaluation best;
+};
+
+enum { CHECKPOINT_MAX_STATE_BYTES = 1 << 22 };
+
+/* Writes a checkpoint in place of dir. config is the run's configuration as text; tokenizer a folder or file whose tokenizer files are
+ * copied in, or NULL. Errors leave what was there. */
+int checkpoint_save(const char *dir, struct decoder *dec, const struct optimizer *opt,
+                    const struct train_state *state, const char *config, const char *tokenizer,
+                    struct err *err);
+
+/* Makes dir the same checkpoint as from, sharing its files. */
+int checkpoint_copy(const char *dir, const char *from, struct err *err);
+
+/* Whether there is a checkpoint to go on from; recovers it if need be. */
+bool checkpoint_exists(const char *dir);
+
+/* Reads train_state.json. config (may be NULL) is appended to. */
+int checkpoint_read_state(struct train_state *state, struct buf *config, const char *dir,
+                          struct err *err);
+
+/* The optimizer's part; the model's and the routers' is decoder_open(dir). */
+int checkpoint_read_optimizer(struct optimizer *opt, const char *dir, struct err *err);
+
+#endif
