@@ -1,0 +1,326 @@
+/* A run: see run.h. */
+#include "pipeline/run.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "pipeline/run_data.h"
+#include "pipeline/run_judge.h"
+#include "pipeline/run_log.h"
+#include "train/trainer.h"
+
+/* Everything that a run holds, released in one place. */
+struct run {
+    struct run_config *rc;
+    const struct run_options *o;
+    char *folder, *checkpoints, *last, *best, *jsonl;
+    struct run_log log;
+    struct device *dev;
+    struct run_data_set data;
+    struct model_config model;
+    int32_t *token_bytes;
+    struct buf config; /* the resolved configuration as text */
+    struct decoder *dec;
+    struct optimizer *opt;
+    struct metrics metrics;
+    struct trainer trainer;
+    bool resumes;
+};
+
+char *run_folder(const struct run_config *rc)
+{
+    return path_join(rc->results_dir, rc->name);
+}
+
+static void run_release(struct run *r)
+{
+    trainer_release(&r->trainer);
+    metrics_close(&r->metrics);
+    optimizer_free(r->opt);
+    decoder_free(r->dec);
+    buf_release(&r->config);
+    free(r->token_bytes);
+    run_data_close(&r->data);
+    device_close(r->dev);
+    run_log_close(&r->log, NULL);
+    free(r->folder);
+    free(r->checkpoints);
+    free(r->last);
+    free(r->best);
+    free(r->jsonl);
+}
+
+/* ---- setting up ---- */
+
+static int name_paths(struct run *r, struct err *err)
+{
+    r->folder = run_folder(r->rc);
+    r->checkpoints = r->folder ? path_join(r->folder, "checkpoints") : NULL;
+    r->last = r->checkpoints ? path_join(r->checkpoints, "last") : NULL;
+    r->best = r->checkpoints ? path_join(r->checkpoints, "best") : NULL;
+    r->jsonl = r->folder ? path_join(r->folder, "metrics.jsonl") : NULL;
+    return r->last && r->best && r->jsonl ? 0 : err_set(err, MOE2_ELIMIT, "no memory for names");
+}
+
+/* The model's shape, with the vocabulary and the special ids of the data. */
+static int read_model(struct run *r, struct err *err)
+{
+    const struct run_model *m = &r->rc->model;
+    const char *path = *m->checkpoint ? m->checkpoint : m->config;
+    int rc = model_config_read(&r->model, path, err);
+    if (rc)
+        return rc;
+    if (m->vocab_size && !*m->checkpoint)
+        r->model.vocab_size = m->vocab_size;
+    if (r->data.n_vocab > r->model.vocab_size)
+        return err_set(err, MOE2_ECONFIG,
+                       "the text's tokenizer has %" PRId32
+                       " ids, but the model of %s a vocabulary of %" PRId64
+                       "; model.vocab_size can change it",
+                       r->data.n_vocab, path, r->model.vocab_size);
+    if (!*m->checkpoint) {
+        r->model.bos_token_id = r->data.bos_id;
+        r->model.eos_token_id = r->data.eos_id;
+    }
+    return 0;
+}
+
+static int set_up(struct run *r, struct err *err)
+{
+    int rc = name_paths(r, err);
+    if (!rc)
+        rc = run_data_open(&r->data, &r->rc->data, err);
+    if (!rc)
+        rc = read_model(r, err);
+    if (!rc)
+        rc = run_config_resolve(r->rc, &r->model, err);
+    if (!rc)
+        rc = run_config_print(&r->config, r->rc, err);
+    if (!rc)
+        rc = token_bytes_new(&r->token_bytes, r->data.tokenizer, r->model.vocab_size, err);
+    if (!rc)
+        rc = device_open(&r->dev, r->rc->train.device, (int)r->rc->train.threads, err);
+    return rc;
+}
+
+/* What a checkpoint's configuration says against going on from it. */
+static int compare_configs(struct run *r, const struct buf *saved, struct err *err)
+{
+    struct run_config before = {0};
+    int rc = run_config_parse(&before, r->last, saved->bytes, saved->n, NULL, 0, err);
+    if (!rc)
+        rc = run_config_resolve(&before, &r->model, err);
+    const struct yaml_key *key = rc ? NULL : run_config_difference(&before, r->rc);
+    if (key) {
+        struct buf then = {0}, now = {0};
+        yaml_dump_value(&then, &before, key, NULL);
+        yaml_dump_value(&now, r->rc, key, NULL);
+        rc =
+            err_set(err, MOE2_ECONFIG,
+                    "%s was begun with %s = %s, now it is %s; give it another name, or --restart "
+                    "to begin anew",
+                    r->folder, key->name, then.bytes ? then.bytes : "", now.bytes ? now.bytes : "");
+        buf_release(&then);
+        buf_release(&now);
+    }
+    run_config_release(&before);
+    return rc;
+}
+
+/* Makes the folder, and finds out whether there is something to go on from. */
+static int prepare_folder(struct run *r, struct train_state *state, struct err *err)
+{
+    struct buf saved = {0};
+    int rc = 0;
+    if (r->o->resume == RUN_RESTART && r->o->mode != RUN_EVALUATE)
+        rc = file_remove_all(r->folder, err);
+    if (!rc)
+        rc = dir_make(r->checkpoints, err);
+    char *figures = path_join(r->folder, "figures"), *config = path_join(r->folder, "config.yaml");
+    char *log = path_join(r->folder, "logs.txt");
+    if (!rc && !(figures && config && log))
+        rc = err_set(err, MOE2_ELIMIT, "no memory for names");
+    if (!rc)
+        rc = dir_make(figures, err);
+    r->resumes = !rc && checkpoint_exists(r->last);
+    if (!rc && !r->resumes && r->o->resume == RUN_RESUME_MUST)
+        rc = err_set(err, MOE2_ECONFIG, "%s: there is no checkpoint to go on from", r->last);
+    if (!rc && r->resumes && r->o->mode != RUN_EVALUATE) {
+        rc = checkpoint_read_state(state, &saved, r->last, err);
+        if (!rc)
+            rc = compare_configs(r, &saved, err);
+    }
+    if (!rc)
+        rc = run_log_open(&r->log, log, r->o->log, err);
+    if (!rc && r->o->mode != RUN_EVALUATE)
+        rc = file_write(config, r->config.bytes, r->config.n, err);
+    free(figures);
+    free(config);
+    free(log);
+    buf_release(&saved);
+    return rc;
+}
+
+static int open_model(struct run *r, const char *dir, bool train, struct err *err)
+{
+    const struct run_train *t = &r->rc->train;
+    struct decoder_options o = {
+        .dir = dir,
+        .config = &r->model,
+        .seed = (uint64_t)r->rc->seed,
+        .router = dir ? NULL : &r->rc->routing, /* a checkpoint brings its own, which is the same */
+        .compute = t->dtype ? DT_BF16 : DT_F32,
+        .train = train,
+        .checkpoint_activations = t->checkpoint_activations,
+        .log = &r->log.sink,
+    };
+    if (!dir && *r->rc->model.checkpoint) {
+        o.dir = r->rc->model.checkpoint;
+        o.config = NULL;
+    }
+    if (dir)
+        o.config = NULL;
+    return decoder_open(&r->dec, &o, r->dev, err);
+}
+
+static struct perplexity_options eval_options(const struct run *r, int64_t max_tokens)
+{
+    return (struct perplexity_options){
+        .window = r->rc->eval.window,
+        .stride = r->rc->eval.stride,
+        .max_tokens = max_tokens,
+        .prefix = r->data.eos_id, /* what stands in front of every document of the training text */
+        .mode = DECODER_EVAL,
+        .token_bytes = r->token_bytes,
+    };
+}
+
+/* ---- training ---- */
+
+static int set_up_trainer(struct run *r, const struct train_state *state, struct err *err)
+{
+    const struct run_train *t = &r->rc->train;
+    int64_t n_params = 0;
+    struct param *params = decoder_params(r->dec, &n_params);
+    struct optimizer_config oc = run_config_optimizer(r->rc);
+    struct trainer_options o = {
+        .schedule = run_config_schedule(r->rc),
+        .batch = t->batch_tokens / t->sequence,
+        .micro_batch = t->micro_batch,
+        .eval_every = t->eval_every,
+        .save_every = t->save_every,
+        .log_every = t->log_every,
+        .validation = r->data.validation.tokens,
+        .eval = eval_options(r, r->rc->eval.tokens),
+        .seed = (uint64_t)r->rc->seed,
+        .checkpoints = r->checkpoints,
+        .config = r->config.bytes,
+        .tokenizer = r->data.tokenizer_path,
+        .metrics = &r->metrics,
+        .log = &r->log.sink,
+        .stop = r->o->stop,
+    };
+    int rc = dataset_init(&o.data, &r->data.train.tokens, t->sequence, o.seed, err);
+    if (!rc)
+        rc = optimizer_new(&r->opt, params, n_params, &oc, r->dev, err);
+    if (!rc && r->resumes)
+        rc = checkpoint_read_optimizer(r->opt, r->last, err);
+    if (!rc)
+        rc = metrics_open(&r->metrics, r->jsonl, r->resumes ? state->step : 0, err);
+    if (!rc)
+        rc = trainer_init(&r->trainer, &o, r->dec, r->opt, err);
+    if (!rc && r->resumes) {
+        r->trainer.state = *state;
+        r->trainer.saved_step = state->step;
+    }
+    return rc;
+}
+
+static void say_model(const struct run *r)
+{
+    struct model_size size = model_size(&r->model);
+    log_line(&r->log.sink, LOG_INFO,
+             "%s: %.2fM parameters, %.2fM active, router %s, %" PRId64 " steps of %" PRId64
+             " tokens, %s on %s with %d threads",
+             r->rc->name, (double)size.n_params / 1e6, (double)size.n_active_params / 1e6,
+             run_config_label(&r->rc->routing), r->rc->train.steps, r->rc->train.batch_tokens,
+             r->rc->train.dtype ? "bf16" : "f32", r->dev->k->name, r->dev->n_threads);
+}
+
+static int train(struct run *r, const struct train_state *state, struct err *err)
+{
+    int rc = open_model(r, r->resumes ? r->last : NULL, true, err);
+    if (!rc)
+        rc = set_up_trainer(r, state, err);
+    if (rc)
+        return rc;
+    say_model(r);
+    if (r->resumes)
+        log_line(&r->log.sink, LOG_INFO, "going on from step %" PRId64 " of %" PRId64, state->step,
+                 r->rc->train.steps);
+    rc = trainer_run(&r->trainer, err);
+    if (!rc)
+        rc = trainer_save(&r->trainer, err); /* a run of evaluations only has saved nothing yet */
+    trainer_release(&r->trainer);
+    metrics_close(&r->metrics);
+    optimizer_free(r->opt);
+    r->opt = NULL;
+    decoder_free(r->dec);
+    r->dec = NULL;
+    return rc;
+}
+
+/* ---- judging ---- */
+
+static int judge(struct run *r, struct err *err)
+{
+    const char *dir = r->o->checkpoint             ? r->o->checkpoint
+                      : checkpoint_exists(r->best) ? r->best
+                                                   : r->last;
+    int rc = open_model(r, dir, false, err);
+    if (rc)
+        return rc;
+    struct run_judged j = {
+        .rc = r->rc,
+        .dec = r->dec,
+        .data = &r->data,
+        .folder = r->folder,
+        .checkpoint = dir,
+        .last = r->last,
+        .jsonl = r->jsonl,
+        .command = r->o->command,
+        .eval = eval_options(r, r->rc->eval.test_tokens),
+        .log = &r->log.sink,
+    };
+    j.eval.stop = r->o->stop;
+    j.eval.log = &r->log.sink;
+    return run_judge(&j, err);
+}
+
+int run_do(struct run_config *rc, const struct run_options *options, struct err *err)
+{
+    struct run r = {.rc = rc, .o = options};
+    struct train_state state = {0};
+    int code = set_up(&r, err);
+    if (!code)
+        code = prepare_folder(&r, &state, err);
+    if (!code && options->mode != RUN_EVALUATE && !(r.resumes && state.step >= rc->train.steps))
+        code = train(&r, &state, err);
+    if (!code && options->mode != RUN_TRAIN)
+        code = judge(&r, err);
+    if (code && r.log.f && err)
+        log_line(&(struct log_sink){r.log.sink.line, NULL, &(struct run_log){.f = r.log.f}},
+                 LOG_ERROR, "%s", err->msg);
+    if (!code)
+        code = run_log_close(&r.log, err);
+    run_release(&r);
+    return code;
+}
+
+int run_train(struct run_config *rc, enum run_mode mode, const struct log_sink *log,
+              const volatile int *stop, struct err *err)
+{
+    return run_do(rc, &(struct run_options){.mode = mode, .log = log, .stop = stop}, err);
+}
