@@ -17,10 +17,23 @@ enum {
 
 struct gemm_ops;
 
+/* What attention asks of an instruction set besides products. */
+struct attention_rows {
+    /* s[i] = exp(scale·s[i] − max'), where max' = the larger of *max and every scale·s[i] becomes *max; *sum is brought to the new
+     * maximum and grows by the row's. Returns exp(max − max'), the factor for whatever was summed up under the old one. */
+    float (*softmax_row)(float *s, int64_t n, float scale, float *max, float *sum);
+    void (*scale_row)(float *y, const float *x, int64_t n, float a); /* y = a·x */
+    /* p[i] = exp(scale·p[i] − lse[i]); ds[i] = p[i]·scale·(ds[i] − delta[i]) */
+    void (*grad_row)(float *p, float *ds, const float *lse, const float *delta, int64_t n,
+                     float scale);
+    float (*dot)(const float *a, const float *b, int64_t n);
+};
+
 struct cpu_state {
     struct kernels table;
     const struct gemm_ops *gemm_f32,
-        *gemm_bf16;   /* what multiplies for each compute type; NULL in the reference */
+        *gemm_bf16; /* what multiplies for each compute type; NULL in the reference */
+    struct attention_rows attention;
     uint8_t *scratch; /* shared first, then each thread's; one mapping */
     size_t scratch_bytes;
 };
@@ -40,6 +53,13 @@ void table_reference(struct cpu_state *s);
 void table_avx2(struct cpu_state *s);
 void table_avx512(struct cpu_state *s);
 void table_avx512bf16(struct cpu_state *s);
+
+/* Rows of more than one table; each sets what it has. */
+void rows_avx2(struct cpu_state *s);
+void rows_avx512(struct cpu_state *s);
+void attention_forward(struct device *dev, const struct attention_args *a);
+void attention_backward(struct device *dev, const struct attention_args *a,
+                        const struct attention_grads *g);
 
 /* The plain references; their files define what each kernel computes. */
 void ref_linear_forward(struct device *dev, const struct linear_args *a);

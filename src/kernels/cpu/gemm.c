@@ -50,7 +50,7 @@ static void run_task(const struct gemm_ops *ops, const struct gemm *g, const str
     assert(a_rows <= A_ROWS_MAX);
     for (int64_t k0 = 0; k0 == 0 || k0 < g->K; k0 += k_step) {
         int64_t k = min64(k_step, g->K - k0), units = ceil_div(k, ops->k_unit);
-        ops->pack_b(b, &g->b, t->n0, n, k0, k);
+        ops->pack_b(b, &g->b, t->n0, n, k0, k, units);
         for (int64_t m0 = t->m0; m0 < t->m1; m0 += a_rows) {
             int64_t m = min64(a_rows, t->m1 - m0);
             ops->pack_a(a, &g->a, m0, m, k0, k);

@@ -43,9 +43,10 @@ struct gemm_ops {
     /* Packs rows m0 … m0+m−1 of A, k0 … k0+k−1: as rows [m][GEMM_PITCH] if a->k_inner, else as panels [m/mr][units][mr]. */
     void (*pack_a)(uint32_t *to, const struct gemm_side *a, int64_t m0, int64_t m, int64_t k0,
                    int64_t k);
-    /* Packs columns n0 … n0+n−1 of B as panels [n/nr][units][nr], the last one filled up with zeros to whole vectors. */
+    /* Packs columns n0 … n0+n−1 of B, k0 … k0+k−1, as panels [n/nr][panel][nr] whose first units it fills; the last panel is filled
+     * up with zeros to whole vectors. */
     void (*pack_b)(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
-                   int64_t k);
+                   int64_t k, int64_t panel);
     /* C tile [m ≤ mr, n ≤ nr] (+)= packed A · packed B. */
     void (*tile)(float *c, int64_t ldc, const uint32_t *a, const uint32_t *b, int64_t units, int m,
                  int n, bool a_by_rows, bool add);

@@ -119,13 +119,13 @@ static inline void transpose_8x8(__m256 v[8])
 }
 
 static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
-                   int64_t k)
+                   int64_t k, int64_t panel)
 {
     if (!b->k_inner) {
         for (int64_t j = 0; j < k; j++) {
             int64_t from = row_of(b, k0 + j) + n0;
             for (int64_t i = 0; i < n; i += 8)
-                store(to + i / NR * NR * k + j * NR + i % NR, load(b, from + i, n - i));
+                store(to + i / NR * NR * panel + j * NR + i % NR, load(b, from + i, n - i));
         }
         return;
     }
@@ -137,7 +137,7 @@ static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t 
                                  : _mm256_setzero_ps();
             transpose_8x8(v);
             for (int64_t r = 0; r < 8 && j + r < k; r++)
-                store(to + i / NR * NR * k + (j + r) * NR + i % NR, v[r]);
+                store(to + i / NR * NR * panel + (j + r) * NR + i % NR, v[r]);
         }
 }
 

@@ -83,13 +83,14 @@ static void pack_a(uint32_t *to, const struct gemm_side *a, int64_t m0, int64_t 
 }
 
 static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
-                   int64_t k)
+                   int64_t k, int64_t panel)
 {
     if (!b->k_inner) {
         for (int64_t j = 0; j < k; j++) {
             int64_t from = row_of(b, k0 + j) + n0;
             for (int64_t i = 0; i < n; i += 16)
-                _mm512_storeu_ps(to + i / NR * NR * k + j * NR + i % NR, load(b, from + i, n - i));
+                _mm512_storeu_ps(to + i / NR * NR * panel + j * NR + i % NR,
+                                 load(b, from + i, n - i));
         }
         return;
     }
@@ -102,7 +103,7 @@ static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t 
                            : _mm512_setzero_si512();
             transpose_16x16(v);
             for (int64_t r = 0; r < 16 && j + r < k; r++)
-                _mm512_storeu_si512(to + i / NR * NR * k + (j + r) * NR + i % NR, v[r]);
+                _mm512_storeu_si512(to + i / NR * NR * panel + (j + r) * NR + i % NR, v[r]);
         }
 }
 

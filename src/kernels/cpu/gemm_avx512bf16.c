@@ -116,7 +116,7 @@ static void pack_a(uint32_t *to, const struct gemm_side *a, int64_t m0, int64_t 
 }
 
 static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
-                   int64_t k)
+                   int64_t k, int64_t panel)
 {
     int64_t units = (k + 1) / 2;
     if (!b->k_inner) {
@@ -124,7 +124,7 @@ static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t 
             bool has_next = j + 1 < k;
             int64_t from = row_of(b, k0 + j) + n0, next = has_next ? row_of(b, k0 + j + 1) + n0 : 0;
             for (int64_t i = 0; i < n; i += 16)
-                _mm512_storeu_si512(to + i / NR * NR * units + j / 2 * NR + i % NR,
+                _mm512_storeu_si512(to + i / NR * NR * panel + j / 2 * NR + i % NR,
                                     load_columns(b, from + i, next + i, has_next, n - i));
         }
         return;
@@ -137,7 +137,7 @@ static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t 
                                  : _mm512_setzero_si512();
             transpose_16x16(v);
             for (int64_t r = 0; r < 16 && j / 2 + r < units; r++)
-                _mm512_storeu_si512(to + i / NR * NR * units + (j / 2 + r) * NR + i % NR, v[r]);
+                _mm512_storeu_si512(to + i / NR * NR * panel + (j / 2 + r) * NR + i % NR, v[r]);
         }
 }
 

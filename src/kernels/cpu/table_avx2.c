@@ -12,4 +12,7 @@ void table_avx2(struct cpu_state *s)
     k->grouped_forward = gemm_grouped_forward;
     k->grouped_backward_input = gemm_grouped_backward_input;
     k->grouped_backward_weight = gemm_grouped_backward_weight;
+    k->attention_forward = attention_forward;
+    k->attention_backward = attention_backward;
+    rows_avx2(s);
 }
