@@ -70,7 +70,8 @@ int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder
     if (rc || (rc = decoder_reserve(dec, batch, err)))
         return rc;
     dec->T = batch->T;
-    dec->mode = dec->train ? mode : DECODER_EVAL;
+    dec->looks_ahead = mode == DECODER_LOOKAHEAD;
+    dec->mode = dec->train && !dec->looks_ahead ? mode : DECODER_EVAL;
     upload(dec, batch);
     const struct param *table = dec->mp.embed;
     dec->dev->k->embed_forward(dec->dev, dec->x[0], table->data, DT_F32, dec->ids, dec->T,
