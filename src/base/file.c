@@ -66,9 +66,21 @@ int file_read(struct buf *b, const char *path, struct err *err)
     return rc;
 }
 
+int file_may_replace(const char *path, struct err *err)
+{
+    struct stat st;
+    if (stat(path, &st) || S_ISREG(st.st_mode))
+        return 0;
+    return err_set(err, MOE2_EIO, "%s: is %s, wanted a file to write", path,
+                   S_ISDIR(st.st_mode) ? "a folder" : "a device or pipe");
+}
+
 int file_begin(struct file_writer *w, const char *path, struct err *err)
 {
     *w = (struct file_writer){0};
+    int refused = file_may_replace(path, err);
+    if (refused)
+        return refused;
     w->path = strdup(path);
     if (!w->path || asprintf(&w->temp_path, "%s.tmp-%ld", path, (long)getpid()) < 0) {
         free(w->path);

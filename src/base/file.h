@@ -40,6 +40,10 @@ void file_abort(struct file_writer *w); /* a zeroed or committed writer is fine 
 /* file_begin, put, commit in one. */
 int file_write(const char *path, const void *bytes, size_t n, struct err *err);
 
+/* Whether writing path may replace what is there: nothing, or a regular file. A folder or a device is MOE2_EIO, so that nothing
+ * ever renames a file over /dev/null. file_begin asks this itself. */
+int file_may_replace(const char *path, struct err *err);
+
 bool file_exists(const char *path);
 bool file_is_dir(const char *path);
 int64_t file_size(const char *path); /* −1 when there is none */

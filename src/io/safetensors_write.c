@@ -335,9 +335,8 @@ int safetensors_create(struct safetensors_writer **out, const char *path,
                        const struct safetensors_decl *decls, int64_t n,
                        const struct safetensors_options *options, struct err *err)
 {
-    if (file_is_dir(path))
-        return err_set(err, MOE2_EIO, "%s: is a folder, wanted a file", path);
-    return create(out, path, false, decls, n, options, err);
+    int rc = file_may_replace(path, err);
+    return rc ? rc : create(out, path, false, decls, n, options, err);
 }
 
 int safetensors_create_folder(struct safetensors_writer **out, const char *dir,

@@ -85,6 +85,7 @@ enum decoder_mode {
     DECODER_EVAL,  /* nothing is kept, router state does not move */
     DECODER_TRAIN, /* keeps activations; picks are counted */
     DECODER_GRAD,  /* keeps activations; picks are not counted, no exploration: parity tests */
+    DECODER_LOOKAHEAD, /* DECODER_EVAL, but expert choice and capacity pick as in training */
 };
 
 /* Runs the blocks; the final hidden states [T, D] stay inside. MOE2_ENUMERIC names the layer of the first NaN when check is asked by the trainer. */

@@ -117,6 +117,7 @@ struct decoder {
     /* the forward that is under way */
     int64_t T;
     enum decoder_mode mode;
+    bool looks_ahead; /* the mode was DECODER_LOOKAHEAD, for the rest DECODER_EVAL */
     const float *hidden; /* [T, D] after the last block */
     struct decoder_times times;
 };

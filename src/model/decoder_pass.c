@@ -12,18 +12,14 @@ const float *to_host(struct decoder *dec, const float *device, int64_t n)
     return dec->host_f32;
 }
 
-static int check_ids(const struct decoder *dec, const struct batch *batch, struct err *err)
+static int check_ids(const struct decoder *dec, const char *what, const int32_t *ids, int64_t T,
+                     int32_t least, struct err *err)
 {
-    for (int64_t t = 0; t < batch->T; t++) {
-        if (batch->ids[t] < 0 || batch->ids[t] >= dec->d.V)
+    for (int64_t t = 0; t < T; t++)
+        if (ids[t] < least || ids[t] >= dec->d.V)
             return err_set(err, MOE2_ECONFIG,
-                           "id %d at position %lld is outside the vocabulary of %lld",
-                           batch->ids[t], (long long)t, (long long)dec->d.V);
-        if (batch->targets && (batch->targets[t] < -1 || batch->targets[t] >= dec->d.V))
-            return err_set(err, MOE2_ECONFIG,
-                           "target %d at position %lld is outside the vocabulary of %lld",
-                           batch->targets[t], (long long)t, (long long)dec->d.V);
-    }
+                           "%s %d at position %lld is outside the vocabulary of %lld", what, ids[t],
+                           (long long)t, (long long)dec->d.V);
     return 0;
 }
 
@@ -67,12 +63,15 @@ int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder
                     struct err *err)
 {
     double begun_s = clock_s();
-    int rc = check_ids(dec, batch, err);
+    int rc = check_ids(dec, "id", batch->ids, batch->T, 0, err);
+    if (!rc && batch->targets)
+        rc = check_ids(dec, "target", batch->targets, batch->T, -1, err);
     dec->T = 0;
     if (rc || (rc = decoder_reserve(dec, batch, err)))
         return rc;
     dec->T = batch->T;
-    dec->mode = dec->train ? mode : DECODER_EVAL;
+    dec->looks_ahead = mode == DECODER_LOOKAHEAD;
+    dec->mode = dec->train && !dec->looks_ahead ? mode : DECODER_EVAL;
     upload(dec, batch);
     const struct param *table = dec->mp.embed;
     dec->dev->k->embed_forward(dec->dev, dec->x[0], table->data, DT_F32, dec->ids, dec->T,

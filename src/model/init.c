@@ -5,6 +5,7 @@
  * time.
  */
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
@@ -25,13 +26,19 @@ static uint64_t name_hash(const char *s)
     return h;
 }
 
+/* Normal numbers in pairs: Box & Muller (1958), both halves of it. */
 static void draw_block(float *out, int64_t first, int64_t n, double deviation, uint64_t seed,
                        uint64_t name)
 {
     struct rng r;
     rng_init(&r, rng_at(seed, name, (uint64_t)(first / BLOCK), 0));
-    for (int64_t i = 0; i < n; i++)
-        out[i] = (float)(deviation * rng_normal(&r));
+    for (int64_t i = 0; i < n; i += 2) {
+        double radius = deviation * sqrt(-2 * log(1 - rng_uniform(&r))), s, c;
+        sincos(2 * M_PI * rng_uniform(&r), &s, &c);
+        out[i] = (float)(radius * c);
+        if (i + 1 < n)
+            out[i + 1] = (float)(radius * s);
+    }
 }
 
 void param_random(float *out, const struct param *p, int64_t first, int64_t n,

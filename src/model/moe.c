@@ -50,9 +50,11 @@ static void make_lists(struct decoder *dec, struct layer *layer)
     dev->ops->write(dev, l->weight, r->weight, (size_t)r->n * sizeof *r->weight);
 }
 
-static enum route_mode route_mode_of(enum decoder_mode mode)
+static enum route_mode route_mode_of(const struct decoder *dec)
 {
-    return mode == DECODER_TRAIN ? ROUTE_TRAIN : ROUTE_EVAL;
+    if (dec->looks_ahead)
+        return ROUTE_EVAL_LOOKAHEAD;
+    return dec->mode == DECODER_TRAIN ? ROUTE_TRAIN : ROUTE_EVAL;
 }
 
 static int pick(struct decoder *dec, struct layer *layer, const struct batch *batch,
@@ -60,7 +62,7 @@ static int pick(struct decoder *dec, struct layer *layer, const struct batch *ba
 {
     const struct dims *d = &dec->d;
     int64_t T = dec->T;
-    struct route_batch rb = {.mode = route_mode_of(dec->mode),
+    struct route_batch rb = {.mode = route_mode_of(dec),
                              .step = (uint64_t)batch->step,
                              .first_token = batch->first_token,
                              .valid = batch->padding ? dec->host_valid : NULL,
@@ -79,7 +81,7 @@ static int pick(struct decoder *dec, struct layer *layer, const struct batch *ba
 
 static void feed_norms(struct decoder *dec, struct layer *layer)
 {
-    if (router_wants(layer->router, route_mode_of(dec->mode)) != PERFORMANCE_NORM)
+    if (router_wants(layer->router, route_mode_of(dec)) != PERFORMANCE_NORM)
         return;
     dec->dev->k->row_norm(dec->dev, dec->s.slot_scalar, dec->s.slot_out, layer->route.n, dec->d.D);
     router_feed_norms(layer->router, &layer->route,

@@ -234,6 +234,7 @@ static int set_up_trainer(struct run *r, const struct train_state *state, struct
     if (!rc && r->resumes) {
         r->trainer.state = *state;
         r->trainer.saved_step = state->step;
+        rc = checkpoint_read_measures(&r->trainer.measures, r->last, err);
     }
     return rc;
 }

@@ -3,10 +3,13 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "eval/routing_stats.h"
+#include "eval/sample.h"
 #include "io/json_util.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
@@ -15,9 +18,142 @@
 struct findings {
     struct perplexity test, look_ahead;
     bool has_look_ahead;
-    struct train_state state; /* of checkpoints/last */
+    struct routing_stats *routing;
+    struct balance_result *results; /* [MoE layers] */
+    struct train_state state;       /* of checkpoints/last */
     bool is_trained;
+    struct evaluation last;    /* the last evaluation in metrics.jsonl */
+    double routing_s, steps_s; /* sums over the steps in metrics.jsonl */
+    struct buf before, after;  /* samples */
+    double latency_ms;
 };
+
+static void findings_release(struct findings *f)
+{
+    routing_stats_free(f->routing);
+    free(f->results);
+    buf_release(&f->before);
+    buf_release(&f->after);
+}
+
+/* ---- measuring ---- */
+
+/* The test text once through the model: scored, and its routing counted. */
+static int score_test(struct findings *f, const struct run_judged *j, struct err *err)
+{
+    struct perplexity_options o = j->eval;
+    const struct tokens *test = &j->data->test.tokens;
+    int rc = routing_stats_new(&f->routing, j->dec, j->data->tokenizer, 0, err);
+    if (rc)
+        return rc;
+    bool once =
+        o.stride ==
+        o.window; /* else tokens pass more than once, and are counted in a pass of their own */
+    o.seen = once ? routing_stats_seen : NULL;
+    o.seen_ctx = f->routing;
+    rc = perplexity_run(&f->test, j->dec, test, &o, err);
+    if (!rc && !once) {
+        struct perplexity ignored;
+        o.stride = o.window;
+        o.seen = routing_stats_seen;
+        rc = perplexity_run(&ignored, j->dec, test, &o, err);
+    }
+    f->has_look_ahead = j->rc->routing.pick == PICK_EXPERT_CHOICE;
+    if (!rc && f->has_look_ahead) {
+        o = j->eval;
+        o.mode = DECODER_LOOKAHEAD;
+        rc = perplexity_run(&f->look_ahead, j->dec, test, &o, err);
+    }
+    return rc ? err_prefix(err, "test") : 0;
+}
+
+/* The measures of each layer, with what training and the clock add to them. */
+static int measure(struct findings *f, const struct run_judged *j, struct err *err)
+{
+    struct measures m = {0};
+    int64_t n = routing_stats_n_layers(f->routing);
+    f->results = calloc((size_t)n + 1, sizeof *f->results);
+    int rc = f->results ? 0 : err_set(err, MOE2_ELIMIT, "no memory for measures");
+    if (!rc && f->is_trained) {
+        rc = measures_init(&m, j->dec, j->rc->train.steps, err);
+        if (!rc)
+            rc = checkpoint_read_measures(&m, j->last, err);
+    }
+    for (int64_t i = 0; i < n && !rc; i++) {
+        rc = routing_stats_result(&f->results[i], f->routing, i, err);
+        if (!rc && f->is_trained)
+            rc = matthew_result(&f->results[i], m.layers[routing_stats_layer(f->routing, i)], err);
+        f->results[i].routing_share = f->steps_s > 0 ? f->routing_s / f->steps_s : NAN;
+    }
+    measures_release(&m);
+    return rc;
+}
+
+/* A line of metrics.jsonl: the time that routing took, the last evaluation. */
+static int read_line(void *ctx, const json_t *line, struct err *err)
+{
+    struct findings *f = ctx;
+    double share = 0, seconds = 0;
+    int rc = 0;
+    if (!json_object_get(line, "eval")) {
+        rc = json_opt_real(&share, 0, line, "metrics.jsonl", "routing_share", 0, INFINITY, err);
+        if (!rc)
+            rc = json_opt_real(&seconds, 0, line, "metrics.jsonl", "step_s", 0, INFINITY, err);
+        f->routing_s += share * seconds;
+        f->steps_s += seconds;
+        return rc;
+    }
+    rc = json_need_int(&f->last.step, line, "metrics.jsonl", "step", 0, INT64_MAX, err);
+    if (!rc)
+        rc = json_need_real(&f->last.loss, line, "metrics.jsonl", "loss", -INFINITY, INFINITY, err);
+    if (!rc)
+        rc = json_opt_real(&f->last.bits_per_byte, NAN, line, "metrics.jsonl", "bits_per_byte",
+                           -INFINITY, INFINITY, err);
+    return rc;
+}
+
+/* What the model writes now, and what it wrote before its first step. */
+static int take_samples(struct findings *f, const struct run_judged *j, struct err *err)
+{
+    const struct run_config *rc = j->rc;
+    struct sample_options o = {rc->eval.sample_tokens, 0.8, (uint64_t)rc->seed, j->eval.prefix};
+    struct decoder_options first = {
+        .dir = *rc->model.checkpoint ? rc->model.checkpoint : NULL,
+        .config = *rc->model.checkpoint ? NULL : decoder_config(j->dec),
+        .seed = (uint64_t)rc->seed,
+        .router = &rc->routing,
+        .compute = rc->train.dtype ? DT_BF16 : DT_F32,
+    };
+    struct decoder *dec = NULL;
+    int code = sample_text(&f->after, j->dec, j->data->tokenizer, rc->eval.prompt, &o, err);
+    if (!code)
+        code = decoder_open(&dec, &first, decoder_device(j->dec), err);
+    if (!code)
+        code = sample_text(&f->before, dec, j->data->tokenizer, rc->eval.prompt, &o, err);
+    decoder_free(dec);
+    return code ? err_prefix(err, "sample") : 0;
+}
+
+static int find_out(struct findings *f, const struct run_judged *j, struct err *err)
+{
+    int rc = 0;
+    f->last.step = -1;
+    if (checkpoint_exists(j->last)) {
+        rc = checkpoint_read_state(&f->state, NULL, j->last, err);
+        f->is_trained = !rc;
+    }
+    if (!rc && file_exists(j->jsonl))
+        rc = metrics_read(j->jsonl, read_line, f, err);
+    if (!rc)
+        rc = score_test(f, j, err);
+    if (!rc)
+        rc = measure(f, j, err);
+    if (!rc)
+        rc = sample_latency_ms(&f->latency_ms, j->dec, j->eval.window, err);
+    if (!rc && j->rc->eval.sample_tokens)
+        rc = take_samples(f, j, err);
+    return rc;
+}
 
 /* ---- metrics.json ---- */
 
@@ -77,27 +213,36 @@ static void print_train(struct json_writer *w, const struct findings *f)
     jw_end(w);
 }
 
+struct curve {
+    struct json_writer *w;
+    int64_t batch_tokens;
+};
+
 static int print_curve_line(void *ctx, const json_t *line, struct err *err)
 {
-    struct json_writer *w = ctx;
-    int64_t step = 0;
-    double loss = 0, bits = 0;
+    const struct curve *c = ctx;
+    struct findings f = {0};
     if (!json_object_get(line, "eval"))
         return 0;
-    int rc = json_need_int(&step, line, "metrics.jsonl", "step", 0, INT64_MAX, err);
-    if (!rc)
-        rc = json_need_real(&loss, line, "metrics.jsonl", "loss", -INFINITY, INFINITY, err);
-    if (!rc)
-        rc = json_opt_real(&bits, NAN, line, "metrics.jsonl", "bits_per_byte", -INFINITY, INFINITY,
-                           err);
+    int rc = read_line(&f, line, err);
     if (rc)
         return rc;
-    jw_object(w, NULL);
-    jw_int(w, "step", step);
-    jw_real(w, "loss", loss);
-    jw_real(w, "bits_per_byte", bits);
-    jw_end(w);
+    jw_object(c->w, NULL);
+    jw_int(c->w, "step", f.last.step);
+    jw_int(c->w, "tokens", f.last.step * c->batch_tokens);
+    jw_real(c->w, "loss", f.last.loss);
+    jw_real(c->w, "bits_per_byte", f.last.bits_per_byte);
+    jw_end(c->w);
     return 0;
+}
+
+static void print_evaluation(struct json_writer *w, const char *key, const struct evaluation *e)
+{
+    jw_object(w, key);
+    jw_int(w, "step", e->step);
+    jw_real(w, "loss", e->loss);
+    jw_real(w, "bits_per_byte", e->bits_per_byte);
+    jw_end(w);
 }
 
 static int print_validation(struct json_writer *w, const struct run_judged *j,
@@ -105,16 +250,14 @@ static int print_validation(struct json_writer *w, const struct run_judged *j,
 {
     int rc = 0;
     jw_object(w, "validation");
-    if (f->is_trained && isfinite(f->state.best.loss)) {
-        jw_object(w, "best");
-        jw_int(w, "step", f->state.best.step);
-        jw_real(w, "loss", f->state.best.loss);
-        jw_real(w, "bits_per_byte", f->state.best.bits_per_byte);
-        jw_end(w);
-    }
-    if (j->jsonl && file_exists(j->jsonl)) {
+    if (f->is_trained && isfinite(f->state.best.loss))
+        print_evaluation(w, "best", &f->state.best);
+    if (f->last.step >= 0)
+        print_evaluation(w, "last", &f->last);
+    if (file_exists(j->jsonl)) {
         jw_array(w, "curve");
-        rc = metrics_read(j->jsonl, print_curve_line, w, err);
+        rc = metrics_read(j->jsonl, print_curve_line, &(struct curve){w, j->rc->train.batch_tokens},
+                          err);
         jw_end(w);
     }
     jw_end(w);
@@ -132,6 +275,23 @@ static void print_perplexity(struct json_writer *w, const struct perplexity *p)
     jw_real(w, "bits_per_byte", bits_per_byte(p->nll, p->bytes));
     jw_real(w, "accuracy", (double)p->n_right / (double)p->tokens);
     jw_real(w, "seconds", p->seconds);
+}
+
+/* "model name" of the first core in /proc/cpuinfo; "unknown" elsewhere. */
+static void print_machine(struct json_writer *w, const struct run_judged *j)
+{
+    char name[128] = "unknown", line[512];
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "model name : %127[^\n]", name) == 1)
+            break;
+    if (f)
+        fclose(f);
+    jw_object(w, "machine");
+    jw_text(w, "cpu", name);
+    jw_text(w, "kernels", decoder_device(j->dec)->k->name);
+    jw_int(w, "threads", decoder_device(j->dec)->n_threads);
+    jw_end(w);
 }
 
 static int print(struct buf *out, const struct run_judged *j, const struct findings *f,
@@ -160,10 +320,16 @@ static int print(struct buf *out, const struct run_judged *j, const struct findi
         jw_end(&w);
     }
     jw_end(&w);
-    jw_object(&w, "machine");
-    jw_text(&w, "kernels", decoder_device(j->dec)->k->name);
-    jw_int(&w, "threads", decoder_device(j->dec)->n_threads);
-    jw_end(&w);
+    routing_stats_print(&w, f->routing, f->results);
+    jw_real(&w, "latency_ms_per_token", f->latency_ms);
+    print_machine(&w, j);
+    if (j->rc->eval.sample_tokens) {
+        jw_object(&w, "samples");
+        jw_text(&w, "prompt", j->rc->eval.prompt);
+        jw_text(&w, "before", f->before.bytes ? f->before.bytes : "");
+        jw_text(&w, "after", f->after.bytes ? f->after.bytes : "");
+        jw_end(&w);
+    }
     jw_end(&w);
     return rc ? rc : json_writer_end(&w, err);
 }
@@ -174,22 +340,20 @@ int run_judge(const struct run_judged *j, struct err *err)
     struct buf text = {0};
     char *path = path_join(j->folder, "metrics.json");
     int rc = path ? 0 : err_set(err, MOE2_ELIMIT, "no memory for a name");
-    if (!rc && checkpoint_exists(j->last)) {
-        rc = checkpoint_read_state(&f.state, NULL, j->last, err);
-        f.is_trained = !rc;
-    }
     if (!rc)
-        rc = perplexity_run(&f.test, j->dec, &j->data->test.tokens, &j->eval, err);
+        rc = find_out(&f, j, err);
     if (!rc)
         rc = print(&text, j, &f, err);
     if (!rc)
         rc = file_write(path, text.bytes, text.n, err);
     if (!rc)
         log_line(j->log, LOG_INFO,
-                 "test: loss %.4f, perplexity %.2f, %.4f bits per byte over %" PRId64 " tokens",
+                 "test: loss %.4f, perplexity %.2f, %.4f bits per byte over %" PRId64
+                 " tokens; written to %s",
                  f.test.nll / (double)f.test.tokens, exp(f.test.nll / (double)f.test.tokens),
-                 bits_per_byte(f.test.nll, f.test.bytes), f.test.tokens);
+                 bits_per_byte(f.test.nll, f.test.bytes), f.test.tokens, path);
     buf_release(&text);
+    findings_release(&f);
     free(path);
     return rc;
 }

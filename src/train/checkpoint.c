@@ -65,40 +65,47 @@ static int copy_tokenizer(const char *to_dir, const char *from, struct err *err)
     return rc;
 }
 
-int checkpoint_save(const char *dir, struct decoder *dec, const struct optimizer *opt,
-                    const struct train_state *state, const char *config, const char *tokenizer,
-                    struct err *err)
+static int write_parts(const char *temp, const struct checkpoint_parts *p, struct err *err)
 {
-    char *temp = NULL, *routers = NULL, *moments = NULL, *progress = NULL;
-    int rc = folder_begin(&temp, dir, err);
-    if (rc)
-        return err_prefix(err, "the checkpoint could not be written");
-    routers = path_join(temp, "router_state.safetensors");
-    moments = path_join(temp, "optimizer.safetensors");
-    progress = path_join(temp, "train_state.json");
-    if (!routers || !moments || !progress)
-        rc = err_set(err, MOE2_ELIMIT, "%s: no memory for its names", dir);
+    char *routers = path_join(temp, "router_state.safetensors"),
+         *moments = path_join(temp, "optimizer.safetensors");
+    char *sums = path_join(temp, "measures.safetensors"),
+         *progress = path_join(temp, "train_state.json");
+    int rc = routers && moments && sums && progress
+                 ? 0
+                 : err_set(err, MOE2_ELIMIT, "%s: no memory for its names", temp);
     if (!rc)
-        rc = decoder_save(dec, temp, DT_F32, err);
+        rc = decoder_save(p->dec, temp, DT_F32, err);
     if (!rc)
-        rc = router_file_save(routers, dec, err);
+        rc = router_file_save(routers, p->dec, err);
     if (!rc)
-        rc = optimizer_save(opt, moments, err);
+        rc = optimizer_save(p->opt, moments, err);
     if (!rc)
-        rc = write_state(progress, state, config, err);
-    if (!rc && tokenizer)
-        rc = copy_tokenizer(temp, tokenizer, err);
+        rc = measures_save(p->measures, sums, err);
     if (!rc)
-        rc = folder_commit(dir, err);
-    if (rc) {
-        err_prefix(err, "the checkpoint could not be written");
-        folder_abort(dir);
-    }
-    free(temp);
+        rc = write_state(progress, p->state, p->config, err);
+    if (!rc && p->tokenizer)
+        rc = copy_tokenizer(temp, p->tokenizer, err);
     free(routers);
     free(moments);
+    free(sums);
     free(progress);
     return rc;
+}
+
+int checkpoint_save(const char *dir, const struct checkpoint_parts *parts, struct err *err)
+{
+    char *temp = NULL;
+    int rc = folder_begin(&temp, dir, err);
+    if (!rc) {
+        rc = write_parts(temp, parts, err);
+        if (!rc)
+            rc = folder_commit(dir, err);
+        if (rc)
+            folder_abort(dir);
+    }
+    free(temp);
+    return rc ? err_prefix(err, "the checkpoint could not be written") : 0;
 }
 
 int checkpoint_copy(const char *dir, const char *from, struct err *err)
@@ -174,6 +181,15 @@ int checkpoint_read_optimizer(struct optimizer *opt, const char *dir, struct err
 {
     char *path = path_join(dir, "optimizer.safetensors");
     int rc = path ? optimizer_load(opt, path, err)
+                  : err_set(err, MOE2_ELIMIT, "%s: no memory for its name", dir);
+    free(path);
+    return rc;
+}
+
+int checkpoint_read_measures(struct measures *m, const char *dir, struct err *err)
+{
+    char *path = path_join(dir, "measures.safetensors");
+    int rc = path ? measures_load(m, path, err)
                   : err_set(err, MOE2_ELIMIT, "%s: no memory for its name", dir);
     free(path);
     return rc;

@@ -3,6 +3,7 @@
  *     config.json, model.safetensors    the model as Hugging Face lays it out, float32, DeepSeek-V3's own bias unfolded
  *     router_state.safetensors          the routers' configuration and state
  *     optimizer.safetensors             AdamW's moments and step count
+ *     measures.safetensors              sums that measures over the whole of training need
  *     train_state.json                  step, place in the data, seed, best evaluation so far, and the run's configuration
  *     tokenizer.json, …                 what the run's tokenizer came with, if it came with files
  *
@@ -14,6 +15,7 @@
 
 #include "base/buf.h"
 #include "model/decoder.h"
+#include "train/measures.h"
 #include "train/optimizer.h"
 
 struct evaluation {
@@ -34,11 +36,18 @@ struct train_state {
 
 enum { CHECKPOINT_MAX_STATE_BYTES = 1 << 22 };
 
-/* Writes a checkpoint in place of dir. config is the run's configuration as text; tokenizer a folder or file whose tokenizer files are
- * copied in, or NULL. Errors leave what was there. */
-int checkpoint_save(const char *dir, struct decoder *dec, const struct optimizer *opt,
-                    const struct train_state *state, const char *config, const char *tokenizer,
-                    struct err *err);
+/* What a checkpoint is made of. */
+struct checkpoint_parts {
+    struct decoder *dec;
+    const struct optimizer *opt;
+    const struct measures *measures;
+    const struct train_state *state;
+    const char *config;    /* the run's configuration as text */
+    const char *tokenizer; /* a folder or file whose tokenizer files are copied in, or NULL */
+};
+
+/* Writes a checkpoint in place of dir. Errors leave what was there. */
+int checkpoint_save(const char *dir, const struct checkpoint_parts *parts, struct err *err);
 
 /* Makes dir the same checkpoint as from, sharing its files. */
 int checkpoint_copy(const char *dir, const char *from, struct err *err);
@@ -50,7 +59,8 @@ bool checkpoint_exists(const char *dir);
 int checkpoint_read_state(struct train_state *state, struct buf *config, const char *dir,
                           struct err *err);
 
-/* The optimizer's part; the model's and the routers' is decoder_open(dir). */
+/* The optimizer's part and the measures'; the model's and the routers' is decoder_open(dir). */
 int checkpoint_read_optimizer(struct optimizer *opt, const char *dir, struct err *err);
+int checkpoint_read_measures(struct measures *m, const char *dir, struct err *err);
 
 #endif

@@ -26,14 +26,19 @@ int trainer_init(struct trainer *t, const struct trainer_options *options, struc
     t->offset = malloc(((size_t)t->o.micro_batch + 1) * sizeof *t->offset);
     t->scratch = malloc(((size_t)t->o.data.sequence + 1) * sizeof *t->scratch);
     t->loads = calloc((size_t)(c->num_hidden_layers * c->n_routed_experts) + 1, sizeof *t->loads);
-    if (t->ids && t->targets && t->offset && t->scratch && t->loads)
-        return 0;
-    trainer_release(t);
-    return err_set(err, MOE2_ELIMIT, "no memory for a micro-batch of %zu tokens", n);
+    int rc = 0;
+    if (!t->ids || !t->targets || !t->offset || !t->scratch || !t->loads)
+        rc = err_set(err, MOE2_ELIMIT, "no memory for a micro-batch of %zu tokens", n);
+    if (!rc)
+        rc = measures_init(&t->measures, dec, t->o.schedule.steps, err);
+    if (rc)
+        trainer_release(t);
+    return rc;
 }
 
 void trainer_release(struct trainer *t)
 {
+    measures_release(&t->measures);
     free(t->ids);
     free(t->targets);
     free(t->offset);
@@ -178,8 +183,13 @@ static void step_routers(struct trainer *t, struct step_report *r)
         struct route_step s;
         if (!router)
             continue;
-        measure_loads(r, t->loads + l * decoder_config(t->dec)->n_routed_experts, router, n_moe);
+        int E = router_config(router)->n_experts;
+        int64_t items[E], n_items = router_sums(router)->n_items;
+        memcpy(items, router_sums(router)->items, sizeof items); /* router_step clears them */
+        measure_loads(r, t->loads + l * E, router, n_moe);
         router_step(router, &s);
+        matthew_step(t->measures.layers[l], t->state.step, items, n_items,
+                     incentive_state_find(router_incentive(router), "R"));
         r->max_vio += s.max_vio / (double)n_moe;
         r->drop_rate += s.drop_rate / (double)n_moe;
         r->bias_ratio = s.bias_ratio > r->bias_ratio ? s.bias_ratio : r->bias_ratio;
@@ -268,7 +278,10 @@ int trainer_save(struct trainer *t, struct err *err)
     char *last = NULL;
     int rc = checkpoint_path(&last, t, "last", err);
     if (!rc)
-        rc = checkpoint_save(last, t->dec, t->opt, &t->state, t->o.config, t->o.tokenizer, err);
+        rc = checkpoint_save(last,
+                             &(struct checkpoint_parts){t->dec, t->opt, &t->measures, &t->state,
+                                                        t->o.config, t->o.tokenizer},
+                             err);
     if (!rc)
         t->saved_step = t->state.step;
     free(last);

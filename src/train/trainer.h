@@ -39,6 +39,7 @@ struct trainer {
     struct decoder *dec;   /* borrowed */
     struct optimizer *opt; /* borrowed */
     struct train_state state;
+    struct measures measures;                  /* owned */
     int32_t *ids, *targets, *offset, *scratch; /* of one micro-batch */
     double *loads;      /* [layers, E], of the last step: 1 is a fair share */
     int64_t saved_step; /* of checkpoints/last; −1: none by this trainer */
