@@ -184,7 +184,7 @@ int router_export_bias(const struct router *r, float *bias, struct err *err)
     if (c->pick == PICK_EXPERT_CHOICE)
         why = "expert_choice: there experts pick tokens, which no bias can express";
     else if (c->pick == PICK_RANDOM)
-        why = "random picks see no bias";
+        why = "random picks: they see no bias";
     else if (incentive_is_raw(r->incentive))
         why = "normalise: false: the raw variant's state moves while it evaluates";
     else if (c->score == SCORE_SOFTMAX)
