@@ -41,7 +41,8 @@ struct bpe_train_config {
 };
 
 struct bpe_train_stats {
-    int64_t n_bytes, n_pieces, n_distinct, n_too_long, n_merges;
+    int64_t n_bytes, n_pieces, n_distinct, n_too_long;
+    int32_t n_merges, n_tokens;
     double count_s, merge_s;
 };
 

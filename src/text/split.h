@@ -21,8 +21,20 @@ typedef size_t split_next(const uint8_t *text, size_t at, size_t end, const uint
 split_next split_gpt2, split_qwen2, split_llama3, split_deepseek, split_digits_each, split_digits_runs, split_none;
 
 /* The regular expressions as they stand in tokenizer.json. */
-extern const char SPLIT_GPT2[], SPLIT_QWEN2[], SPLIT_LLAMA3[];
-extern const char *const SPLIT_DEEPSEEK[3];
+#define SPLIT_GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define SPLIT_QWEN2                                                                                         \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" \
+    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define SPLIT_LLAMA3                                                                                             \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" \
+    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+/* DeepSeek-V3's three, one after the other: numbers; Han and kana, U+4E00–9FA5 and U+3040–30FF; the rest. */
+#define SPLIT_DEEPSEEK_NUMBERS "\\p{N}{1,3}"
+#define SPLIT_DEEPSEEK_HAN \
+    "[\xe4\xb8\x80-\xe9\xbe\xa5\xe3\x81\x80-\xe3\x82\x9f\xe3\x82\xa0-\xe3\x83\xbf]+"
+#define SPLIT_DEEPSEEK_REST                                                                                   \
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+" \
+    "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"
 
 enum split_behavior { SPLIT_REMOVED, SPLIT_ISOLATED, SPLIT_MERGED_WITH_PREVIOUS, SPLIT_MERGED_WITH_NEXT, SPLIT_CONTIGUOUS };
 

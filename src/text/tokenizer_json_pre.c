@@ -123,8 +123,8 @@ static int make_stages(struct reader *r, struct err *err)
         struct item *item = &r->items[i];
         struct split_stage *stage = &r->p->stages[r->p->n_stages++];
         *stage = (struct split_stage){.behavior = item->behavior, .invert = item->invert};
-        if (i + 2 < r->n && is_isolated(item, SPLIT_DEEPSEEK[0]) && is_isolated(item + 1, SPLIT_DEEPSEEK[1]) &&
-            is_isolated(item + 2, SPLIT_DEEPSEEK[2])) {
+        if (i + 2 < r->n && is_isolated(item, SPLIT_DEEPSEEK_NUMBERS) && is_isolated(item + 1, SPLIT_DEEPSEEK_HAN) &&
+            is_isolated(item + 2, SPLIT_DEEPSEEK_REST)) {
             stage->fast = split_deepseek;
             i += 2;
             continue;
