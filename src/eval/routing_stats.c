@@ -195,13 +195,12 @@ static void print_types(struct json_writer *w, const struct routing_stats *s)
     jw_end(w);
 }
 
-void routing_stats_print(struct json_writer *w, const char *key, const struct routing_stats *s,
+void routing_stats_print(struct json_writer *w, const struct routing_stats *s,
                          const struct balance_result *results)
 {
     struct balance_result mean;
     balance_mean(&mean, results, (int)s->n_layers);
-    if (key)
-        jw_object(w, key);
+    jw_object(w, "routing");
     jw_int(w, "tokens", s->n_seen);
     if (s->n_layers)
         print_measures(w, &mean);
@@ -209,8 +208,7 @@ void routing_stats_print(struct json_writer *w, const char *key, const struct ro
     for (int64_t i = 0; i < s->n_layers; i++)
         print_layer(w, s, i, &results[i]);
     jw_end(w);
-    if (key)
-        jw_end(w);
+    jw_end(w);
     if (s->tok)
         print_types(w, s);
 }
