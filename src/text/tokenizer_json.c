@@ -467,10 +467,11 @@ static int read_config(struct tokenizer *t, const json_t *config, struct err *er
 
 /* ---- the whole ---- */
 
-static int load(json_t **out, const char *text, size_t n, const char *name, struct err *err)
+/* flags are jansson's: a config is read with whole numbers as reals, because transformers writes 10^30 for "no limit". */
+static int load(json_t **out, const char *text, size_t n, size_t flags, const char *name, struct err *err)
 {
     json_error_t e;
-    *out = json_loadb(text, n, 0, &e);
+    *out = json_loadb(text, n, flags, &e);
     if (!*out)
         return err_set(err, MOE2_EFORMAT, "%s, line %d: %s", name, e.line, e.text);
     if (!json_is_object(*out))
@@ -507,9 +508,9 @@ int tokenizer_read(struct tokenizer *t, const char *json, size_t n_json, const c
                    struct err *err)
 {
     json_t *root = NULL, *config_root = NULL;
-    int rc = load(&root, json, n_json, "tokenizer.json", err);
+    int rc = load(&root, json, n_json, 0, "tokenizer.json", err);
     if (!rc && config)
-        rc = load(&config_root, config, n_config, "tokenizer_config.json", err);
+        rc = load(&config_root, config, n_config, JSON_DECODE_INT_AS_REAL, "tokenizer_config.json", err);
     if (!rc)
         rc = read_root(t, root, config_root, err);
     json_decref(root);
