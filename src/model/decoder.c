@@ -275,10 +275,15 @@ struct decoder_times decoder_take_times(struct decoder *dec)
     return t;
 }
 
+/* Products write their gradients in the next backward; what is only ever added to is zeroed here. */
 void decoder_zero_grad(struct decoder *dec)
 {
-    if (dec->grad)
-        dec->dev->ops->zero(dec->dev, dec->grad, (size_t)dec->list.n_elements * sizeof *dec->grad);
+    dec->fresh = true;
+    for (int64_t i = 0; i < dec->list.n; i++) {
+        const struct param *p = &dec->list.params[i];
+        if (p->grad && (p->kind == PARAM_NORM || p->kind == PARAM_EMBED))
+            dec->dev->ops->zero(dec->dev, p->grad, (size_t)p->n * sizeof *p->grad);
+    }
 }
 
 void decoder_refresh(struct decoder *dec)
@@ -343,29 +348,28 @@ done:
 
 /* ---- where a NaN is ---- */
 
-int decoder_find_nonfinite(struct decoder *dec, bool gradients, struct err *err)
+static int find_in_params(struct decoder *dec, bool gradients, struct err *err)
 {
-    const struct kernels *k = dec->dev->k;
-    int64_t D = dec->d.D;
-    for (int64_t l = 0; l <= dec->d.L && dec->train && dec->T && !gradients; l++) {
-        int64_t bad = k->find_nonfinite(dec->dev, dec->x[l], dec->T * D);
-        if (bad >= 0 && l == 0)
-            return err_set(err, MOE2_ENUMERIC,
-                           "token %lld has a NaN or infinity in model.embed_tokens.weight",
-                           (long long)(bad / D));
-        if (bad >= 0)
-            return err_set(err, MOE2_ENUMERIC,
-                           "layer %lld: the output of token %lld holds a NaN or infinity",
-                           (long long)(l - 1), (long long)(bad / D));
-    }
     for (int64_t i = 0; i < dec->list.n; i++) {
         const struct param *p = &dec->list.params[i];
         const float *x = gradients ? p->grad : p->data;
-        int64_t bad = x ? k->find_nonfinite(dec->dev, x, p->n) : -1;
+        int64_t bad = x ? dec->dev->k->find_nonfinite(dec->dev, x, p->n) : -1;
         if (bad >= 0)
-            return err_set(err, MOE2_ENUMERIC,
-                           "%stensor %s holds a NaN or infinity at element %lld",
+            return err_set(err, MOE2_ENUMERIC, "%stensor %s holds a NaN or infinity at element %lld",
                            gradients ? "the gradient of " : "", p->name, (long long)bad);
     }
     return 0;
+}
+
+int decoder_find_nonfinite(struct decoder *dec, bool gradients, struct err *err)
+{
+    int64_t D = dec->d.D;
+    int rc = find_in_params(dec, gradients, err);
+    for (int64_t l = 1; l <= dec->d.L && dec->train && dec->T && !rc; l++) {
+        int64_t bad = dec->dev->k->find_nonfinite(dec->dev, dec->x[l], dec->T * D);
+        if (bad >= 0)
+            rc = err_set(err, MOE2_ENUMERIC, "layer %lld: the output of token %lld holds a NaN or infinity", (long long)(l - 1),
+                         (long long)(bad / D));
+    }
+    return rc;
 }

@@ -110,10 +110,12 @@ int decoder_backward(struct decoder *dec, const struct batch *batch, float scale
 /* logits of rows first … first+n−1 of the last forward, host [n, V]. */
 int decoder_logits(struct decoder *dec, int64_t first, int64_t n, float *logits, struct err *err);
 
+/* Begins a step: the next backward writes the gradients, later ones add to them. Until that backward the gradients are not to be read. */
 void decoder_zero_grad(struct decoder *dec);
 
-/* Says where a NaN or infinity is: the first block whose kept output holds one, else the first tensor whose weights (or gradients, when
- * gradients is set) do. Returns MOE2_ENUMERIC with that sentence in err, or 0 when every number is finite. Slow: for the moment of failure. */
+/* Says where a NaN or infinity is: the first tensor whose weights (gradients: whose gradients) hold
+ * one, else the first block whose kept output does. Returns MOE2_ENUMERIC with that sentence in
+ * err, or 0 when every number is finite. Slow: for the moment of failure. */
 int decoder_find_nonfinite(struct decoder *dec, bool gradients, struct err *err);
 
 /* After the masters changed: makes the bf16 working copies new (nothing in float32). */

@@ -118,6 +118,8 @@ struct decoder {
     int64_t T;
     enum decoder_mode mode;
     bool looks_ahead; /* the mode was DECODER_LOOKAHEAD, for the rest DECODER_EVAL */
+    bool
+        fresh; /* gradients of products are to be written, not added to: the first backward since decoder_zero_grad */
     const float *hidden; /* [T, D] after the last block */
     struct decoder_times times;
 };

@@ -76,11 +76,15 @@ int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder
     const struct param *table = dec->mp.embed;
     dec->dev->k->embed_forward(dec->dev, dec->x[0], table->data, DT_F32, dec->ids, dec->T,
                                dec->d.D);
+    struct err why = {0};
     for (int64_t l = 0; l < dec->d.L && !rc; l++)
-        rc = block_forward(dec, l, dec->x[l + 1], batch, err);
+        rc = block_forward(dec, l, dec->x[l + 1], batch, &why);
     dec->hidden = dec->x[dec->d.L];
-    if (rc)
+    if (rc) {
         dec->T = 0;
+        if (rc != MOE2_ENUMERIC || !decoder_find_nonfinite(dec, false, err)) /* a bad weight is the better reason */
+            rc = err_set(err, why.code, "%s", why.msg);
+    }
     dec->times.forward_s += clock_s() - begun_s;
     return rc;
 }
@@ -98,13 +102,16 @@ static void head_forward(struct decoder *dec, int64_t first, int64_t n)
 }
 
 /* logits = head · norm(x), with the gradient of logits in their place. */
-static void head_backward(struct decoder *dec, int64_t first, int64_t n)
+static void head_backward(struct decoder *dec, int64_t first, int64_t n, bool fresh)
 {
+    bool was_fresh = dec->fresh;
     struct scratch *s = &dec->s;
     const struct param *norm = dec->mp.norm;
     int64_t D = dec->d.D, V = dec->d.V;
     float *dx = dec->dx + first * D;
+    dec->fresh = fresh;
     product_backward_weight(dec, dec->mp.head, s->head_logits, V, s->head_y, D, n, V, D);
+    dec->fresh = was_fresh;
     product_backward_input(dec, s->head_dy, D, s->head_logits, V, dec->mp.head, n, V, D, false);
     dec->dev->ops->zero(dec->dev, dx, (size_t)(n * D) * sizeof *dx);
     dec->dev->k->rmsnorm_backward(dec->dev, dx, norm->grad, s->head_dy, dec->hidden + first * D,
@@ -155,7 +162,7 @@ int decoder_loss(struct decoder *dec, const struct batch *batch, float scale,
         count_chunk(dec, batch, first, n, &result);
         double forward_s = clock_s();
         if (backward)
-            head_backward(dec, first, n);
+            head_backward(dec, first, n, dec->fresh && first == 0);
         dec->times.forward_s += forward_s - begun_s;
         dec->times.backward_s += clock_s() - forward_s;
     }
@@ -275,6 +282,7 @@ int decoder_backward(struct decoder *dec, const struct batch *batch, float scale
     if (!rc && dec->mp.embed->grad)
         dec->dev->k->embed_backward(dec->dev, dec->mp.embed->grad, dec->dx, dec->ids, dec->T,
                                     dec->d.D, dec->d.V);
+    dec->fresh = false;
     dec->times.backward_s += clock_s() - begun_s;
     return rc;
 }

@@ -157,6 +157,18 @@ int moe_forward(struct decoder *dec, struct layer *layer, struct block_acts *act
     return 0;
 }
 
+/* The products leave experts without slots alone. */
+static void zero_idle(struct decoder *dec, struct layer *layer)
+{
+    const struct dims *d = &dec->d;
+    for (int64_t e = 0; e < d->E; e++) {
+        if (layer->lists.offset[e] < layer->lists.offset[e + 1])
+            continue;
+        dec->dev->ops->zero(dec->dev, layer->g_gate_up[e], (size_t)(2 * d->F * d->D) * sizeof(float));
+        dec->dev->ops->zero(dec->dev, layer->g_down[e], (size_t)(d->F * d->D) * sizeof(float));
+    }
+}
+
 /* out[t] += weight[s] · down · swiglu(gate_up[s]),   gate_up[s] = W · y[token[s]] */
 static void experts_backward(struct decoder *dec, struct layer *layer, struct block_acts *acts)
 {
@@ -176,17 +188,19 @@ static void experts_backward(struct decoder *dec, struct layer *layer, struct bl
     k->grouped_backward_input(dec->dev, &up);
     if (!layer->g_down)
         return;
+    if (dec->fresh)
+        zero_idle(dec, layer);
     down = grouped_of(dec, layer, d->D, d->F, layer->g_down, false);
     down.y = dec->dx;
     down.y_row = layer->lists.token;
     down.x = s->slot_h;
-    down.accumulate = true;
+    down.accumulate = !dec->fresh;
     k->grouped_backward_weight(dec->dev, &down);
     up = grouped_of(dec, layer, 2 * d->F, d->D, layer->g_gate_up, false);
     up.y = s->slot_d_gate_up;
     up.x = s->y;
     up.x_row = layer->lists.token;
-    up.accumulate = true;
+    up.accumulate = !dec->fresh;
     k->grouped_backward_weight(dec->dev, &up);
 }
 

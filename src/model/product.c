@@ -52,6 +52,6 @@ void product_backward_weight(struct decoder *dec, const struct param *p, const f
     a.ldy = ldy;
     a.x = (float *)(uintptr_t)x;
     a.ldx = ldx;
-    a.accumulate = true;
+    a.accumulate = !dec->fresh;
     dec->dev->k->linear_backward_weight(dec->dev, &a);
 }
