@@ -156,7 +156,7 @@ static void quantile_moves_the_fair_shares_next_margin_to_zero(void **state)
     bench_open(&b, &config, T);
     fill_logits(b.logits, T, EXPERTS, 4, 3);
     bench_step(&b, NULL);
-    float bias[EXPERTS], wanted[EXPERTS], mean = 0;
+    float bias[EXPERTS], wanted[EXPERTS] = {0}, mean = 0;
     router_bias(b.router, bias);
     for (int i = 0; i < EXPERTS; i++) { /* from the definition, b = 0 before */
         float m[T];
@@ -172,10 +172,12 @@ static void quantile_moves_the_fair_shares_next_margin_to_zero(void **state)
             m[t] = s[i] - alpha;
         }
         for (int t = 0; t < T; t++) {
-            int above = 0;
-            for (int u = 0; u < T; u++)
+            int above = 0, reached = 0;
+            for (int u = 0; u < T; u++) {
                 above += m[u] > m[t];
-            if (above == 2 * T / EXPERTS)
+                reached += m[u] >= m[t];
+            }
+            if (above <= 2 * T / EXPERTS && reached > 2 * T / EXPERTS)
                 wanted[i] = -m[t];
         }
         mean += wanted[i] / EXPERTS;

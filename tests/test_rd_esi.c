@@ -350,12 +350,12 @@ static void capacity_load_is_the_last_steps_picks_over_the_places(void **state)
     config.incentive.load = LOAD_CAPACITY;
     struct bench b;
     float bias[E];
-    bench_open(&b, &config, T);
-    fill_logits(b.logits, T, E, 2, 4);
+    bench_open(&b, &config, 250);
+    fill_logits(b.logits, 250, E, 2, 4);
     bench_step(&b, NULL);
     router_bias(b.router, bias);
-    for (int i = 0; i < E; i++) /* C = ⌈1.25·2·256/8⌉ = 80 */
-        assert_near(bias[i], -0.1 * (double)b.route.picks[i] / 80, 1e-7);
+    for (int i = 0; i < E; i++) /* C = ⌈1.25·2·250/8⌉ = ⌈78.125⌉ */
+        assert_near(bias[i], -0.1 * (double)b.route.picks[i] / 79, 1e-7);
     bench_close(&b);
 }
 

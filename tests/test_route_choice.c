@@ -69,6 +69,21 @@ static void ties_go_to_the_earlier_token(void **state)
     bench_close(&b);
 }
 
+static void a_better_late_token_goes_before_the_last_of_the_equal_ones(void **state)
+{
+    (void)state;
+    struct router_config config = choice();
+    struct bench b;
+    int64_t C = K * T / E;
+    bench_open(&b, &config, T);
+    memset(b.logits, 0, sizeof(float) * T * E);
+    b.logits[(T - 1) * E] = 1;
+    bench_mode(&b, ROUTE_TRAIN);
+    for (int64_t k = 0; k < C; k++)
+        assert_int_equal(b.route.token[k], k < C - 1 ? k : T - 1);
+    bench_close(&b);
+}
+
 static void places_are_counted_from_real_tokens_and_rounded_up(void **state)
 {
     (void)state;
@@ -216,6 +231,7 @@ int main(void)
         cmocka_unit_test(every_expert_takes_its_best_tokens_and_all_loads_are_equal),
         cmocka_unit_test(the_lists_by_token_point_at_every_pick_once),
         cmocka_unit_test(ties_go_to_the_earlier_token),
+        cmocka_unit_test(a_better_late_token_goes_before_the_last_of_the_equal_ones),
         cmocka_unit_test(places_are_counted_from_real_tokens_and_rounded_up),
         cmocka_unit_test(it_leaks_the_future_and_its_causal_evaluation_does_not),
         cmocka_unit_test(a_threshold_is_the_ema_of_the_cth_best_begun_at_the_first_steps_mean),

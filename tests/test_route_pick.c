@@ -3,6 +3,7 @@
 
 #include <omp.h>
 
+#include "route/rd_esi.h"
 #include "route/router_parts.h"
 
 enum { E_MAX = 64 };

@@ -151,11 +151,15 @@ static void native_bias_is_kept_frozen_or_replaced(void **state)
             native[i] = 0.1f * (float)i;
         bench_open(&b, &config, T);
         assert_int_equal(0, router_set_native_bias(b.router, native, NULL));
+        int64_t picks[E];
         bench_step(&b, NULL);
+        memcpy(picks, b.route.picks, sizeof picks);
         router_bias(b.router, bias);
         incentive_bias(router_incentive(b.router), own, NULL);
+        bench_mode(&b, ROUTE_EVAL);
+        assert_memory_equal(b.route.bias, bias, sizeof bias);
         for (int i = 0; i < E; i++) {
-            int64_t fair = K * T, load = b.route.picks[i] * E;
+            int64_t fair = K * T, load = picks[i] * E;
             float moved = native[i] + 0.01f * (float)((load < fair) - (load > fair));
             float wanted = kinds[k] == NATIVE_BIAS_KEEP ? moved : native[i];
             assert_near(router_native_bias(b.router)[i], wanted, 1e-7);

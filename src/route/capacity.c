@@ -11,6 +11,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "route/rd_esi.h"
+
 int64_t route_capacity(double cf, int64_t K, int64_t T, int64_t E)
 {
     double places = cf * (double)K * (double)T / (double)E;

@@ -7,18 +7,16 @@
  */
 #include "route/rd_esi.h"
 
-#include <math.h>
-
 void load_update(float *L, const struct incentive_config *config, int n_experts,
                  const struct route_feedback *feedback)
 {
     float a = config->load_ema_alpha;
-    double fair = (double)feedback->n_picks * (double)feedback->n_items / n_experts;
-    double capacity = ceil(config->load_capacity_factor * fair);
+    int64_t capacity = route_capacity(config->load_capacity_factor, feedback->n_picks,
+                                      feedback->n_items, n_experts);
     for (int i = 0; i < n_experts; i++) {
         if (config->load == LOAD_EMA)
             L[i] = a * (float)(load_share(feedback, n_experts, i) - 1) + (1 - a) * L[i];
         else if (config->load == LOAD_CAPACITY)
-            L[i] = (float)((double)feedback->items[i] / capacity);
+            L[i] = (float)((double)feedback->items[i] / (double)capacity);
     }
 }

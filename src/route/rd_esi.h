@@ -30,6 +30,9 @@ void reputation_decay(float *R, const float *seen, const float *last_used, float
 /* z-score over the experts that were seen, clipped to [−2, 2]; 0 for the others. */
 void reputation_z(float *z, const float *R, const float *seen, int n_experts);
 
+/* capacity.c: ⌈cf·K·T/E⌉; cf as a float carries a rounding error that must not cost or give a place. */
+int64_t route_capacity(double cf, int64_t K, int64_t T, int64_t E);
+
 /* load.c: L [E]. */
 void load_update(float *L, const struct incentive_config *config, int n_experts,
                  const struct route_feedback *feedback);

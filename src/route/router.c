@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "route/rd_esi.h"
+
 static int router_alloc(struct router *r, struct err *err)
 {
     size_t E = (size_t)r->config.n_experts;

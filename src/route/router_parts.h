@@ -37,9 +37,6 @@ static inline bool token_valid(const struct route_batch *batch, int64_t t)
     return !batch->valid || batch->valid[t];
 }
 
-/* ⌈cf·K·T/E⌉; cf as a float carries a rounding error that must not cost or give a place. */
-int64_t route_capacity(double cf, int64_t K, int64_t T, int64_t E);
-
 /* score.c: scores of T rows, and the way back from the K picked ones: dx [E] += J^T ds. */
 void score_rows(const struct row_ops *ops, float *s, const float *x, int64_t T, int E,
                 enum score_kind kind);
