@@ -203,7 +203,7 @@ static void an_svg_inside_a_page_takes_the_pages_colours_and_no_address(void **s
     assert_string_equal(
         b.bytes, "<svg viewBox=\"0 0 76 41\" role=\"img\" aria-label=\"a &quot;b&quot;\">\n<g "
                  "id='f1-gpDot' fill=\"var(--ink)\" "
-                 "stroke='var(--ink)'/><use href='#f1-gpDot' color='rgb(  0, 114, 178)'/></svg>\n");
+                 "stroke='var(--ink)'/><use href='#f1-gpDot' color='var(--c1)'/></svg>\n");
     assert_int_equal(MOE2_EFORMAT, svg_inline(&b, "<svg viewBox=\"0 0 1 1\">", "f", "", &err));
     buf_release(&b);
 }

@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The step of 1, 2 or 5 times a power of ten that cuts span into about n pieces. */
+/* The step of 1, 2 or 5 times a power of ten that cuts span into about n pieces: the nearest on a logarithmic scale. */
 static double nice_step(double span, int n)
 {
     double raw = span / n, power = pow(10, floor(log10(raw))), f = raw / power;
-    return power * (f <= 1.0 + 1e-9 ? 1 : f <= 2.0 + 1e-9 ? 2 : f <= 5.0 + 1e-9 ? 5 : 10);
+    return power * (f <= sqrt(2) ? 1 : f <= sqrt(10) ? 2 : f <= sqrt(50) ? 5 : 10);
 }
 
 static void fit_linear(struct axis *a, double low, double high, int n_wanted)
@@ -37,7 +37,7 @@ static void fit_linear(struct axis *a, double low, double high, int n_wanted)
     a->decimals = decimals < 0 ? 0 : decimals > 9 ? 9 : decimals;
 }
 
-static void fit_log(struct axis *a, double low, double high)
+static void fit_log(struct axis *a, double low, double high, int n_wanted)
 {
     if (!isfinite(low) || !isfinite(high) || low <= 0 || low > high) {
         low = 0.1;
@@ -64,19 +64,26 @@ static void fit_log(struct axis *a, double low, double high)
         a->low /= 2;
         a->high *= 2;
     }
-    for (int e = first - 1; e <= last + 1; e += every)
-        for (int i = 0; i < (fine ? 3 : 1) && a->n_ticks < AXIS_MAX_TICKS; i++) {
-            double v = steps[i] * pow(10, e);
-            if (v >= a->low * (1 - 1e-9) && v <= a->high * (1 + 1e-9))
-                a->ticks[a->n_ticks++] = v;
-        }
+    /* 1, 2, 5 where there is room for them, else 1, 3, else 1. */
+    static const double sets[3][3] = {{1, 2, 5}, {1, 3, 0}, {1, 0, 0}};
+    for (int set = fine ? 0 : 2; set < 3; set++) {
+        a->n_ticks = 0;
+        for (int e = first - 1; e <= last + 1; e += every)
+            for (int i = 0; i < 3 && sets[set][i] > 0 && a->n_ticks < AXIS_MAX_TICKS; i++) {
+                double v = sets[set][i] * pow(10, e);
+                if (v >= a->low * (1 - 1e-9) && v <= a->high * (1 + 1e-9))
+                    a->ticks[a->n_ticks++] = v;
+            }
+        if (a->n_ticks <= 2 * n_wanted + 1)
+            break;
+    }
 }
 
 void axis_fit(struct axis *a, double low, double high, int n_wanted, bool log)
 {
     *a = (struct axis){.log = log};
     if (log)
-        fit_log(a, low, high);
+        fit_log(a, low, high, n_wanted);
     else
         fit_linear(a, low, high, n_wanted < 1 ? 1 : n_wanted);
 }

@@ -117,7 +117,7 @@ void script_heat(struct script *s, const struct chart *c, int panel, const struc
         widest = CHART_CHAR_PX * snprintf(text, sizeof text, "%d", c->n_cell_columns - 1);
     struct box b = {cell->left + names + 12 + (c->y_title ? 20 : 0),
                     cell->right - (c->value_title ? 88 : 12), cell->top + (c->title ? 22 : 8),
-                    cell->bottom - (c->x_title ? 46 : 26)};
+                    cell->bottom - (c->x_title ? 50 : 26)};
     script_frame(s, c, &b);
     if (c->y_title)
         script_title(s, c->y_title, cell->left + 10, (b.top + b.bottom) / 2, "center rotate by 90",

@@ -155,7 +155,7 @@ void script_frame(struct script *s, const struct chart *c, const struct box *b)
     if (c->title)
         script_title(s, c->title, b->left, b->top - 11, "left", CHART_INK_COLOR);
     if (c->x_title)
-        script_title(s, c->x_title, (b->left + b->right) / 2, b->bottom + 35, "center",
+        script_title(s, c->x_title, (b->left + b->right) / 2, b->bottom + 39, "center",
                      CHART_MUTED_COLOR);
 }
 
@@ -281,25 +281,35 @@ static void put_line_marks(struct script *s, const struct chart *c, const struct
                          CHART_MUTED_COLOR);
 }
 
+static void put_line(struct script *s, const struct chart_series *l, int panel, int i, bool first)
+{
+    const char *width = l->faint || l->color == CHART_GREY ? "0.9" : "1.8";
+    script_put(s, "%s$line%d_%d using 1:2 with %s lw %s dt %s lc rgb '%s%s'%s title ",
+               first ? "" : ", \\\n  ", panel, i, l->points ? "linespoints" : "lines", width,
+               l->dashed ? "(9,4)" : "1", l->faint && l->color != CHART_GREY ? "#A0" : "#",
+               CHART_COLORS[l->color] + 1, l->points ? " pt 7 ps 0.5" : "");
+    put_name(s, l->label ? l->label : "");
+}
+
+/* Bands lie under every line, grey lines under coloured ones. */
 static void put_lines_plot(struct script *s, const struct chart *c, int panel)
 {
-    int n = 0;
+    int n = 0, n_bands = 0;
+    for (int i = 0; i < c->n_series; i++)
+        n_bands += c->series[i].low && c->series[i].high;
     script_put(s, "plot ");
-    for (int i = 0; i < c->n_series; i++) /* bands lie under every line */
+    for (int i = 0; i < c->n_series; i++)
         if (c->series[i].low && c->series[i].high)
             script_put(
                 s,
-                "%s$band%d_%d using 1:2:3 with filledcurves fs transparent solid 0.15 noborder "
+                "%s$band%d_%d using 1:2:3 with filledcurves fs transparent solid %s noborder "
                 "lc rgb '%s' notitle",
-                n++ ? ", \\\n  " : "", panel, i, CHART_COLORS[c->series[i].color]);
-    for (int i = 0; i < c->n_series; i++) {
-        const struct chart_series *l = &c->series[i];
-        script_put(s, "%s$line%d_%d using 1:2 with %s lw %s dt %d lc rgb '%s%s'%s title ",
-                   n++ ? ", \\\n  " : "", panel, i, l->points ? "linespoints" : "lines",
-                   l->faint ? "0.8" : "1.8", l->dashed ? 2 : 1, l->faint ? "#A0" : "#",
-                   CHART_COLORS[l->color] + 1, l->points ? " pt 7 ps 0.5" : "");
-        put_name(s, l->label ? l->label : "");
-    }
+                n++ ? ", \\\n  " : "", panel, i, n_bands > 4 ? "0.09" : "0.15",
+                CHART_COLORS[c->series[i].color]);
+    for (int grey = 1; grey >= 0; grey--)
+        for (int i = 0; i < c->n_series; i++)
+            if ((c->series[i].color == CHART_GREY) == grey)
+                put_line(s, &c->series[i], panel, i, n++ == 0);
     if (!n)
         script_put(s, "NaN notitle");
     script_put(s, "\n");
@@ -313,7 +323,7 @@ static void put_lines(struct script *s, const struct chart *c, int panel, const 
         widen(&xl, &xh, c->series[i].x, c->series[i].n, c->log_x);
     line_range(&yl, &yh, c);
     struct box b = {0, cell->right - line_labels_px(c), cell->top + (c->title ? 22 : 8),
-                    cell->bottom - (c->x_title ? 46 : 26)};
+                    cell->bottom - (c->x_title ? 50 : 26)};
     axis_fit(&y, yl, yh, (int)fmax(2, (b.bottom - b.top) / 45), c->log_y);
     b.left = cell->left + ticks_px(&y) + (c->y_title ? 34 : 16);
     axis_fit(&x, xl, xh, (int)fmax(2, (b.right - b.left) / 90), c->log_x);
@@ -366,7 +376,7 @@ static void put_intervals(struct script *s, const struct chart *c, int panel,
         notes = fmax(notes, script_name_px(c->rows[i].note));
     }
     struct box b = {cell->left + names + 18, cell->right - (notes > 0 ? notes + 14 : 18),
-                    cell->top + (c->title ? 22 : 8), cell->bottom - (c->x_title ? 46 : 26)};
+                    cell->top + (c->title ? 22 : 8), cell->bottom - (c->x_title ? 50 : 26)};
     interval_range(&low, &high, c);
     axis_fit(&x, low, high, (int)fmax(2, (b.right - b.left) / 80), c->log_x);
     if (low < high && !c->log_x) { /* no dot on the edge, and no empty quarter to reach a tick */
@@ -417,7 +427,7 @@ static void put_intervals(struct script *s, const struct chart *c, int panel,
 
 static double panel_height(const struct chart *c, int n_columns)
 {
-    double around = 8 + (c->title ? 16 : 0) + (c->x_title ? 46 : 26);
+    double around = 8 + (c->title ? 16 : 0) + (c->x_title ? 50 : 26);
     if (c->kind == CHART_INTERVALS)
         return around + 26.0 * (c->n_rows < 1 ? 1 : c->n_rows);
     if (c->kind == CHART_HEAT) {
@@ -477,6 +487,14 @@ static void put_terminals(struct script *s, const char *name)
     script_put(s, ".'.png'.suffix\n}\n");
 }
 
+static bool row_has_x_title(const struct figure *f, int row, int n_columns)
+{
+    for (int i = row * n_columns; i < (row + 1) * n_columns && i < f->n_charts; i++)
+        if (f->charts[i].x_title)
+            return true;
+    return false;
+}
+
 int figure_script(struct buf *out, const struct figure *f, const char *name, struct err *err)
 {
     int rc = check_figure(f, err);
@@ -517,6 +535,8 @@ int figure_script(struct buf *out, const struct figure *f, const char *name, str
         if (i && col == 0)
             y += (heights[r - 1] + 10) * stretch;
         struct box cell = {width * col + 8, width * (col + 1) - 8, y, y + heights[r] * stretch};
+        if (!f->charts[i].x_title && row_has_x_title(f, r, n_columns))
+            cell.bottom -= 24; /* as deep as its neighbours, whose axes have titles */
         switch (f->charts[i].kind) {
         case CHART_LINES:
             put_lines(&s, &f->charts[i], i, &cell);
@@ -533,7 +553,7 @@ int figure_script(struct buf *out, const struct figure *f, const char *name, str
                "unset label\nunset arrow\nunset object\nunset border\nunset xtics\nunset ytics\n"
                "unset grid\nunset logscale\nset xrange [0:1]\nset yrange [0:1]\n");
     if (f->title) {
-        script_title(&s, f->title, 14, 20, "left font 'sans-serif:Bold,15'", CHART_INK_COLOR);
+        script_title(&s, f->title, 14, 20, "left font 'sans-serif,16'", CHART_INK_COLOR);
         script_put(&s, "plot NaN notitle\n");
     }
     script_put(&s, "unset multiplot\nset output\n}\n");

@@ -21,7 +21,7 @@
 #include "base/log.h"
 #include "base/table.h"
 #include "report/figures.h"
-#include "report/measures.h"
+#include "report/run_measures.h"
 
 enum { COMPARISON_MAX_ROUTERS = FIGURES_MAX_GROUPS, COMPARISON_MAX_SEEDS = FIGURES_MAX_RUNS };
 

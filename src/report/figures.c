@@ -7,7 +7,7 @@
 
 #include "base/stats.h"
 
-enum { N_WINDOWS = 60, N_TRAIN_POINTS = 600 };
+enum { N_WINDOWS = 40, N_TRAIN_POINTS = 600 };
 
 void figure_set_open(struct figure_set *s, const char *gnuplot, const char *dir,
                      const struct log_sink *sink)

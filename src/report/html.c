@@ -9,17 +9,24 @@
 
 #include "base/file.h"
 
+/* The lines of charts on white paper: CHART_COLORS. */
+#define LIGHT_LINES                                                                                \
+    "--c1:#0072b2;--c2:#d55e00;--c3:#009e73;--c4:#cf8a00;--c5:#4aa3df;--c6:#c566a0;--c7:#7a5aa6;"  \
+    "--c8:#8f8a2a;--c9:#8b6b57"
+
 static const char HEAD[] =
     "<meta charset=\"utf-8\">\n"
     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
     "<style>\n"
     ":root{color-scheme:light dark;--page:#fff;--card:#fff;--ink:#24292f;--muted:#5f666d;"
-    "--grid:#e2e4e7;--axis:#9aa0a6;--line:#d9dce0;--soft:#f5f6f8;--accent:#0072b2}\n"
+    "--grid:#e2e4e7;--axis:#9aa0a6;--line:#d9dce0;--soft:#f5f6f8;--accent:#0072b2;" LIGHT_LINES
+    "}\n"
     "@media (prefers-color-scheme:dark){:root{--page:#15181c;--card:#15181c;--ink:#e4e6e9;"
     "--muted:#a3a9b1;--grid:#30353b;--axis:#6d747c;--line:#363b42;--soft:#1d2126;"
-    "--accent:#62b3e8}}\n"
+    "--accent:#62b3e8;--c1:#4b9fe3;--c2:#f0804a;--c3:#35c498;--c4:#eeb03f;--c5:#8accf5;"
+    "--c6:#e497c6;--c7:#ab92dc;--c8:#c3bd58;--c9:#c2a48f}}\n"
     "*{box-sizing:border-box}\n"
-    "body{margin:0 auto;padding:1.5rem 1rem 4rem;max-width:56rem;background:var(--page);"
+    "body{margin:0 auto;padding:1.5rem 1rem 4rem;max-width:64rem;background:var(--page);"
     "color:var(--ink);font:16px/1.55 system-ui,-apple-system,\"Segoe UI\",Roboto,\"DejaVu Sans\","
     "sans-serif;overflow-wrap:break-word}\n"
     "h1{font-size:1.6rem;line-height:1.25;margin:0 0 1rem}\n"
@@ -34,15 +41,14 @@ static const char HEAD[] =
     ".scroll{overflow-x:auto;margin:1rem 0}\n"
     "table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;"
     "white-space:nowrap}\n"
-    "caption{caption-side:bottom;text-align:left;white-space:normal;color:var(--muted);"
-    "padding-top:.5rem;line-height:1.45}\n"
-    "th,td{padding:.3rem .7rem;border-bottom:1px solid var(--line);text-align:left}\n"
+    "th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:left}\n"
     "th{color:var(--muted);font-weight:600;border-bottom:2px solid var(--line);"
     "vertical-align:bottom}\n"
     "td:first-child,th:first-child{position:sticky;left:0;background:var(--page)}\n"
     "figure{margin:1.4rem 0}\n"
     "figure svg{display:block;width:100%;min-width:34rem;height:auto;font-family:inherit}\n"
-    "figcaption,.label{color:var(--muted);font-size:.88rem;line-height:1.45}\n"
+    "figcaption,.label,.note{color:var(--muted);font-size:.88rem;line-height:1.45}\n"
+    ".note{margin-top:-.4rem}\n"
     "details{margin:.7rem 0;border:1px solid var(--line);border-radius:4px;padding:.4rem .8rem}\n"
     "summary{cursor:pointer;font-weight:600}\n"
     "pre{margin:.6rem 0;font:.82rem/1.5 ui-monospace,\"DejaVu Sans Mono\",monospace;"
@@ -52,7 +58,8 @@ static const char HEAD[] =
     "figure,table,pre.quote{break-inside:avoid}h2{break-after:avoid}"
     "figure svg{min-width:0}.scroll{overflow:visible}table{white-space:normal;font-size:7.5pt}"
     "th,td{padding:.2rem .35rem}"
-    ":root{--page:#fff;--ink:#000;--muted:#444;--grid:#ddd;--line:#ccc;--soft:#fff}}\n"
+    ":root{--page:#fff;--ink:#000;--muted:#444;--grid:#ddd;--line:#ccc;--soft:#fff;" LIGHT_LINES
+    "}}\n"
     "</style>\n";
 
 int html_escape(struct buf *out, const char *text, struct err *err)
@@ -161,20 +168,14 @@ void html_table(struct html *h, const struct table *t, const char *caption)
     struct buf html = {0};
     put(h, "<div class=\"scroll\">\n");
     h->rc = h->rc ? h->rc : table_html(&html, t, h->err);
-    /* The caption is the table's first child. */
-    const char *begin = h->rc ? NULL : strstr(html.bytes, "<table");
-    const char *inside = begin ? strchr(begin, '>') : NULL;
-    if (inside) {
-        h->rc = buf_append(&h->body, html.bytes, (size_t)(inside + 1 - html.bytes), h->err);
-        if (caption) {
-            put(h, "<caption>");
-            put_escaped(h, caption);
-            put(h, "</caption>");
-        }
-        if (!h->rc)
-            h->rc = buf_puts(&h->body, inside + 1, h->err);
-    }
+    if (!h->rc)
+        h->rc = buf_append(&h->body, html.bytes, html.n, h->err);
     put(h, "</div>\n");
+    if (caption) {
+        put(h, "<p class=\"note\">");
+        put_escaped(h, caption);
+        put(h, "</p>\n");
+    }
     buf_release(&html);
 }
 

@@ -9,7 +9,7 @@
 #include "base/table.h"
 #include "report/figures.h"
 #include "report/html.h"
-#include "report/measures.h"
+#include "report/run_measures.h"
 #include "report/page_parts.h"
 
 static void lead(struct html *h, const struct run_metrics *m)

@@ -1,5 +1,5 @@
 /* An SVG of gnuplot's inside an HTML page. One pass over the text: what stands in the table below is exchanged, the rest is copied. The
- * namespaces go because HTML knows them, the ids get a prefix because a page has many figures, and the four quiet colours become the
+ * namespaces go because HTML knows them, the ids get a prefix because a page has many figures, and the colours of charts become the
  * page's, so that a dark page shows light ink. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,15 +8,18 @@
 #include "report/chart_script.h"
 #include "report/html.h"
 
-struct quiet {
+/* What a page calls the colours of charts: the quiet ones, then enum chart_color by its numbers. */
+static const struct page_color {
     const char *hex, *name;
-};
-
-static const struct quiet QUIET[] = {
+} PAGE_COLORS[] = {
     {CHART_INK_COLOR, "var(--ink)"},
     {CHART_MUTED_COLOR, "var(--muted)"},
     {CHART_GRID_COLOR, "var(--grid)"},
     {CHART_GREY_COLOR, "var(--axis)"},
+};
+static const char *const PAGE_NAMES[CHART_N_COLORS] = {
+    "var(--ink)", "var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)",
+    "var(--c5)",  "var(--c6)", "var(--c7)", "var(--c8)", "var(--c9)",
 };
 
 /* The page's colour for "rgb(r, g, b" at s, NULL for one that stays. */
@@ -27,9 +30,12 @@ static const char *page_color(const char *s)
     if (sscanf(s, "rgb(%u ,%u ,%u", &r, &g, &b) != 3 || r > 255 || g > 255 || b > 255)
         return NULL;
     snprintf(hex, sizeof hex, "#%02X%02X%02X", r, g, b);
-    for (size_t i = 0; i < sizeof QUIET / sizeof *QUIET; i++)
-        if (strcmp(QUIET[i].hex, hex) == 0)
-            return QUIET[i].name;
+    for (size_t i = 0; i < sizeof PAGE_COLORS / sizeof *PAGE_COLORS; i++)
+        if (strcmp(PAGE_COLORS[i].hex, hex) == 0)
+            return PAGE_COLORS[i].name;
+    for (int i = 0; i < CHART_N_COLORS; i++)
+        if (strcmp(CHART_COLORS[i], hex) == 0)
+            return PAGE_NAMES[i];
     return NULL;
 }
 

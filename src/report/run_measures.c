@@ -1,5 +1,5 @@
-/* What is reported of a run: see measures.h. */
-#include "report/measures.h"
+/* What is reported of a run: see run_measures.h. */
+#include "report/run_measures.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* What is reported of a run: one table of measures, each a number of metrics.json with a name, a unit and a number of decimals. The
  * page of a run, the table of a comparison and comparison.json go through the same list. */
-#ifndef MOE2_REPORT_MEASURES_H
-#define MOE2_REPORT_MEASURES_H
+#ifndef MOE2_REPORT_RUN_MEASURES_H
+#define MOE2_REPORT_RUN_MEASURES_H
 
 #include "base/stats.h"
 #include "report/run_metrics.h"
