@@ -53,58 +53,115 @@ static int64_t row_of(const struct gemm_side *s, int64_t i)
     return (s->rows ? s->rows[i] : i) * s->ld;
 }
 
-/* n ≤ 16 numbers from element i on, the rest zero. */
-static inline __m512 load(const struct gemm_side *s, int64_t i, int64_t n)
+static inline __mmask16 first(int64_t n)
 {
-    __mmask16 mask = (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1);
-    if (s->type == DT_F32)
-        return _mm512_maskz_loadu_ps(mask, (const float *)s->p + i);
-    __m512i wide =
-        _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)s->p + i));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+    return (__mmask16)((1u << n) - 1);
+}
+
+/* 16 numbers from element i on; n < 16 of them, the rest zero. half: they are bf16, a constant wherever speed matters. */
+static inline __attribute__((always_inline)) __m512 load(const void *p, int64_t i, const bool half)
+{
+    if (!half)
+        return _mm512_loadu_ps((const float *)p + i);
+    __m256i v = _mm256_loadu_si256((const void *)((const uint16_t *)p + i));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
+}
+
+static inline __attribute__((always_inline)) __m512 load_some(const void *p, int64_t i, int64_t n,
+                                                              const bool half)
+{
+    if (n >= 16)
+        return load(p, i, half);
+    if (!half)
+        return _mm512_maskz_loadu_ps(first(n), (const float *)p + i);
+    __m256i v = _mm256_maskz_loadu_epi16(first(n), (const uint16_t *)p + i);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
+}
+
+/* k numbers of each of n rows, in their order. */
+static inline __attribute__((always_inline)) void pack_rows(uint32_t *to, const struct gemm_side *a,
+                                                            int64_t m0, int64_t m, int64_t k0,
+                                                            int64_t k, const bool half)
+{
+    for (int64_t i = 0; i < m; i++) {
+        int64_t from = row_of(a, m0 + i) + k0;
+        for (int64_t j = 0; j < k; j += 16)
+            _mm512_storeu_ps(to + i * GEMM_PITCH + j, load_some(a->p, from + j, k - j, half));
+    }
 }
 
 static void pack_a(uint32_t *to, const struct gemm_side *a, int64_t m0, int64_t m, int64_t k0,
                    int64_t k)
 {
+    bool half = a->type == DT_BF16;
+    if (a->k_inner && half) {
+        pack_rows(to, a, m0, m, k0, k, true);
+        return;
+    }
     if (a->k_inner) {
-        for (int64_t i = 0; i < m; i++) {
-            int64_t from = row_of(a, m0 + i) + k0;
-            for (int64_t j = 0; j < k; j += 16)
-                _mm512_storeu_ps(to + i * GEMM_PITCH + j, load(a, from + j, k - j));
-        }
+        pack_rows(to, a, m0, m, k0, k, false);
         return;
     }
     for (int64_t j = 0; j < k; j++) {
         int64_t from = row_of(a, k0 + j) + m0;
         for (int64_t i = 0; i < m; i += MR)
-            _mm512_mask_storeu_ps(to + i * k + j * MR, (1u << MR) - 1, load(a, from + i, m - i));
+            _mm512_mask_storeu_ps(to + i * k + j * MR, first(MR),
+                                  load_some(a->p, from + i, m - i, half));
+    }
+}
+
+/* Columns of B that lie as rows of k numbers: turned over, 16 by 16. Behind the last column stands a copy of it. */
+static inline __attribute__((always_inline)) void pack_turned(uint32_t *to,
+                                                              const struct gemm_side *b, int64_t n0,
+                                                              int64_t n, int64_t k0, int64_t k,
+                                                              int64_t panel, const bool half)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        int64_t from[16];
+        uint32_t *out = to + i / NR * NR * panel + i % NR;
+        for (int64_t r = 0; r < 16; r++)
+            from[r] = row_of(b, n0 + (i + r < n ? i + r : n - 1)) + k0;
+        for (int64_t j = 0; j < k; j += 16) {
+            __m512i v[16];
+            if (k - j >= 16) {
+#pragma GCC unroll 16
+                for (int r = 0; r < 16; r++)
+                    v[r] = _mm512_castps_si512(load(b->p, from[r] + j, half));
+            } else {
+                for (int r = 0; r < 16; r++)
+                    v[r] = _mm512_castps_si512(load_some(b->p, from[r] + j, k - j, half));
+            }
+            transpose_16x16(v);
+            if (k - j >= 16) {
+#pragma GCC unroll 16
+                for (int r = 0; r < 16; r++)
+                    _mm512_storeu_si512(out + (j + r) * NR, v[r]);
+            } else {
+                for (int64_t r = 0; r < k - j; r++)
+                    _mm512_storeu_si512(out + (j + r) * NR, v[r]);
+            }
+        }
     }
 }
 
 static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
                    int64_t k, int64_t panel)
 {
-    if (!b->k_inner) {
-        for (int64_t j = 0; j < k; j++) {
-            int64_t from = row_of(b, k0 + j) + n0;
-            for (int64_t i = 0; i < n; i += 16)
-                _mm512_storeu_ps(to + i / NR * NR * panel + j * NR + i % NR,
-                                 load(b, from + i, n - i));
-        }
+    bool half = b->type == DT_BF16;
+    if (b->k_inner && half) {
+        pack_turned(to, b, n0, n, k0, k, panel, true);
         return;
     }
-    for (int64_t i = 0; i < n; i += 16)
-        for (int64_t j = 0; j < k; j += 16) {
-            __m512i v[16];
-            for (int64_t r = 0; r < 16; r++)
-                v[r] = i + r < n
-                           ? _mm512_castps_si512(load(b, row_of(b, n0 + i + r) + k0 + j, k - j))
-                           : _mm512_setzero_si512();
-            transpose_16x16(v);
-            for (int64_t r = 0; r < 16 && j + r < k; r++)
-                _mm512_storeu_si512(to + i / NR * NR * panel + (j + r) * NR + i % NR, v[r]);
-        }
+    if (b->k_inner) {
+        pack_turned(to, b, n0, n, k0, k, panel, false);
+        return;
+    }
+    for (int64_t j = 0; j < k; j++) {
+        int64_t from = row_of(b, k0 + j) + n0;
+        for (int64_t i = 0; i < n; i += 16)
+            _mm512_storeu_ps(to + i / NR * NR * panel + j * NR + i % NR,
+                             load_some(b->p, from + i, n - i, half));
+    }
 }
 
 const struct gemm_ops gemm_avx512 = {MR, NR, 1, 8, pack_a, pack_b, tile};

@@ -62,16 +62,27 @@ static inline __mmask16 first(int64_t n)
     return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
 }
 
+static inline __attribute__((always_inline)) __m512i load_32(const void *p, int64_t i,
+                                                             const bool half)
+{
+    const float *wide = (const float *)p + i;
+    if (half)
+        return _mm512_loadu_si512((const uint16_t *)p + i);
+    return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(wide + 16), _mm512_loadu_ps(wide));
+}
+
 /* n ≤ 32 neighbours from element i on as 16 units, the rest zero. */
 static inline __m512i load_pairs(const struct gemm_side *s, int64_t i, int64_t n)
 {
+    if (n >= 32)
+        return load_32(s->p, i, s->type == DT_BF16);
     if (s->type == DT_F32) {
         const float *p = (const float *)s->p + i;
         __m512 low = _mm512_maskz_loadu_ps(first(n), p),
                high = _mm512_maskz_loadu_ps(first(n - 16), p + 16);
         return (__m512i)_mm512_cvtne2ps_pbh(high, low);
     }
-    __mmask32 mask = n >= 32 ? ~0u : (1u << n) - 1;
+    __mmask32 mask = (1u << n) - 1;
     return _mm512_maskz_loadu_epi16(mask, (const uint16_t *)s->p + i);
 }
 
@@ -115,10 +126,43 @@ static void pack_a(uint32_t *to, const struct gemm_side *a, int64_t m0, int64_t 
     }
 }
 
+/* Columns of B that lie as rows of k numbers: pairs turned over, 16 by 16. Behind the last column stands a copy of it. */
+static inline __attribute__((always_inline)) void pack_turned(uint32_t *to,
+                                                              const struct gemm_side *b, int64_t n0,
+                                                              int64_t n, int64_t k0, int64_t k,
+                                                              int64_t panel, const bool half)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        int64_t from[16];
+        uint32_t *out = to + i / NR * NR * panel + i % NR;
+        for (int64_t r = 0; r < 16; r++)
+            from[r] = row_of(b, n0 + (i + r < n ? i + r : n - 1)) + k0;
+        for (int64_t j = 0; j < k; j += 32) {
+            __m512i v[16];
+            if (k - j >= 32) {
+#pragma GCC unroll 16
+                for (int r = 0; r < 16; r++)
+                    v[r] = load_32(b->p, from[r] + j, half);
+            } else {
+                for (int r = 0; r < 16; r++)
+                    v[r] = load_pairs(b, from[r] + j, k - j);
+            }
+            transpose_16x16(v);
+            if (k - j >= 32) {
+#pragma GCC unroll 16
+                for (int r = 0; r < 16; r++)
+                    _mm512_storeu_si512(out + (j / 2 + r) * NR, v[r]);
+            } else {
+                for (int64_t r = 0; r < (k - j + 1) / 2; r++)
+                    _mm512_storeu_si512(out + (j / 2 + r) * NR, v[r]);
+            }
+        }
+    }
+}
+
 static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
                    int64_t k, int64_t panel)
 {
-    int64_t units = (k + 1) / 2;
     if (!b->k_inner) {
         for (int64_t j = 0; j < k; j += 2) {
             bool has_next = j + 1 < k;
@@ -129,16 +173,10 @@ static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t 
         }
         return;
     }
-    for (int64_t i = 0; i < n; i += 16)
-        for (int64_t j = 0; j < k; j += 32) {
-            __m512i v[16];
-            for (int64_t r = 0; r < 16; r++)
-                v[r] = i + r < n ? load_pairs(b, row_of(b, n0 + i + r) + k0 + j, k - j)
-                                 : _mm512_setzero_si512();
-            transpose_16x16(v);
-            for (int64_t r = 0; r < 16 && j / 2 + r < units; r++)
-                _mm512_storeu_si512(to + i / NR * NR * panel + (j / 2 + r) * NR + i % NR, v[r]);
-        }
+    if (b->type == DT_F32)
+        pack_turned(to, b, n0, n, k0, k, panel, false);
+    else
+        pack_turned(to, b, n0, n, k0, k, panel, true);
 }
 
 const struct gemm_ops gemm_avx512bf16 = {MR, NR, 2, 8, pack_a, pack_b, tile};
