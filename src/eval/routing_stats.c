@@ -195,12 +195,13 @@ static void print_types(struct json_writer *w, const struct routing_stats *s)
     jw_end(w);
 }
 
-void routing_stats_print(struct json_writer *w, const struct routing_stats *s,
+void routing_stats_print(struct json_writer *w, const char *key, const struct routing_stats *s,
                          const struct balance_result *results)
 {
     struct balance_result mean;
     balance_mean(&mean, results, (int)s->n_layers);
-    jw_object(w, "routing");
+    if (key)
+        jw_object(w, key);
     jw_int(w, "tokens", s->n_seen);
     if (s->n_layers)
         print_measures(w, &mean);
@@ -208,7 +209,8 @@ void routing_stats_print(struct json_writer *w, const struct routing_stats *s,
     for (int64_t i = 0; i < s->n_layers; i++)
         print_layer(w, s, i, &results[i]);
     jw_end(w);
-    jw_end(w);
+    if (key)
+        jw_end(w);
     if (s->tok)
         print_types(w, s);
 }

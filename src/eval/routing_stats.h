@@ -38,9 +38,10 @@ int64_t routing_stats_layer(const struct routing_stats *s,
 int routing_stats_result(struct balance_result *out, const struct routing_stats *s, int64_t i,
                          struct err *err);
 
-/* Writes "routing": {means, "layers": [{"layer", measures, "activation_frequency", "load"}]} and "token_types": {names, layers} as members
- * of the object that w is in. results [n_layers] as routing_stats_result gave them, perhaps completed. */
-void routing_stats_print(struct json_writer *w, const struct routing_stats *s,
+/* Writes an object {"tokens", means, "layers": [{"layer", measures, "activation_frequency", "load"}]} under key, or its members into the
+ * object that w is in where key is NULL; then "token_types": {"names", "tokens", "layers"}. results [n_layers] as routing_stats_result
+ * gave them, perhaps completed. */
+void routing_stats_print(struct json_writer *w, const char *key, const struct routing_stats *s,
                          const struct balance_result *results);
 
 #endif

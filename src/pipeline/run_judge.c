@@ -320,7 +320,7 @@ static int print(struct buf *out, const struct run_judged *j, const struct findi
         jw_end(&w);
     }
     jw_end(&w);
-    routing_stats_print(&w, f->routing, f->results);
+    routing_stats_print(&w, "routing", f->routing, f->results);
     jw_real(&w, "latency_ms_per_token", f->latency_ms);
     print_machine(&w, j);
     if (j->rc->eval.sample_tokens) {

@@ -42,8 +42,7 @@ static int write_state(const char *path, const struct train_state *s, const char
     return rc;
 }
 
-/* What a tokenizer may have beside tokenizer.json, so that others can open the checkpoint with their own tools. */
-static int copy_tokenizer(const char *to_dir, const char *from, struct err *err)
+int checkpoint_copy_tokenizer(const char *to_dir, const char *from, struct err *err)
 {
     static const char *const names[] = {"tokenizer.json", "tokenizer_config.json",
                                         "special_tokens_map.json", "vocab.json", "merges.txt"};
@@ -85,7 +84,7 @@ static int write_parts(const char *temp, const struct checkpoint_parts *p, struc
     if (!rc)
         rc = write_state(progress, p->state, p->config, err);
     if (!rc && p->tokenizer)
-        rc = copy_tokenizer(temp, p->tokenizer, err);
+        rc = checkpoint_copy_tokenizer(temp, p->tokenizer, err);
     free(routers);
     free(moments);
     free(sums);

@@ -49,6 +49,10 @@ struct checkpoint_parts {
 /* Writes a checkpoint in place of dir. Errors leave what was there. */
 int checkpoint_save(const char *dir, const struct checkpoint_parts *parts, struct err *err);
 
+/* Copies tokenizer.json and what may lie beside it, where it is there, from a folder (or the file itself) into to_dir, so that others can open
+ * the checkpoint with their own tools. */
+int checkpoint_copy_tokenizer(const char *to_dir, const char *from, struct err *err);
+
 /* Makes dir the same checkpoint as from, sharing its files. */
 int checkpoint_copy(const char *dir, const char *from, struct err *err);
 
