@@ -46,6 +46,7 @@ void data_text_flags(struct cli_flag *flags, struct data_text_words *w)
         {"--max-chars", FLAG_INT, &w->max_chars, false},
         {"--keep-lines", FLAG_BOOL, &w->keep_lines, false},
         {"--keep-duplicates", FLAG_BOOL, &w->keep_duplicates, false},
+        {"--unique-lines", FLAG_BOOL, &w->unique_lines, false},
         {"--dedup-mb", FLAG_INT, &w->dedup_mb, false},
         {"--validation", FLAG_REAL, &w->validation, false},
         {"--test", FLAG_REAL, &w->test, false},
@@ -120,6 +121,7 @@ int data_text_step(struct text_step *step, const struct data_text_words *w, stru
     s.stream.test = w->test;
     s.stream.seed = (uint64_t)w->seed;
     s.stream.keep_duplicates = w->keep_duplicates;
+    s.stream.unique_lines = w->unique_lines;
     s.stream.dedup_bytes = w->dedup_mb << 20;
     s.stream.n_threads = (int)w->threads;
     s.stream.stop = cli_stop_flag();
@@ -188,10 +190,12 @@ static int print_text(struct buf *out, const struct text_report *r, const struct
     rc = table_text(out, t, err);
     table_free(t);
     if (!rc)
-        rc = buf_printf(out, err,
-                        "lines dropped: %lld boilerplate, %lld menu, %lld in another language\n\n",
-                        (long long)r->lines.n_boilerplate, (long long)r->lines.n_menu,
-                        (long long)r->lines.n_foreign);
+        rc =
+            buf_printf(out, err,
+                       "lines dropped: %lld boilerplate, %lld menu, %lld in another language, %lld "
+                       "repeated\n\n",
+                       (long long)r->lines.n_boilerplate, (long long)r->lines.n_menu,
+                       (long long)r->lines.n_foreign, (long long)r->lines.n_repeated);
     if (!rc)
         rc = split_table(out, r, err);
     if (!rc && r->n_bytes_for_tokenizer)
@@ -235,6 +239,7 @@ static int print_json(struct buf *out, const struct text_report *r, const struct
     jw_int(&w, "boilerplate", r->lines.n_boilerplate);
     jw_int(&w, "menu", r->lines.n_menu);
     jw_int(&w, "foreign", r->lines.n_foreign);
+    jw_int(&w, "repeated", r->lines.n_repeated);
     jw_end(&w);
     jw_int(&w, "bytes_read", r->total.n_bytes_read);
     jw_int(&w, "bytes_kept", r->total.n_bytes_kept);

@@ -10,10 +10,10 @@ struct data_text_words {
     const char *tokenizer, *pre_tokenizer, *language, *form, *plain, *field;
     int64_t vocab_size, tokenizer_mb, min_chars, max_chars, threads, shard_tokens, dedup_mb, seed;
     double validation, test, min_language_share;
-    bool keep_lines, keep_duplicates, skip_broken, force, json;
+    bool keep_lines, keep_duplicates, unique_lines, skip_broken, force, json;
 };
 
-enum { DATA_TEXT_N_FLAGS = 22 };
+enum { DATA_TEXT_N_FLAGS = 23 };
 
 struct cli_flag;
 
@@ -41,6 +41,8 @@ void data_text_flags(struct cli_flag *flags, struct data_text_words *w);
     "  --min-chars N             shortest document (200)       --max-chars N  longest (1000000)\n" \
     "  --keep-lines              leave boilerplate, menus and foreign paragraphs in\n"             \
     "  --keep-duplicates         leave exact duplicates in\n"                                      \
+    "  --unique-lines            also drop lines of 40 bytes and more that an earlier document "   \
+    "had\n"                                                                                        \
     "  --dedup-mb N              memory against duplicates (512: 25 million documents)\n"          \
     "packing:\n"                                                                                   \
     "  --validation S --test S   shares of the documents (0.05 each)\n"                            \

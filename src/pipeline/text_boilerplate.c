@@ -107,6 +107,10 @@ static const struct phrase {
     {"segnala abuso", 100},
     {"leave a comment", 120},
     {"leave a reply", 120},
+    /* translated manual pages */
+    {"traduzione italiana di questa pagina di manuale", 400},
+    {"questa traduzione è documentazione libera; leggere", 400},
+    {"per segnalare errori nella traduzione di questa pagina", 400},
     /* technical */
     {"caricamento in corso", 80},
     {"caricamento...", 80},

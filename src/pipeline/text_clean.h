@@ -52,6 +52,7 @@ struct text_clean_options {
 /* What went, in lines and sentences. */
 struct text_clean_counts {
     int64_t n_boilerplate, n_menu, n_foreign;
+    int64_t n_repeated; /* the stream's (text_stream.h), not the cleaner's */
 };
 
 struct text_cleaner;

@@ -17,7 +17,6 @@ enum role {
     ROLE_BLOCK,   /* begins and ends a line */
     ROLE_HEADING, /* the same with a blank line before */
     ROLE_CELL,    /* a space */
-    ROLE_PRE,     /* line breaks count */
     ROLE_SKIP,    /* with all that is in it */
     ROLE_RAW,     /* the same, and no tags inside */
 };
@@ -38,7 +37,7 @@ static const struct element {
     {"iframe", ROLE_SKIP},   {"li", ROLE_BLOCK},         {"main", ROLE_BLOCK},
     {"math", ROLE_SKIP},     {"nav", ROLE_SKIP},         {"noscript", ROLE_SKIP},
     {"object", ROLE_SKIP},   {"ol", ROLE_BLOCK},         {"p", ROLE_BLOCK},
-    {"pre", ROLE_PRE},       {"script", ROLE_RAW},       {"section", ROLE_BLOCK},
+    {"pre", ROLE_SKIP},       {"script", ROLE_RAW},       {"section", ROLE_BLOCK},
     {"select", ROLE_SKIP},   {"style", ROLE_RAW},        {"summary", ROLE_BLOCK},
     {"svg", ROLE_SKIP},      {"table", ROLE_BLOCK},      {"td", ROLE_CELL},
     {"template", ROLE_SKIP}, {"textarea", ROLE_RAW},     {"th", ROLE_CELL},
@@ -48,10 +47,11 @@ static const struct element {
 /* Classes and ids of elements that carry no running text. A word of the attribute (cut at spaces,
  * '-' and '_') that begins with one of these marks the element, if it is one of SKIPPABLE. */
 static const char *const BOILERPLATE_CLASSES[] = {
-    "advert",     "backlink",       "breadcrumb", "cookie",     "footer",        "footnoteref",
-    "headerlink", "howtogetheader", "menubar",    "nav",        "newsletter",    "relbar",
-    "search",     "share",          "sidebar",    "social",     "sphinxsidebar", "titlepagenav",
-    "toc",        "relatedtopics",  "bugfooter",  "edithistory"};
+    "advert",        "backlink",   "breadcrumb",     "cookie",       "footer",
+    "footnoteref",   "headerlink", "howtogetheader", "longdesc",     "menubar",
+    "nav",           "newsletter", "relbar",         "search",       "share",
+    "sidebar",       "social",     "sphinxsidebar",  "titlepagenav", "toc",
+    "relatedtopics", "bugfooter",  "edithistory"};
 
 static const char *const SKIPPABLE[] = {"a",       "div",  "dl",    "ol", "p",
                                         "section", "span", "table", "ul"};
@@ -63,7 +63,6 @@ struct page {
     size_t first; /* of this page in out */
     char skip[NAME_MAX_BYTES];
     int skip_depth;
-    int pre_depth;
     bool space; /* one is due before the next letter */
     struct err *err;
 };
@@ -100,14 +99,14 @@ static int put_text(struct page *p, const char *s, size_t n)
     struct buf *out = p->out;
     for (size_t i = 0; i < n && !rc; i++) {
         bool blank = s[i] == ' ' || s[i] == '\n' || s[i] == '\t' || s[i] == '\r' || s[i] == '\f';
-        if (blank && p->pre_depth == 0) {
+        if (blank) {
             p->space = true;
             continue;
         }
         if (p->space && out->n > p->first && out->bytes[out->n - 1] != '\n')
             rc = buf_append(out, " ", 1, p->err);
         p->space = false;
-        if (!rc && s[i] != '\r')
+        if (!rc)
             rc = buf_append(out, s + i, 1, p->err);
     }
     return rc;
@@ -301,9 +300,6 @@ static int do_tag(struct page *p, const struct tag *t)
     switch (role) {
     case ROLE_HEADING:
         return put_break(p, t->end ? 1 : 2);
-    case ROLE_PRE:
-        p->pre_depth += t->end ? -(p->pre_depth > 0) : !t->empty;
-        return put_break(p, 1);
     case ROLE_BLOCK:
         return put_break(p, 1);
     case ROLE_CELL:

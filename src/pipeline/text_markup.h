@@ -15,7 +15,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-/* Appends the running text of an HTML page: without head, scripts, forms, and the elements that
+/* Appends the running text of an HTML page: without head, scripts, forms, listings (pre), and the elements that
  * carry navigation (nav, header, footer, aside, and those whose class or id says so: the list is
  * in text_html.c). Errors: MOE2_ELIMIT. */
 int text_from_html(struct buf *out, const char *html, size_t n, struct err *err);

@@ -189,6 +189,7 @@ static json_t *options_json(const struct text_step *step)
     json_object_set_new(j, "min_language_share", json_real(c->min_language_share));
     json_object_set_new(j, "keep_lines", json_boolean(c->keep_lines));
     json_object_set_new(j, "keep_duplicates", json_boolean(o->keep_duplicates));
+    json_object_set_new(j, "unique_lines", json_boolean(o->unique_lines));
     json_object_set_new(j, "dedup_bytes", json_integer(o->dedup_bytes));
     json_object_set_new(j, "validation", json_real(o->validation));
     json_object_set_new(j, "test", json_real(o->test));
@@ -216,8 +217,9 @@ static json_t *more_json(const struct packer *p, const struct text_report *r)
     json_object_set_new(j, "dropped", dropped);
     json_object_set_new(
         j, "dropped_lines",
-        json_pack("{s:I, s:I, s:I}", "boilerplate", (json_int_t)r->lines.n_boilerplate, "menu",
-                  (json_int_t)r->lines.n_menu, "foreign", (json_int_t)r->lines.n_foreign));
+        json_pack("{s:I, s:I, s:I, s:I}", "boilerplate", (json_int_t)r->lines.n_boilerplate, "menu",
+                  (json_int_t)r->lines.n_menu, "foreign", (json_int_t)r->lines.n_foreign,
+                  "repeated", (json_int_t)r->lines.n_repeated));
     if (r->dedup_full)
         json_object_set_new(j, "dedup_full", json_true());
     return j;

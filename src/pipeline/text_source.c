@@ -134,8 +134,8 @@ static int add_file(struct text_source *s, const char *path, enum text_form form
     return 0;
 }
 
-static int add_folder(struct text_source *s, const char *path, int input_idx, int depth,
-                      struct err *err)
+static int add_folder(struct text_source *s, const char *path, const struct text_input *in,
+                      int input_idx, int depth, struct err *err)
 {
     if (depth > TEXT_MAX_DEPTH)
         return err_set(err, MOE2_ELIMIT, "%s: lies deeper than %d folders", path, TEXT_MAX_DEPTH);
@@ -149,8 +149,10 @@ static int add_folder(struct text_source *s, const char *path, int input_idx, in
             break;
         }
         enum text_form form = s->options.form == TEXT_AUTO ? form_of_name(inside) : s->options.form;
+        if (in->only != TEXT_AUTO && form != in->only)
+            form = TEXT_AUTO;
         if (file_is_dir(inside))
-            rc = add_folder(s, inside, input_idx, depth + 1, err);
+            rc = add_folder(s, inside, in, input_idx, depth + 1, err);
         else if (form != TEXT_AUTO && names[i][0] != '.' && file_size(inside) >= 0)
             rc = add_file(s, inside, form, input_idx, file_size(inside), err);
         free(inside);
@@ -166,7 +168,7 @@ static int add_input(struct text_source *s, const struct text_input *in, int inp
         return add_file(s, NULL, TEXT_PLAIN, input_idx, in->grammar_bytes, err);
     if (file_is_dir(in->path)) {
         size_t before = s->n_files;
-        int rc = add_folder(s, in->path, input_idx, 0, err);
+        int rc = add_folder(s, in->path, in, input_idx, 0, err);
         if (!rc && s->n_files == before)
             rc = err_set(
                 err, MOE2_ECONFIG,

@@ -37,6 +37,7 @@ struct text_input {
     const char *path;              /* NULL: text of our grammar (text_grammar.h) */
     const char *package, *version; /* for the manifest, or NULL */
     int64_t grammar_bytes;         /* how much of it */
+    enum text_form only; /* of a folder, only files of that ending; TEXT_AUTO: all known */
 };
 
 struct text_source_options {

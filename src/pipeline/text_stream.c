@@ -43,7 +43,7 @@ struct worker {
 struct text_stream {
     struct text_stream_options options;
     struct text_source *source;
-    struct text_seen *seen;
+    struct text_seen *seen, *seen_lines;
     struct batch batches[2];
     int current; /* the batch that the next call takes */
     bool reading, read_ahead, ended;
@@ -126,7 +126,8 @@ static int make_parts(struct text_stream *s, int n_inputs, struct err *err)
         if (rc)
             return rc;
     }
-    return text_seen_new(&s->seen, s->options.dedup_bytes, err);
+    int rc = text_seen_new(&s->seen, s->options.dedup_bytes, err);
+    return rc ? rc : text_seen_new(&s->seen_lines, s->options.dedup_bytes, err);
 }
 
 int text_stream_open(struct text_stream **out, const struct text_input *inputs, int n_inputs,
@@ -164,6 +165,7 @@ void text_stream_close(struct text_stream *s)
     }
     text_source_close(s->source);
     text_seen_free(s->seen);
+    text_seen_free(s->seen_lines);
     free(s->workers);
     free(s->items);
     free(s->tally);
@@ -199,6 +201,71 @@ static enum shards_split deal(const struct text_stream *s, struct text_hash h)
     return u < s->options.test + s->options.validation ? SHARDS_VALIDATION : SHARDS_TRAIN;
 }
 
+/* The number of characters of valid UTF-8. */
+static int64_t count_chars(const char *text, size_t n)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += ((uint8_t)text[i] & 0xC0) != 0x80;
+    return count;
+}
+
+/* The lines between two empty ones. */
+struct block {
+    size_t first; /* of what is kept of it */
+    size_t n_kept, n_lost;
+};
+
+/* A heading that lost all that stood under it goes too. */
+static size_t end_block(struct block *b, size_t kept)
+{
+    bool bare = b->n_lost && b->n_kept == 1 && kept - b->first <= TEXT_UNIQUE_BYTES;
+    kept = bare ? b->first : kept;
+    *b = (struct block){.first = kept};
+    return kept;
+}
+
+/* Takes the lines out of a clean document that an earlier one had, in place. What is left may be too
+ * short. */
+static int drop_seen_lines(struct text_stream *s, struct parcel *p, char *text, struct err *err)
+{
+    size_t kept = 0;
+    struct block block = {0};
+    for (size_t i = 0; i < p->clean_n;) {
+        const char *end = memchr(text + i, '\n', p->clean_n - i);
+        size_t n = end ? (size_t)(end - text) - i : p->clean_n - i;
+        bool seen = false;
+        if (n >= TEXT_UNIQUE_BYTES) {
+            int rc = text_seen_add(&seen, s->seen_lines, text_hash(text + i, n), err);
+            if (rc)
+                return rc;
+        }
+        if (n == 0)
+            kept = end_block(&block, kept);
+        /* no empty line at the beginning or behind another */
+        bool spare = n == 0 && (kept == 0 || (kept >= 2 && text[kept - 2] == '\n'));
+        if (!seen && !spare) {
+            memmove(text + kept, text + i, n);
+            kept += n;
+            if (end) /* behind the last line the next document may begin */
+                text[kept++] = '\n';
+        }
+        if (n == 0)
+            block.first = kept;
+        block.n_kept += !seen && n > 0;
+        block.n_lost += seen;
+        s->lines.n_repeated += seen;
+        i += n + 1;
+    }
+    kept = end_block(&block, kept);
+    while (kept && text[kept - 1] == '\n')
+        kept--;
+    p->clean_n = kept;
+    if (count_chars(text, kept) < s->options.clean.min_chars)
+        p->verdict = TEXT_TOO_SHORT;
+    return 0;
+}
+
 static int judge_in_order(struct text_stream *s, struct batch *b, size_t *n, struct err *err)
 {
     *n = 0;
@@ -214,6 +281,11 @@ static int judge_in_order(struct text_stream *s, struct batch *b, size_t *n, str
                 return rc;
             if (seen)
                 p->verdict = TEXT_DUPLICATE;
+        }
+        if (p->verdict == TEXT_KEPT && s->options.unique_lines) {
+            int rc = drop_seen_lines(s, p, w->clean.bytes + p->clean_first, err);
+            if (rc)
+                return rc;
         }
         struct text_tally *t = &s->tally[p->input_idx];
         t->n_documents[p->verdict]++;
@@ -266,7 +338,7 @@ struct text_clean_counts text_stream_lines(const struct text_stream *s)
 
 bool text_stream_dedup_is_full(const struct text_stream *s)
 {
-    return text_seen_is_full(s->seen);
+    return text_seen_is_full(s->seen) || text_seen_is_full(s->seen_lines);
 }
 
 int64_t text_stream_done_bytes(const struct text_stream *s)

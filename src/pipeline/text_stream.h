@@ -7,7 +7,8 @@
  *
  * A document's split is decided by its hash and the seed alone: u = hash(seed, document) in [0, 1) is
  * below test: test; below test + validation: validation; else train. Documents that are added
- * elsewhere in the corpus never move it.
+ * elsewhere in the corpus never move it. With unique_lines the hash is that of the document before
+ * lines went, so that this still holds; which lines go depends on what came before.
  *
  * Memory: two batches of TEXT_BATCH_BYTES (and a document each), what they become, and the set of
  * hashes (dedup_bytes).
@@ -25,7 +26,12 @@
 #include "pipeline/text_clean.h"
 #include "pipeline/text_source.h"
 
-enum { TEXT_BATCH_BYTES = 8 << 20, TEXT_BATCH_DOCUMENTS = 16384, TEXT_MAX_THREADS = 256 };
+enum {
+    TEXT_BATCH_BYTES = 8 << 20,
+    TEXT_BATCH_DOCUMENTS = 16384,
+    TEXT_MAX_THREADS = 256,
+    TEXT_UNIQUE_BYTES = 40,
+};
 
 struct text_stream_options {
     struct text_source_options source;
@@ -33,7 +39,8 @@ struct text_stream_options {
     double validation, test; /* shares, each in [0, 1), together below 1 */
     uint64_t seed;
     bool keep_duplicates;
-    int64_t dedup_bytes;
+    bool unique_lines;   /* lines of TEXT_UNIQUE_BYTES and more go that an earlier document had */
+    int64_t dedup_bytes; /* for documents, and as much again for lines */
     int n_threads;
     const volatile int *stop; /* set from outside to end with MOE2_ESTOP; or NULL */
 };

@@ -1,0 +1,86 @@
+/* Running another program: see process.h. */
+#include "base/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { POLL_MS = 200 };
+
+static int start(pid_t *pid, int ends[2], const struct process *p, struct err *err)
+{
+    if (pipe2(ends, O_CLOEXEC))
+        return err_set(err, MOE2_EIO, "%s: no pipe for it: %s", p->argv[0], strerror(errno));
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, p->stdin_path ? p->stdin_path : "/dev/null",
+                                     O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
+    if (p->with_stderr)
+        posix_spawn_file_actions_adddup2(&actions, ends[1], 2);
+    else
+        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    if (p->dir)
+        posix_spawn_file_actions_addchdir_np(&actions, p->dir);
+    int failed =
+        posix_spawnp(pid, p->argv[0], &actions, NULL, (char *const *)(uintptr_t)p->argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    if (failed) {
+        close(ends[0]);
+        return err_set(err, MOE2_EIO, "%s: can't be run: %s", p->argv[0], strerror(failed));
+    }
+    return 0;
+}
+
+/* Reads to the end of what it writes. */
+static int collect(struct process_result *r, struct buf *out, int fd, pid_t pid,
+                   const struct process *p, struct err *err)
+{
+    char bytes[1 << 16];
+    for (;;) {
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        int n_ready = poll(&ready, 1, POLL_MS);
+        if (p->stop && *p->stop) {
+            kill(pid, SIGTERM);
+            return err_set(err, MOE2_ESTOP, "stopped while %s ran", p->argv[0]);
+        }
+        if (n_ready <= 0)
+            continue;
+        ssize_t n = read(fd, bytes, sizeof bytes);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return 0;
+        r->n_out_bytes += n;
+        if (out)
+            (void)buf_append(out, bytes, (size_t)n, NULL);
+    }
+}
+
+int process_run(struct process_result *result, struct buf *out, const struct process *p,
+                struct err *err)
+{
+    struct process_result r = {0};
+    pid_t pid = 0;
+    int ends[2], status = 0;
+    int rc = start(&pid, ends, p, err);
+    if (rc)
+        return rc;
+    rc = collect(&r, out, ends[0], pid, p, err);
+    close(ends[0]);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (rc)
+        return rc;
+    r.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    *result = r;
+    return 0;
+}

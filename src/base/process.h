@@ -1,0 +1,38 @@
+/* Running another program and reading what it says: apt-get, dpkg-deb, xz.
+ *
+ *     const char *argv[] = {"xz", "-9", "--stdout", NULL};
+ *     struct process p = {.argv = argv, .stdin_path = "test.txt"};
+ *     struct process_result r;
+ *     process_run(&r, NULL, &p, err);                      r.n_out_bytes: how much it wrote
+ *
+ * No shell stands between: words are passed as they are.
+ */
+#ifndef MOE2_BASE_PROCESS_H
+#define MOE2_BASE_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct process {
+    const char *const *argv;  /* NULL-ended; argv[0] is looked for in PATH */
+    const char *dir;          /* to run in; NULL: here */
+    const char *stdin_path;   /* NULL: /dev/null */
+    bool with_stderr;         /* its stderr goes where its stdout goes; otherwise nowhere */
+    const volatile int *stop; /* set from outside: the program is ended, MOE2_ESTOP; or NULL */
+};
+
+struct process_result {
+    int status; /* exit status; 128 + signal when one ended it */
+    int64_t n_out_bytes;
+};
+
+/* Runs to the end. What it writes is appended to out (or counted only, when out is NULL); what goes
+ * beyond out's limit is counted and left out. A program that ran and failed is no error here. Errors:
+ * MOE2_EIO when it can't be started (there is none of that name), MOE2_ESTOP. */
+int process_run(struct process_result *result, struct buf *out, const struct process *p,
+                struct err *err);
+
+#endif
