@@ -265,14 +265,17 @@ static int config_from(struct router_config *out, const struct safetensors *st, 
         const char *text = safetensors_metadata(st, fields[i].name);
         int rc = text ? router_field_parse(&config, &fields[i], text, err)
                       : err_set(err, MOE2_EFORMAT, "router setting %s is missing", fields[i].name);
-        if (rc)
-            return err_prefix(err, "%s", safetensors_path(st));
+        if (rc) {
+            err_prefix(err, "%s", safetensors_path(st));
+            return rc;
+        }
     }
     int rc = router_config_check(&config, err);
     if (rc)
-        return err_prefix(err, "%s", safetensors_path(st));
-    *out = config;
-    return 0;
+        err_prefix(err, "%s", safetensors_path(st));
+    else
+        *out = config;
+    return rc;
 }
 
 int router_file_config(struct router_config *out, const char *path, struct err *err)

@@ -394,7 +394,9 @@ int run_config_resolve(struct run_config *rc, const struct model_config *model, 
                        "train.sequence or eval.window is %" PRId64
                        ", wanted at most the model's max_position_embeddings, which is %" PRId64,
                        longest, model->max_position_embeddings);
-    return code ? err_prefix(err, "%s", rc->path) : 0;
+    if (code)
+        err_prefix(err, "%s", rc->path);
+    return code;
 }
 
 /* ---- what others need of it ---- */

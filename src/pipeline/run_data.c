@@ -88,8 +88,10 @@ static int open_text(struct run_data_set *d, const struct run_data *data, struct
 {
     struct tokenizer_scratch *scratch = NULL;
     int rc = run_tokenizer_open(&d->tokenizer, data->tokenizer, err);
-    if (rc)
-        return err_prefix(err, "data.tokenizer");
+    if (rc) {
+        err_prefix(err, "data.tokenizer");
+        return rc;
+    }
     if (strcmp(data->tokenizer, "bytes") != 0 && !(d->tokenizer_path = strdup(data->tokenizer)))
         return err_set(err, MOE2_ELIMIT, "no memory for the tokenizer's name");
     d->bos_id = tokenizer_bos_id(d->tokenizer);

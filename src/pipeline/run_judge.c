@@ -64,7 +64,9 @@ static int score_test(struct findings *f, const struct run_judged *j, struct err
         o.mode = DECODER_LOOKAHEAD;
         rc = perplexity_run(&f->look_ahead, j->dec, test, &o, err);
     }
-    return rc ? err_prefix(err, "test") : 0;
+    if (rc)
+        err_prefix(err, "test");
+    return rc;
 }
 
 /* The measures of each layer, with what training and the clock add to them. */
@@ -131,7 +133,9 @@ static int take_samples(struct findings *f, const struct run_judged *j, struct e
     if (!code)
         code = sample_text(&f->before, dec, j->data->tokenizer, rc->eval.prompt, &o, err);
     decoder_free(dec);
-    return code ? err_prefix(err, "sample") : 0;
+    if (code)
+        err_prefix(err, "sample");
+    return code;
 }
 
 static int find_out(struct findings *f, const struct run_judged *j, struct err *err)

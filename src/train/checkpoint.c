@@ -104,7 +104,9 @@ int checkpoint_save(const char *dir, const struct checkpoint_parts *parts, struc
             folder_abort(dir);
     }
     free(temp);
-    return rc ? err_prefix(err, "the checkpoint could not be written") : 0;
+    if (rc)
+        err_prefix(err, "the checkpoint could not be written");
+    return rc;
 }
 
 int checkpoint_copy(const char *dir, const char *from, struct err *err)
@@ -112,7 +114,9 @@ int checkpoint_copy(const char *dir, const char *from, struct err *err)
     int rc = folder_begin_like(dir, from, err);
     if (!rc)
         rc = folder_commit(dir, err);
-    return rc ? err_prefix(err, "the checkpoint could not be written") : 0;
+    if (rc)
+        err_prefix(err, "the checkpoint could not be written");
+    return rc;
 }
 
 bool checkpoint_exists(const char *dir)

@@ -246,7 +246,9 @@ int trainer_step(struct trainer *t, struct err *err)
     int rc = step_gradient(t, &r, err);
     if (rc) {
         drop_step(t);
-        return rc == MOE2_ENUMERIC ? err_prefix(err, "step %" PRId64, t->state.step + 1) : rc;
+        if (rc == MOE2_ENUMERIC)
+            err_prefix(err, "step %" PRId64, t->state.step + 1);
+        return rc;
     }
     r.lr = schedule_lr(&t->o.schedule, t->state.step + 1);
     optimizer_step(t->opt, r.lr, r.norm);
