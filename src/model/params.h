@@ -54,8 +54,9 @@ int model_init_random(const char *dir, const struct model_config *config, enum d
 /* Bytes of a checkpoint in dtype (the bias is always float32). */
 int64_t param_list_bytes(const struct param_list *list, enum dtype dtype);
 
-/* Reads every tensor of the list from a checkpoint folder into params' data, which must be bound. Unknown and missing tensors and wrong
- * shapes are named in one message (MOE2_EFORMAT); a NaN or infinity is MOE2_ENUMERIC with the tensor's name. */
+/* Reads every tensor of the list from a checkpoint folder into params' data, which must be bound to
+ * one zeroed allocation by the list's offsets. Unknown and missing tensors and wrong shapes are
+ * named in one message (MOE2_EFORMAT); a NaN or infinity is MOE2_ENUMERIC with the tensor's name. */
 int param_list_load(struct param_list *list, const char *dir, const struct model_config *config,
                     struct device *dev, const struct log_sink *log, struct err *err);
 

@@ -136,14 +136,22 @@ static int load_one(const struct param *p, const struct safetensors *st, struct 
         if (!rc && !dev->host_memory)
             dev->ops->write(dev, p->data + first, piece, (size_t)n * sizeof *piece);
     }
-    if (rc)
-        return rc;
-    int64_t bad = dev->k->find_nonfinite(dev, p->data, p->n);
-    if (bad >= 0)
-        return err_set(err, MOE2_ENUMERIC,
-                       "%s: tensor %s holds a NaN or an infinity at element %lld",
-                       safetensors_shard_path(st, t->shard_idx), p->name, (long long)bad);
-    return 0;
+    return rc;
+}
+
+/* One look over the whole allocation; what lies between tensors is zero. */
+static int check_finite(const struct param_list *list, const struct safetensors *st,
+                        struct device *dev, struct err *err)
+{
+    int64_t bad = dev->k->find_nonfinite(dev, list->params[0].data, list->n_elements), i = 0;
+    if (bad < 0)
+        return 0;
+    while (i + 1 < list->n && list->offset[i + 1] <= bad)
+        i++;
+    const struct safetensor *t = safetensors_find(st, list->params[i].name);
+    return err_set(err, MOE2_ENUMERIC, "%s: tensor %s holds a NaN or an infinity at element %lld",
+                   safetensors_shard_path(st, t->shard_idx), t->name,
+                   (long long)(bad - list->offset[i]));
 }
 
 int param_list_load(struct param_list *list, const char *dir, const struct model_config *config,
@@ -165,6 +173,8 @@ int param_list_load(struct param_list *list, const char *dir, const struct model
         progress_set(&progress, (double)(list->offset[i] + list->params[i].n));
     }
     progress_end(&progress);
+    if (!rc)
+        rc = check_finite(list, st, dev, err);
 done:
     free(piece);
     safetensors_close(st);
