@@ -80,7 +80,7 @@ struct fixture_setting {
     const volatile int *stop;
 };
 
-static void fixture_open(struct fixture *f, const struct fixture_setting *s)
+__attribute__((unused)) static void fixture_open(struct fixture *f, const struct fixture_setting *s)
 {
     struct err err = {0};
     struct model_config config = fixture_config();
@@ -137,7 +137,7 @@ static void fixture_open(struct fixture *f, const struct fixture_setting *s)
     }
 }
 
-static void fixture_close(struct fixture *f)
+__attribute__((unused)) static void fixture_close(struct fixture *f)
 {
     trainer_release(&f->trainer);
     optimizer_free(f->opt);
@@ -147,7 +147,7 @@ static void fixture_close(struct fixture *f)
 }
 
 /* A folder of this test's own, empty; the caller frees the name and removes the folder. */
-static char *fixture_folder(const char *name)
+__attribute__((unused)) static char *fixture_folder(const char *name)
 {
     char *path = NULL;
     assert_true(asprintf(&path, "/tmp/moe2-test-%s-%ld", name, (long)getpid()) > 0);
