@@ -21,28 +21,83 @@ struct split_regex {
 enum {
     JIT_STACK_START = 32 << 10,
     JIT_STACK_MAX = 64 << 20,
-    MATCH_LIMIT = 100000000, /* steps of one match before an expression counts as runaway */
+    MATCH_LIMIT = 10000000, /* steps of one match before an expression counts as runaway */
     HEAP_LIMIT_KIB = 1 << 20,
 };
+
+/* How many bytes from pattern[at] on go together: an escape, the opening of a class with a ] that is meant literally, [:alpha:]. */
+static size_t unit(const char *pattern, size_t n, size_t at, bool in_class)
+{
+    const char *p = pattern + at;
+    size_t left = n - at, length = 1;
+    if (*p == '\\')
+        return left > 1 ? 2 : 1;
+    if (*p != '[')
+        return 1;
+    if (in_class) {
+        const char *close = left > 1 && p[1] == ':' ? memmem(p, left, ":]", 2) : NULL;
+        return close ? (size_t)(close - p) + 2 : 1;
+    }
+    length += length < left && p[length] == '^';
+    length += length < left && p[length] == ']';
+    return length;
+}
 
 /* What Oniguruma reads otherwise; NULL if nothing. */
 static const char *foreign(const char *pattern, size_t n)
 {
     bool in_class = false;
-    for (size_t i = 0; i < n; i++) {
-        char c = pattern[i], next = i + 1 < n ? pattern[i + 1] : 0;
-        if (c == '\\') {
-            if (next == 'h' || next == 'H')
-                return "\\h";
-            i++;
-        } else if (in_class && c == '&' && next == '&') {
+    for (size_t at = 0, length; at < n; at += length) {
+        const char *p = pattern + at;
+        length = unit(pattern, n, at, in_class);
+        if (length == 2 && (memcmp(p, "\\h", 2) == 0 || memcmp(p, "\\H", 2) == 0))
+            return "\\h";
+        if (in_class && *p == '&' && at + 1 < n && p[1] == '&')
             return "&& in a class";
-        } else if (c == '[') {
-            in_class = true;
-        } else if (c == ']') {
-            in_class = false;
-        }
+        in_class = *p == '[' || (in_class && *p != ']');
     }
+    return NULL;
+}
+
+/* White_Space, as Oniguruma's \s has it; PCRE2's also takes U+180E in. */
+#define SPACES                                                                                              \
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+
+/* The pattern with \s and, outside of classes, \S spelt out. */
+static int spell_spaces(struct buf *out, const char *pattern, size_t n, struct err *err)
+{
+    bool in_class = false;
+    int rc = 0;
+    for (size_t at = 0, length; at < n && !rc; at += length) {
+        const char *p = pattern + at;
+        length = unit(pattern, n, at, in_class);
+        if (length == 2 && memcmp(p, "\\s", 2) == 0)
+            rc = buf_puts(out, in_class ? SPACES : "[" SPACES "]", err);
+        else if (length == 2 && memcmp(p, "\\S", 2) == 0 && !in_class)
+            rc = buf_puts(out, "[^" SPACES "]", err);
+        else
+            rc = buf_append(out, p, length, err);
+        in_class = *p == '[' || (in_class && *p != ']');
+    }
+    return rc;
+}
+
+static pcre2_code *compile(const char *pattern, size_t n, bool literal, struct err *err)
+{
+    struct buf spelt = {0};
+    int code = literal ? 0 : spell_spaces(&spelt, pattern, n, err);
+    if (code)
+        return NULL;
+    size_t at;
+    uint32_t options = PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE);
+    pcre2_code *made = pcre2_compile((PCRE2_SPTR)(literal ? pattern : spelt.bytes), literal ? n : spelt.n, options,
+                                     &code, &at, NULL);
+    buf_release(&spelt);
+    if (made)
+        return made;
+    char why[160];
+    pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
+    err_set(err, MOE2_EFORMAT, "pattern \"%.100s\": %s", pattern, why);
     return NULL;
 }
 
@@ -56,15 +111,10 @@ int split_regex_new(struct split_regex **out, const char *pattern, size_t n, boo
     struct split_regex *r = calloc(1, sizeof *r);
     if (!r)
         return err_set(err, MOE2_ELIMIT, "no memory for a pattern");
-    int code;
-    size_t at;
-    uint32_t options = PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE);
-    r->code = pcre2_compile((PCRE2_SPTR)pattern, n, options, &code, &at, NULL);
+    r->code = compile(pattern, n, literal, err);
     if (!r->code) {
-        char why[160];
-        pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
         free(r);
-        return err_set(err, MOE2_EFORMAT, "pattern \"%.100s\" at %zu: %s", pattern, at, why);
+        return MOE2_EFORMAT;
     }
     r->jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) == 0;
     *out = r;

@@ -69,7 +69,7 @@ static int measure(int32_t *n, size_t *n_text, json_t *vocab, json_t *added, str
         if (rc)
             return rc;
         *n = id >= *n ? id + 1 : *n;
-        *n_text += strlen(token);
+        *n_text += 4 * strlen(token); /* and its normal form, which is at most 3 times as long */
     }
     return 0;
 }
@@ -252,6 +252,8 @@ static int index_added(struct tokenizer *t, const char *content, int flags, bool
                     : buf_puts(&b, content, err);
     if (!rc)
         rc = added_put(&t->added_normalized, b.bytes, b.n, id, flags, err);
+    if (!rc && (b.n != strlen(content) || memcmp(b.bytes, content, b.n) != 0))
+        vocab_stand_for(&t->vocab, id, b.bytes, b.n); /* HF decodes it so */
     buf_release(&b);
     return rc;
 }

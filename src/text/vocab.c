@@ -92,6 +92,16 @@ static bool to_bytes(char *out, size_t *n_out, const char *written, size_t n)
     return true;
 }
 
+void vocab_stand_for(struct vocab *v, int32_t id, const char *written, size_t n)
+{
+    assert(v->n_text + n <= v->n_text_max);
+    char *text = v->text + v->n_text;
+    size_t n_bytes;
+    to_bytes(text, &n_bytes, written, n);
+    v->n_text += n_bytes;
+    v->bytes[id] = (struct span){text, (uint32_t)n_bytes};
+}
+
 int vocab_add(struct vocab *v, int32_t id, const char *written, size_t n, uint8_t flags, struct err *err)
 {
     assert(id >= 0 && id < v->n && v->n_text + 2 * n <= v->n_text_max);

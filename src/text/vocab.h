@@ -32,12 +32,15 @@ struct vocab {
     size_t n_text, n_text_max;
 };
 
-/* Room for ids below n and n_text_bytes of written forms in all. */
+/* Room for ids below n and n_text_bytes of written forms in all, those given to vocab_stand_for counted again. */
 int vocab_init(struct vocab *v, int32_t n, size_t n_text_bytes, struct err *err);
 void vocab_release(struct vocab *v);
 
 /* Adds a token; 0 ≤ id < n. MOE2_EFORMAT when the id or the written form is taken. */
 int vocab_add(struct vocab *v, int32_t id, const char *written, size_t n_bytes, uint8_t flags, struct err *err);
+
+/* Makes a token stand for the bytes of another written form, of at most 3 times its length. */
+void vocab_stand_for(struct vocab *v, int32_t id, const char *written, size_t n_bytes);
 
 /* The id of a written form, or −1. */
 int32_t vocab_find(const struct vocab *v, const char *written, size_t n_bytes);
