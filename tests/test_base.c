@@ -456,7 +456,8 @@ static void every_half_survives_float32_and_back(void **state)
     }
 }
 
-/* The nearest of the neighbours, ties to even, decided in double: rounding is checked at and around every midpoint. */
+/* The nearest of the neighbours, ties to even, decided in double: rounding is checked at and around
+ * every midpoint. */
 static void rounding_to_halves_is_to_the_nearest_and_ties_go_to_even(void **state)
 {
     (void)state;

@@ -34,7 +34,8 @@ static void the_bytes_are_those_that_numpy_writes(void **state)
     float x[6] = {0, 1, 2, 3, 4, 5};
     assert_int_equal(0, npy_write(DIR "/x.npy", DT_F32, (int64_t[]){2, 3}, 2, x, NULL));
     assert_int_equal(0, file_read(&b, DIR "/x.npy", NULL));
-    /* numpy.save of arange(6, dtype=float32).reshape(2, 3): a header of 118 bytes behind the first ten */
+    /* numpy.save of arange(6, dtype=float32).reshape(2, 3): a header of 118 bytes behind the first
+     * ten */
     assert_int_equal(128 + 24, b.n);
     assert_memory_equal(
         "\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }   ",
@@ -62,6 +63,16 @@ static void what_is_written_reads_back(void **state)
     assert_int_equal(0, npy_open(&a, DIR "/x.npy", NULL));
     assert_true(a.n_dims == 2 && a.n_elements == 0 && a.data == NULL);
     npy_close(&a);
+    npy_close(&a);
+}
+
+static void a_file_of_numpy_reads_as_it_was_meant(void **state)
+{
+    (void)state;
+    struct npy a = {0};
+    assert_int_equal(0, npy_open(&a, TEST_DIR "/fixtures/io_python.npy", NULL));
+    assert_true(a.dtype == DT_F64 && a.n_dims == 3 && a.shape[0] == 3 && a.shape[2] == 2);
+    assert_true(((const double *)a.data)[11] == 11.0 / 3);
     npy_close(&a);
 }
 
@@ -189,6 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_bytes_are_those_that_numpy_writes, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_written_reads_back, setup, teardown),
+        cmocka_unit_test(a_file_of_numpy_reads_as_it_was_meant),
         cmocka_unit_test_setup_teardown(pieces_make_the_same_file_and_too_few_make_none, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(every_broken_header_is_refused_with_its_own_sentence, setup,

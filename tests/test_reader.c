@@ -454,7 +454,8 @@ static void a_field_that_must_be_there_is_named_with_its_nearest(void **state)
     records_close(r);
 }
 
-/* Packs a CSV and cuts the text anywhere: what was read before the cut is whole rows of the original. */
+/* Packs a CSV and cuts the text anywhere: what was read before the cut is whole rows of the
+ * original. */
 static void rows_do_not_depend_on_where_the_buffers_end(void **state)
 {
     (void)state;

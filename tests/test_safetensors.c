@@ -1,4 +1,5 @@
-/* What opening and writing checkpoints promises, one sentence a test. Files are made in a folder of the build tree. */
+/* What opening and writing checkpoints promises, one sentence a test. Files are made in a folder of
+ * the build tree. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -245,6 +246,32 @@ static void values_at_any_alignment_read_the_same(void **state)
         free(out);
         free(b);
     }
+}
+
+static void a_file_of_the_python_package_reads_as_it_was_meant(void **state)
+{
+    (void)state;
+    struct safetensors *st = NULL;
+    struct err err = {0};
+    float v[6];
+    if (safetensors_open(&st, TEST_DIR "/fixtures/io_python.safetensors", &err))
+        fail_msg("%s", err.msg);
+    assert_int_equal(8, safetensors_count(st));
+    assert_string_equal("è", safetensors_metadata(st, "città"));
+    assert_int_equal(0, safetensors_to_f32(v, safetensors_find(st, "a.weight"), 0, 6, NULL));
+    assert_true(v[1] == 0.25f && v[5] == 1.25f && safetensors_find(st, "a.weight")->shape[0] == 2);
+    assert_int_equal(0, safetensors_to_f32(v, safetensors_find(st, "b"), 0, 2, NULL));
+    assert_true(v[0] == 1.5f && v[1] == -2.25f);
+    assert_int_equal(0, safetensors_to_f32(v, safetensors_find(st, "c"), 0, 1, NULL));
+    assert_true(v[0] == 0x1.998p-4f);
+    assert_int_equal(0, safetensors_to_f32(v, safetensors_find(st, "e"), 0, 2, NULL));
+    assert_true(v[0] == 448 && v[1] == -0.5f);
+    assert_int_equal(0, safetensors_to_f32(v, safetensors_find(st, "ids"), 0, 1, NULL));
+    assert_true(v[0] == -5 && safetensors_find(st, "ids")->n_dims == 0);
+    assert_memory_equal("\1\2\3", safetensors_find(st, "odd")->bytes, 3);
+    assert_int_equal(DT_BOOL, safetensors_find(st, "flag")->dtype);
+    assert_int_equal(0, safetensors_find(st, "empty")->n_elements);
+    safetensors_close(st);
 }
 
 /* ---- folders ---- */
@@ -532,6 +559,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             tensors_come_in_the_order_of_their_data_and_are_found_by_name, setup, teardown),
         cmocka_unit_test(values_at_any_alignment_read_the_same),
+        cmocka_unit_test(a_file_of_the_python_package_reads_as_it_was_meant),
         cmocka_unit_test_setup_teardown(a_folder_of_shards_opens_as_one, setup, teardown),
         cmocka_unit_test_setup_teardown(an_index_that_lies_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_tensor_in_two_shards_is_refused, setup, teardown),

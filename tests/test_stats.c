@@ -1,4 +1,5 @@
-/* What the statistics promise, one sentence a test. Reference values: scipy 1.x (stats.t.ppf, stats.t.cdf, spearmanr), numpy.quantile. */
+/* What the statistics promise, one sentence a test. Reference values: scipy 1.x (stats.t.ppf,
+ * stats.t.cdf, spearmanr), numpy.quantile. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
