@@ -253,7 +253,6 @@ int trainer_step(struct trainer *t, struct err *err)
     r.lr = schedule_lr(&t->o.schedule, t->state.step + 1);
     optimizer_step(t->opt, r.lr, r.norm);
     step_routers(t, &r);
-    decoder_refresh(t->dec);
     device_sync(decoder_device(t->dec));
     r.times = decoder_take_times(t->dec);
     r.seconds = clock_s() - begun;
