@@ -15,14 +15,21 @@
 
 #include "route/rd_esi.h"
 
-static float group_value(const float *c, int n, enum group_score kind)
+/* The values of all groups. The groups are gone through side by side and without branches: the two
+ * largest so far are a chain of dependent steps, and chains of several groups overlap. */
+static void group_values(float *value, const float *c, int n_group, int n, enum group_score kind)
 {
-    float first = -INFINITY, second = -INFINITY;
-    for (int i = 0; i < n; i++) {
-        second = c[i] > first ? first : c[i] > second ? c[i] : second;
-        first = c[i] > first ? c[i] : first;
-    }
-    return kind == GROUP_SCORE_MAX || n == 1 ? first : first + second;
+    float first[ROUTE_GROUPS_MAX], second[ROUTE_GROUPS_MAX];
+    for (int g = 0; g < n_group; g++)
+        first[g] = second[g] = -INFINITY;
+    for (int i = 0; i < n; i++)
+        for (int g = 0; g < n_group; g++) {
+            float x = c[g * n + i], less = x < first[g] ? x : first[g];
+            first[g] = x > first[g] ? x : first[g];
+            second[g] = less > second[g] ? less : second[g];
+        }
+    for (int g = 0; g < n_group; g++)
+        value[g] = kind == GROUP_SCORE_MAX || n == 1 ? first[g] : first[g] + second[g];
 }
 
 /* Whether group g is among the topk_group best: fewer than that many go before it. */
@@ -38,8 +45,7 @@ static void mask_groups(float *c, const struct router_config *config)
 {
     float value[ROUTE_GROUPS_MAX];
     int n = config->n_experts / config->n_group;
-    for (int g = 0; g < config->n_group; g++)
-        value[g] = group_value(c + g * n, n, config->group_score);
+    group_values(value, c, config->n_group, n, config->group_score);
     for (int g = 0; g < config->n_group; g++)
         if (!group_chosen(value, g, config->n_group, config->topk_group))
             for (int i = 0; i < n; i++)

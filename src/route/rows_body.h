@@ -151,8 +151,10 @@ static double dot(const float *a, const float *b, int64_t n)
 
 /* Puts number i with the values x, one a lane, into the sorted lists v and at [k, LANES]. Above the
  * place where it belongs nothing changes, below everything moves down by one; going upwards only
- * old neighbours are read. */
-static void insert(float v[][LANES], int32_t at[][LANES], const float *x, int32_t i, int k)
+ * old neighbours are read. Always inlined with a constant k where that pays. */
+static inline __attribute__((always_inline)) void insert(float (*restrict v)[LANES],
+                                                         int32_t (*restrict at)[LANES],
+                                                         const float *restrict x, int32_t i, int k)
 {
     for (int m = k - 1; m > 0; m--)
         for (int j = 0; j < LANES; j++) {
@@ -169,6 +171,65 @@ static void insert(float v[][LANES], int32_t at[][LANES], const float *x, int32_
     }
 }
 
+static void insert_all(float (*restrict v)[LANES], int32_t (*restrict at)[LANES],
+                       float (*restrict tile)[LANES], int32_t from, int width, int k)
+{
+    if (k == 2)
+        for (int i = 0; i < width; i++)
+            insert(v, at, tile[i], from + i, 2);
+    else if (k == 4)
+        for (int i = 0; i < width; i++)
+            insert(v, at, tile[i], from + i, 4);
+    else if (k == 8)
+        for (int i = 0; i < width; i++)
+            insert(v, at, tile[i], from + i, 8);
+    else
+        for (int i = 0; i < width; i++)
+            insert(v, at, tile[i], from + i, k);
+}
+
+typedef float quad __attribute__((vector_size(16)));
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t quad_places __attribute__((vector_size(16)));
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (quad_places){__VA_ARGS__})
+#endif
+
+/* Four rows of four numbers, turned. */
+static inline void transpose4(float *out, const float *in, int64_t n)
+{
+    quad a, b, c, d;
+    memcpy(&a, in, sizeof a);
+    memcpy(&b, in + n, sizeof b);
+    memcpy(&c, in + 2 * n, sizeof c);
+    memcpy(&d, in + 3 * n, sizeof d);
+    quad ab0 = SHUFFLE(a, b, 0, 4, 1, 5);
+    quad ab1 = SHUFFLE(a, b, 2, 6, 3, 7);
+    quad cd0 = SHUFFLE(c, d, 0, 4, 1, 5);
+    quad cd1 = SHUFFLE(c, d, 2, 6, 3, 7);
+    quad t0 = SHUFFLE(ab0, cd0, 0, 1, 4, 5);
+    quad t1 = SHUFFLE(ab0, cd0, 2, 3, 6, 7);
+    quad t2 = SHUFFLE(ab1, cd1, 0, 1, 4, 5);
+    quad t3 = SHUFFLE(ab1, cd1, 2, 3, 6, 7);
+    memcpy(out, &t0, sizeof t0);
+    memcpy(out + LANES, &t1, sizeof t1);
+    memcpy(out + 2 * LANES, &t2, sizeof t2);
+    memcpy(out + 3 * LANES, &t3, sizeof t3);
+}
+
+/* tile[i][j] = c[j, i] for i < width, −infinity in the lanes without a row. */
+static void transpose(float tile[][LANES], const float *c, int64_t n, int lanes, int width)
+{
+    int i = 0;
+    for (; lanes == LANES && i + 4 <= width; i += 4)
+        for (int j = 0; j < LANES; j += 4)
+            transpose4(&tile[i][j], c + j * n + i, n);
+    for (; i < width; i++)
+        for (int j = 0; j < LANES; j++)
+            tile[i][j] = j < lanes ? c[j * n + i] : -INFINITY;
+}
+
 /* Rows side by side, one a lane: no branch, no horizontal step. */
 static void topk(int32_t *idx, const float *c, int64_t rows, int64_t n, int k)
 {
@@ -183,11 +244,8 @@ static void topk(int32_t *idx, const float *c, int64_t rows, int64_t n, int k)
             }
         for (int64_t from = 0; from < n; from += CHUNK) {
             int width = n - from < CHUNK ? (int)(n - from) : CHUNK;
-            for (int j = 0; j < LANES; j++)
-                for (int i = 0; i < width; i++)
-                    tile[i][j] = j < lanes ? c[(first + j) * n + from + i] : -INFINITY;
-            for (int i = 0; i < width; i++)
-                insert(v, at, tile[i], (int32_t)from + i, k);
+            transpose(tile, c + first * n + from, n, lanes, width);
+            insert_all(v, at, tile, (int32_t)from, width, k);
         }
         for (int j = 0; j < lanes; j++)
             for (int m = 0; m < k; m++)
