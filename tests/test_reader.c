@@ -161,6 +161,26 @@ static void broken_packed_data_is_an_error(void **state)
     buf_release(&zst);
 }
 
+static void zstd_data_may_not_ask_for_a_large_window(void **state)
+{
+    (void)state;
+    /* RFC 8878: magic, no content size, a window of 2^28 bytes, one raw block of one byte */
+    uint8_t frame[] = {0x28, 0xb5, 0x2f, 0xfd, 0, 0x90, 9, 0, 0, 'x'};
+    struct reader *r = NULL;
+    struct err err = {0};
+    char byte;
+    size_t n;
+    assert_int_equal(0, reader_open_bytes(&r, "x", frame, sizeof frame, NULL));
+    assert_int_equal(MOE2_ELIMIT, reader_read(r, &byte, &n, 1, &err));
+    assert_string_equal(err.msg, "x: the zstd data need more than 128 MiB to unpack");
+    reader_close(r);
+    frame[5] = 0x88; /* 2^27 */
+    assert_int_equal(0, reader_open_bytes(&r, "x", frame, sizeof frame, NULL));
+    assert_int_equal(0, reader_read(r, &byte, &n, 1, NULL));
+    assert_int_equal('x', byte);
+    reader_close(r);
+}
+
 static void lines_come_without_their_ends_and_across_every_buffer(void **state)
 {
     (void)state;
@@ -516,6 +536,7 @@ int main(void)
         cmocka_unit_test(packed_files_are_known_by_their_bytes_and_read_like_plain_ones),
         cmocka_unit_test(every_truncation_of_packed_data_is_an_error),
         cmocka_unit_test(broken_packed_data_is_an_error),
+        cmocka_unit_test(zstd_data_may_not_ask_for_a_large_window),
         cmocka_unit_test(lines_come_without_their_ends_and_across_every_buffer),
         cmocka_unit_test(a_last_line_needs_no_end_and_a_cr_belongs_to_the_end),
         cmocka_unit_test(a_line_above_its_limit_is_named),

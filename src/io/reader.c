@@ -186,9 +186,12 @@ static int unpack_zstd(struct reader *r, struct err *err)
         ZSTD_outBuffer out = {r->unpacked, UNPACKED_BYTES, 0};
         size_t left = ZSTD_decompressStream(r->zstd, &out, &in);
         if (ZSTD_isError(left)) {
-            bool is_window = ZSTD_getErrorCode(left) == ZSTD_error_frameParameter_windowTooLarge;
-            return err_set(err, is_window ? MOE2_ELIMIT : MOE2_EFORMAT,
-                           "%s: the zstd data are broken: %s", r->path, ZSTD_getErrorName(left));
+            if (ZSTD_getErrorCode(left) == ZSTD_error_frameParameter_windowTooLarge)
+                return err_set(err, MOE2_ELIMIT,
+                               "%s: the zstd data need more than %d MiB to unpack", r->path,
+                               1 << (WINDOW_LOG_MAX - 20));
+            return err_set(err, MOE2_EFORMAT, "%s: the zstd data are broken: %s", r->path,
+                           ZSTD_getErrorName(left));
         }
         if (r->raw_at == r->n_raw && out.pos == 0)
             return cut_off(r, "zstd", err);

@@ -448,8 +448,12 @@ static int remove_stale(const struct safetensors_writer *w, struct err *err)
     size_t n = 0;
     int rc = dir_names(&names, &n, w->path, err);
     for (size_t i = 0; i < n && !rc; i++) {
-        char *path = is_stale(w, names[i]) ? path_join(w->path, names[i]) : NULL;
-        if (path && unlink(path))
+        if (!is_stale(w, names[i]))
+            continue;
+        char *path = path_join(w->path, names[i]);
+        if (!path)
+            rc = no_memory(w->path, err);
+        else if (unlink(path))
             rc = err_set(err, MOE2_EIO, "%s: can't be removed: %s", path, strerror(errno));
         free(path);
     }
