@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "route/router.h"
-#include "route/rows.h"
+#include "route/row_ops.h"
 
 static int runs = 41;
 

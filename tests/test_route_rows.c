@@ -3,7 +3,7 @@
 
 #include <float.h>
 
-#include "route/rows.h"
+#include "route/row_ops.h"
 
 static const struct row_ops *tables[3];
 static int n_tables;

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "route/rd_esi.h"
-#include "route/rows.h"
+#include "route/row_ops.h"
 
 enum { B };
 static const struct incentive_array arrays[] = {[B] = {"quantile.b", true}};

@@ -3,7 +3,7 @@
 #define MOE2_ROUTE_ROUTER_PARTS_H
 
 #include "route/router.h"
-#include "route/rows.h"
+#include "route/row_ops.h"
 
 struct router {
     struct router_config config;

@@ -1,7 +1,7 @@
 /* The plain loops, the choice among the instruction sets, and selection by bisection. */
 #define ROWS_OPS row_ops_plain
 #define ROWS_NAME "plain"
-#include "route/rows_body.h"
+#include "route/row_ops_body.h"
 
 #include <assert.h>
 

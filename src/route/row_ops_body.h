@@ -1,10 +1,10 @@
-/* The loops of rows.h, compiled once per instruction set; ROWS_OPS is the name of the table.
+/* The loops of row_ops.h, compiled once per instruction set; ROWS_OPS is the name of the table.
  *
  * Loops over LANES are what the compiler makes vectors of. e^x: x = n·ln 2 + r with ln 2 in two
  * parts, so that n·LN2_HI is exact; e^r by a polynomial of degree 6 (Cephes' expf, Moshier 1984);
  * 2^n put into the exponent. At most 2 units in the last place.
  */
-#include "route/rows.h"
+#include "route/row_ops.h"
 
 #include <math.h>
 #include <string.h>

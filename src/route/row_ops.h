@@ -1,6 +1,6 @@
 /* The inner loops of routing: a few numbers per expert, very often.
  *
- * One source, rows_body.h, is compiled for the plain machine, AVX2 and AVX-512; which one runs is
+ * One source, row_ops_body.h, is compiled for the plain machine, AVX2 and AVX-512; which one runs is
  * chosen at run time. All three give the same bits: every sum has 16 fixed lanes that are folded
  * in one order, and no product is fused into a sum.
  */

@@ -1,8 +1,0 @@
-/* The loops of rows_body.h for AVX-512. */
-#if defined(__x86_64__)
-#define ROWS_OPS row_ops_avx512
-#define ROWS_NAME "avx512"
-#include "route/rows_body.h"
-#else
-typedef int rows_avx512_is_not_for_this_machine;
-#endif
