@@ -160,7 +160,17 @@ static double window_mean(const struct run_steps *s, enum run_column column, dou
     return n ? sum / (double)n : NAN;
 }
 
-/* A column of the training steps in equal windows of tokens. */
+/* Means and intervals of logarithms are those of factors: right for a logarithmic axis, where they can't reach 0. */
+static void curve_exp(struct curve *c)
+{
+    for (int64_t i = 0; i < c->n; i++) {
+        c->mean[i] = exp(c->mean[i]);
+        c->low[i] = exp(c->low[i]);
+        c->high[i] = exp(c->high[i]);
+    }
+}
+
+/* The logarithm of a column of the training steps in equal windows of tokens, back as factors. */
 static bool curve_of_steps(struct figure_set *s, struct curve *c, const struct run_group *g,
                            enum run_column column)
 {
@@ -181,12 +191,13 @@ static bool curve_of_steps(struct figure_set *s, struct curve *c, const struct r
             double v = g->runs[r]
                            ? window_mean(&g->runs[r]->steps, column, to * (1 + 1e-12), &first[r])
                            : NAN;
-            if (isfinite(v))
-                values[n++] = v;
+            if (v > 0)
+                values[n++] = log(v);
         }
         c->x[i] = to;
         curve_point(c, i, values, n);
     }
+    curve_exp(c);
     return c->most > 0;
 }
 
