@@ -84,7 +84,8 @@ static int next_text(void *ctx, const char **text, size_t *n_bytes, struct err *
 static int cut_names(const char **names, int *n, char *text, struct err *err)
 {
     *n = 0;
-    for (char *name = *text ? strtok(text, ",") : NULL; name; name = strtok(NULL, ",")) {
+    char *rest = NULL;
+    for (char *name = strtok_r(text, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
         if (*n == MAX_SPECIALS)
             return err_set(err, MOE2_ECONFIG, "--special names more than %d tokens", MAX_SPECIALS);
         names[(*n)++] = name;

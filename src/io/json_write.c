@@ -38,7 +38,7 @@ int json_quote(struct buf *out, const char *s, size_t n, struct err *err)
 char *json_f32_text(char text[32], float value)
 {
     if (!isfinite(value))
-        return strcpy(text, "null");
+        return memcpy(text, "null", 5);
     for (int digits = 6; digits <= 9; digits++) {
         snprintf(text, 32, "%.*g", digits, (double)value);
         if (strtof(text, NULL) == value)
@@ -50,7 +50,7 @@ char *json_f32_text(char text[32], float value)
 char *json_real_text(char text[32], double value)
 {
     if (!isfinite(value))
-        return strcpy(text, "null");
+        return memcpy(text, "null", 5);
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, 32, "%.*g", digits, value);
         if (strtod(text, NULL) == value)

@@ -6,6 +6,7 @@
 #include "text/bpe_train.h"
 
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,11 +32,12 @@ static const struct row rows[] = {
 
 static const struct row *find_row(const char *name, struct err *err)
 {
-    char known[128] = "";
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char known[128];
+    int n = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && n < (int)sizeof known; i++) {
         if (strcmp(rows[i].name, name) == 0)
             return &rows[i];
-        strcat(strcat(known, i ? ", " : ""), rows[i].name);
+        n += snprintf(known + n, sizeof known - (size_t)n, "%s%s", i ? ", " : "", rows[i].name);
     }
     err_set(err, MOE2_ECONFIG, "pre-tokenizer \"%.40s\" is unknown, wanted one of: %s", name, known);
     return NULL;
