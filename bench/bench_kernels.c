@@ -74,8 +74,8 @@ static void report(const char *name, double s, double flops, double bytes, bool 
     double limit = flops > 0 ? (bf16 && peak.bf16_gflops > 0 ? peak.bf16_gflops : peak.f32_gflops)
                              : peak.copy_gbs;
     double got = (flops > 0 ? flops : bytes) / s * 1e-9;
-    printf("%-46s %9.3f ms %8.1f %s %5.1f %%\n", name, s * 1e3, got,
-           flops > 0 ? "GFLOP/s" : "GB/s   ", 100 * got / limit);
+    printf("%-46s %9.3f ms %8.1f %s %5.1f %%   best %5.1f %%\n", name, s * 1e3, got,
+           flops > 0 ? "GFLOP/s" : "GB/s   ", 100 * got / limit, 100 * got / limit * s / best);
     fflush(stdout);
 }
 
