@@ -53,6 +53,15 @@ static int64_t row_of(const struct gemm_side *s, int64_t i)
     return (s->rows ? s->rows[i] : i) * s->ld;
 }
 
+enum {
+    AHEAD = 4
+}; /* rows: those of A may lie anywhere, so that the processor's own prefetching comes late */
+
+static inline void prefetch(const struct gemm_side *s, int64_t i)
+{
+    _mm_prefetch((const char *)s->p + i * (s->type == DT_F32 ? 4 : 2), _MM_HINT_T0);
+}
+
 static inline __mmask16 first(int64_t n)
 {
     return (__mmask16)((1u << n) - 1);
@@ -84,9 +93,12 @@ static inline __attribute__((always_inline)) void pack_rows(uint32_t *to, const 
                                                             int64_t k, const bool half)
 {
     for (int64_t i = 0; i < m; i++) {
-        int64_t from = row_of(a, m0 + i) + k0;
-        for (int64_t j = 0; j < k; j += 16)
+        int64_t from = row_of(a, m0 + i) + k0,
+                later = row_of(a, m0 + (i + AHEAD < m ? i + AHEAD : i)) + k0;
+        for (int64_t j = 0; j < k; j += 16) {
+            prefetch(a, later + j);
             _mm512_storeu_ps(to + i * GEMM_PITCH + j, load_some(a->p, from + j, k - j, half));
+        }
     }
 }
 
@@ -125,8 +137,10 @@ static inline __attribute__((always_inline)) void pack_turned(uint32_t *to,
             __m512i v[16];
             if (k - j >= 16) {
 #pragma GCC unroll 16
-                for (int r = 0; r < 16; r++)
+                for (int r = 0; r < 16; r++) {
                     v[r] = _mm512_castps_si512(load(b->p, from[r] + j, half));
+                    prefetch(b, from[r] + j + 16 * b->ld);
+                }
             } else {
                 for (int r = 0; r < 16; r++)
                     v[r] = _mm512_castps_si512(load_some(b->p, from[r] + j, k - j, half));

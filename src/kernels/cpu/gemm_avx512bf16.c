@@ -57,6 +57,15 @@ static int64_t row_of(const struct gemm_side *s, int64_t i)
     return (s->rows ? s->rows[i] : i) * s->ld;
 }
 
+enum {
+    AHEAD = 4
+}; /* rows: those of A may lie anywhere, so that the processor's own prefetching comes late */
+
+static inline void prefetch(const struct gemm_side *s, int64_t i)
+{
+    _mm_prefetch((const char *)s->p + i * (s->type == DT_F32 ? 4 : 2), _MM_HINT_T0);
+}
+
 static inline __mmask16 first(int64_t n)
 {
     return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
@@ -110,9 +119,13 @@ static void pack_a(uint32_t *to, const struct gemm_side *a, int64_t m0, int64_t 
 {
     if (a->k_inner) {
         for (int64_t i = 0; i < m; i++) {
-            int64_t from = row_of(a, m0 + i) + k0;
-            for (int64_t j = 0; j < k; j += 32)
+            int64_t from = row_of(a, m0 + i) + k0,
+                    later = row_of(a, m0 + (i + AHEAD < m ? i + AHEAD : i)) + k0;
+            for (int64_t j = 0; j < k; j += 32) {
+                prefetch(a, later + j);
+                prefetch(a, later + j + 16);
                 _mm512_storeu_si512(to + i * GEMM_PITCH + j / 2, load_pairs(a, from + j, k - j));
+            }
         }
         return;
     }
@@ -141,8 +154,11 @@ static inline __attribute__((always_inline)) void pack_turned(uint32_t *to,
             __m512i v[16];
             if (k - j >= 32) {
 #pragma GCC unroll 16
-                for (int r = 0; r < 16; r++)
+                for (int r = 0; r < 16; r++) {
                     v[r] = load_32(b->p, from[r] + j, half);
+                    prefetch(b, from[r] + j + 16 * b->ld);
+                    prefetch(b, from[r] + j + 16 * b->ld + 16);
+                }
             } else {
                 for (int r = 0; r < 16; r++)
                     v[r] = load_pairs(b, from[r] + j, k - j);

@@ -15,6 +15,11 @@ tile_body(float *c, int64_t ldc, const uint32_t *a, const uint32_t *b, int64_t u
 {
     VEC sum[MR][2];
 #pragma GCC unroll 16
+    for (int i = 0; i < m; i++) { /* C is wanted when the sums are done: by then it is there */
+        __builtin_prefetch(c + i * ldc, 1);
+        __builtin_prefetch(c + i * ldc + n - 1, 1);
+    }
+#pragma GCC unroll 16
     for (int i = 0; i < m; i++)
 #pragma GCC unroll 2
         for (int j = 0; j < n_vec; j++)
