@@ -99,11 +99,12 @@ static int cores(void)
 }
 
 enum { HUGE_PAGE = 2 << 20 };
+static const size_t most_bytes = (size_t)1 << 46; /* of one block: half of what a process can address */
 
 static void *cpu_alloc(struct device *dev, size_t n_bytes)
 {
     (void)dev;
-    if (n_bytes > SIZE_MAX - HUGE_PAGE)
+    if (n_bytes > most_bytes)
         return NULL;
     if (n_bytes < HUGE_PAGE)
         return aligned_alloc(64, (n_bytes + 64) / 64 * 64);
