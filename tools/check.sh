@@ -18,7 +18,7 @@ cmake --build --preset asan
 ctest --preset asan -j2
 if command -v cppcheck >/dev/null; then
     echo "== cppcheck"
-    cppcheck --quiet --std=c11 --enable=warning,portability --error-exitcode=1 --inline-suppr -Isrc -Iinclude \
-        --suppress=missingIncludeSystem --suppress=nullPointerRedundantCheck src
+    cppcheck -j2 --quiet --std=c11 --enable=warning,portability --error-exitcode=1 --suppressions-list=tools/cppcheck.txt \
+        -Isrc -Iinclude src
 fi
 echo "check: clean"

@@ -122,7 +122,7 @@ static int do_lines(struct job *j, FILE *in, struct err *err)
     struct buf b = {.max_bytes = MAX_LINE_BYTES};
     int64_t number = 1;
     size_t done = 0, seen = 0, n_read;
-    int rc;
+    int rc = 0;
     do {
         rc = buf_reserve(&b, CHUNK_BYTES, NULL);
         if (rc) {

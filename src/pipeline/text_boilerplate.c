@@ -144,7 +144,7 @@ static const char *phrase_at(const char *s, size_t n_left, size_t n_line)
     for (size_t i = 0; i < N_PHRASES; i++) {
         const char *p = PHRASES[i].text;
         size_t j = 0;
-        while (p[j] && j < n_left && lower(s[j]) == (uint8_t)p[j])
+        while (j < n_left && p[j] && lower(s[j]) == (uint8_t)p[j])
             j++;
         if (!p[j] && n_line <= (size_t)PHRASES[i].max_bytes)
             return p;

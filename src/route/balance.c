@@ -165,7 +165,7 @@ int balance_result(struct balance_result *result, const struct balance *b, struc
     double *load = malloc(sizeof *load * (size_t)b->E), picks = 0;
     if (!load)
         return err_set(err, MOE2_ELIMIT, "no memory for the loads of %d experts", b->E);
-    struct balance_result out;
+    struct balance_result out = {0};
     for (int i = 0; i < BALANCE_N_FIELDS; i++)
         *(double *)((char *)&out + balance_fields[i].offset) = NAN;
     if (b->n_items) {

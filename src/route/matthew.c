@@ -68,9 +68,10 @@ void matthew_step(struct matthew *m, int64_t step, const int64_t *picks, int64_t
 static int compare(double *out, const struct matthew *m, int early, int late, int steps,
                    struct err *err)
 {
-    double *x = malloc(sizeof *x * (size_t)(2 * m->E)), *y = x + m->E, rank = NAN;
+    double *x = malloc(sizeof *x * (size_t)(2 * m->E)), rank = NAN;
     if (!x)
         return err_set(err, MOE2_ELIMIT, "no memory for the ranks of %d experts", m->E);
+    double *y = x + m->E;
     for (int i = 0; i < m->E; i++) {
         x[i] = m->sums[early][i];
         y[i] = m->sums[late][i];

@@ -37,7 +37,7 @@ static bool group_chosen(const float *value, int g, int n_group, int topk_group)
 {
     int before = 0;
     for (int h = 0; h < n_group; h++)
-        before += value[h] > value[g] || (value[h] == value[g] && h < g);
+        before += value[h] > value[g] || (h < g && value[h] == value[g]);
     return before < topk_group;
 }
 

@@ -24,7 +24,7 @@ static float from_order(int64_t place)
         int32_t i;
         float f;
     } u = {.i = (int32_t)place};
-    u.i ^= u.i >> 31 & 0x7fffffff;
+    u.i ^= u.i < 0 ? 0x7fffffff : 0;
     return u.f;
 }
 

@@ -277,8 +277,11 @@ static int read_added_token(struct tokenizer *t, int32_t *next_id, const json_t 
         rc = json_flag(&single_word, json, where, "single_word", false, err);
     if (!rc)
         rc = place_added(t, next_id, json, content, special, err);
-    int flags = (lstrip ? ADDED_LSTRIP : 0) | (rstrip ? ADDED_RSTRIP : 0) | (single_word ? ADDED_SINGLE_WORD : 0);
-    return rc ? rc : index_added(t, content, flags, normalized, err);
+    if (rc)
+        return rc;
+    int flags = (lstrip ? ADDED_LSTRIP : 0) | (rstrip ? ADDED_RSTRIP : 0) |
+                (single_word ? ADDED_SINGLE_WORD : 0);
+    return index_added(t, content, flags, normalized, err);
 }
 
 static int read_added(struct tokenizer *t, json_t *added, size_t n_model, struct err *err)
