@@ -216,7 +216,7 @@ static int reserve_tokens(struct decoder *dec, int64_t T, struct err *err)
         return 0;
     int64_t S = T * d->K + d->E; /* the + E: expert choice rounds each expert's share up */
     int64_t rows = HEAD_BYTES / (d->V * (int64_t)sizeof(float));
-    rows = rows < 16 ? 16 : rows;
+    rows = rows < 128 ? 128 : rows; /* fewer would read and write the head's gradient too often */
     dec->cap_tokens = 0;
     dec->head_rows = rows > T ? T : rows;
     struct plan p = {0};
