@@ -1,10 +1,13 @@
-/* One training step of a model, timed: forward, backward, optimizer, tokens/s, GFLOP/s, peak memory.
+/* One training step of a model, timed: forward, backward, optimizer, tokens/s, GFLOP/s, peak
+ * memory.
  *
- *     bench_step [--config configs/model/medium.json] [--device cpu] [--threads N] [--dtype f32|bf16] [--batch 8] [--seq 256]
+ *     bench_step [--config configs/model/medium.json] [--device cpu] [--threads N] [--dtype
+ * f32|bf16] [--batch 8] [--seq 256]
  *                [--steps 6] [--warm 2] [--incentive NAME] [--checkpointing] [--json]
  *
- * The same work as bench/peers/moe_train.py: Zipf tokens, every id but a sequence's first a target, AdamW (betas 0.9 and 0.95, decay 0.1),
- * no clipping. Useful work a step is 3 · (2 · parameters in products · tokens + the causal half of attention).
+ * The same work as bench/peers/moe_train.py: Zipf tokens, every id but a sequence's first a target,
+ * AdamW (betas 0.9 and 0.95, decay 0.1), no clipping. Useful work a step is 3 · (2 · parameters in
+ * products · tokens + the causal half of attention).
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* config.json from a stranger: parsed, and what was accepted is printed, read back as the same, and its list of tensors made when small. */
+/* config.json from a stranger: parsed, and what was accepted is printed, read back as the same, and
+ * its list of tensors made when small. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -91,7 +91,8 @@ static void the_medium_preset_has_the_parameters_that_the_peer_counts(void **sta
     assert_int_equal(29487872, size.n_params);
     assert_int_equal(10220288, size.n_active_params);
     assert_int_equal(8118272, size.n_active_products);
-    /* 107.8 GFLOP for a training step of 8 x 256 tokens, 164.2 for 1 x 2048: transformers' model counted by moe_train.py */
+    /* 107.8 GFLOP for a training step of 8 x 256 tokens, 164.2 for 1 x 2048: transformers' model
+     * counted by moe_train.py */
     assert_near(107.8, 3 * 2048 * model_forward_flops(&c, 256) * 1e-9, 0.1);
     assert_near(164.2, 3 * 2048 * model_forward_flops(&c, 2048) * 1e-9, 0.1);
 }

@@ -1,5 +1,5 @@
-/* What the decoder promises beyond being equal to transformers: causality, batches, gradients against finite differences, counting,
- * recomputation, folders that open and folders that don't.
+/* What the decoder promises beyond being equal to transformers: causality, batches, gradients
+ * against finite differences, counting, recomputation, folders that open and folders that don't.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -21,7 +21,8 @@
 
 enum { MAX_T = 1024 };
 
-/* A model of two layers, one of them a mixture, with weights large enough for every part to matter. */
+/* A model of two layers, one of them a mixture, with weights large enough for every part to matter.
+ */
 static struct model_config small_config(void)
 {
     struct model_config c = {.family = MODEL_DEEPSEEK_V3,
@@ -227,7 +228,8 @@ static void gradients_of_two_batches_add_up(void **state)
     rig_close(&one);
 }
 
-/* Central difference of the loss along a direction that mixes the gradient with noise, against ⟨gradient, direction⟩. */
+/* Central difference of the loss along a direction that mixes the gradient with noise, against
+ * ⟨gradient, direction⟩. */
 static void check_direction(struct rig *r, const char *name)
 {
     struct param *p = find(r, name);
@@ -337,7 +339,8 @@ static void picks_are_counted_once_even_when_blocks_are_computed_again(void **st
     }
 }
 
-/* perf_i sums −w·∂L/∂w over the expert's tokens; its output is linear in its down projection, so that this is −⟨down, ∂L/∂down⟩. */
+/* perf_i sums −w·∂L/∂w over the expert's tokens; its output is linear in its down projection, so
+ * that this is −⟨down, ∂L/∂down⟩. */
 static void reputation_is_fed_the_fall_of_the_loss_that_an_expert_causes(void **state)
 {
     (void)state;

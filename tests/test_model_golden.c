@@ -1,9 +1,11 @@
-/* The decoder against transformers: logits, loss, gradient of every tensor and five AdamW steps of small random models, from
- * tests/fixtures (made by tests/golden/make_golden.py). Errors are the largest over the largest value of the tensor.
+/* The decoder against transformers: logits, loss, gradient of every tensor and five AdamW steps of
+ * small random models, from tests/fixtures (made by tests/golden/make_golden.py). Errors are the
+ * largest over the largest value of the tensor.
  *
- * Limits. Logits and loss 1e-5, gradients 1e-4 of their own tensor: float32 products in another order of summation than the
- * oracle's. After the steps 1e-3 of the largest move, 5 · lr: the fixtures hold no gradient that is all rounding, which Adam would move
- * by a full step in a random direction.
+ * Limits. Logits and loss 1e-5, gradients 1e-4 of their own tensor: float32 products in another
+ * order of summation than the oracle's. After the steps 1e-3 of the largest move, 5 · lr: the
+ * fixtures hold no gradient that is all rounding, which Adam would move by a full step in a random
+ * direction.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-/* moe2 grad: the gradient of the mean next-token loss of one sequence, under the checkpoint's names. */
+/* moe2 grad: the gradient of the mean next-token loss of one sequence, under the checkpoint's
+ * names. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -29,8 +29,9 @@ struct sequence {
     "cpu:avx2, …\n"                                                                              \
     "  --threads N      0: every core this process may use\n"
 
-/* Opens the device and the model and makes the batch; targets are the next ids, the last is not scored. least_ids is the shortest
- * sequence that makes sense. The caller closes it, whatever came out. */
+/* Opens the device and the model and makes the batch; targets are the next ids, the last is not
+ * scored. least_ids is the shortest sequence that makes sense. The caller closes it, whatever came
+ * out. */
 int sequence_open(struct sequence *s, bool train, int64_t least_ids, struct err *err);
 void sequence_close(struct sequence *s);
 

@@ -1,8 +1,9 @@
 /* config.json: see config.h.
  *
- * One table of keys reads the plain numbers, with the range that makes sense for each; what can't be a row (the two spellings of rope,
- * the routing method, what transformers would do with a key) follows it. A value that this program would compute differently from the
- * public implementation is refused with the reason, never ignored.
+ * One table of keys reads the plain numbers, with the range that makes sense for each; what can't
+ * be a row (the two spellings of rope, the routing method, what transformers would do with a key)
+ * follows it. A value that this program would compute differently from the public implementation is
+ * refused with the reason, never ignored.
  */
 #include "model/config.h"
 
@@ -18,7 +19,8 @@
 enum { MAX_CONFIG_BYTES = 16 << 20 };
 static const double max_params = 1e14;
 
-/* NEEDED_V3: transformers' DeepseekV3Config has a default of its own there that no sane file relies on. */
+/* NEEDED_V3: transformers' DeepseekV3Config has a default of its own there that no sane file relies
+ * on. */
 enum key_need { NEEDED, NEEDED_V3, OPTIONAL };
 
 struct int_key {
@@ -161,7 +163,8 @@ static int read_family(struct model_config *c, const json_t *root, const char *n
     return 0;
 }
 
-/* rope_parameters (transformers 5) or rope_scaling (the hub) with rope_theta beside or inside it. */
+/* rope_parameters (transformers 5) or rope_scaling (the hub) with rope_theta beside or inside it.
+ */
 static int read_rope(struct model_config *c, const json_t *root, const char *name, struct err *err)
 {
     const json_t *s = json_object_get(root, "rope_parameters");
@@ -494,7 +497,8 @@ static double norm_params(const struct model_config *c)
     return per_layer * (double)c->num_hidden_layers + (double)c->hidden_size;
 }
 
-/* Weights of all products but embedding and head, when each MoE layer has (or uses) this many experts. */
+/* Weights of all products but embedding and head, when each MoE layer has (or uses) this many
+ * experts. */
 static double layer_products(const struct model_config *c, double experts)
 {
     double D = (double)c->hidden_size, F = (double)c->moe_intermediate_size, n = 0;

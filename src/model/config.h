@@ -1,7 +1,8 @@
 /* What a model is: Hugging Face's config.json, read, checked and written back.
  *
- * Fields keep the names of config.json. Both spellings are read: the hub's (rope_theta, rope_scaling, torch_dtype) and the one that
- * transformers 5 writes (rope_parameters, dtype). Sources: transformers' deepseek_v3 and deepseek_v2 configurations.
+ * Fields keep the names of config.json. Both spellings are read: the hub's (rope_theta,
+ * rope_scaling, torch_dtype) and the one that transformers 5 writes (rope_parameters, dtype).
+ * Sources: transformers' deepseek_v3 and deepseek_v2 configurations.
  */
 #ifndef MOE2_MODEL_CONFIG_H
 #define MOE2_MODEL_CONFIG_H
@@ -43,11 +44,13 @@ struct model_config {
     enum dtype dtype;                   /* of the checkpoint's weights */
 };
 
-/* Parses and checks the text of a config.json; name is what messages call it. Errors name the key, the value and what is wanted. */
+/* Parses and checks the text of a config.json; name is what messages call it. Errors name the key,
+ * the value and what is wanted. */
 int model_config_parse(struct model_config *out, const char *json, size_t n, const char *name,
                        struct err *err);
 
-/* Reads dir/config.json, or a preset or file: "configs/model/small.json" works as well as a checkpoint folder. */
+/* Reads dir/config.json, or a preset or file: "configs/model/small.json" works as well as a
+ * checkpoint folder. */
 int model_config_read(struct model_config *out, const char *path, struct err *err);
 
 /* The config.json that transformers reads back as the same model. */
@@ -59,8 +62,9 @@ static inline bool model_layer_is_moe(const struct model_config *c, int64_t laye
            layer % c->moe_layer_freq == 0;
 }
 
-/* Parameters in all, active a token (with embedding and head rows counted whole, as the papers do), and floating-point operations of one
- * forward token at a context length (2 a multiply-add, causal half of attention). */
+/* Parameters in all, active a token (with embedding and head rows counted whole, as the papers do),
+ * and floating-point operations of one forward token at a context length (2 a multiply-add, causal
+ * half of attention). */
 struct model_size {
     int64_t n_params, n_active_params, n_active_products;
 };

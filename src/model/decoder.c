@@ -1,5 +1,6 @@
-/* The decoder's life: opening (from a checkpoint or at random), binding the list of tensors to memory, saving, freeing; and what a
- * trainer asks of it. The walk through the blocks is in decoder_pass.c.
+/* The decoder's life: opening (from a checkpoint or at random), binding the list of tensors to
+ * memory, saving, freeing; and what a trainer asks of it. The walk through the blocks is in
+ * decoder_pass.c.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -170,8 +171,8 @@ static int open_layers(struct decoder *dec, const struct router_config *router, 
     return rc;
 }
 
-/* The folder's router_state.safetensors, when there is one and the caller brings no router: configuration before the layers are opened,
- * state behind it. */
+/* The folder's router_state.safetensors, when there is one and the caller brings no router:
+ * configuration before the layers are opened, state behind it. */
 static int open_layers_as_saved(struct decoder *dec, const struct decoder_options *o,
                                 struct err *err)
 {
@@ -275,7 +276,8 @@ struct decoder_times decoder_take_times(struct decoder *dec)
     return t;
 }
 
-/* Products write their gradients in the next backward; what is only ever added to is zeroed here. */
+/* Products write their gradients in the next backward; what is only ever added to is zeroed here.
+ */
 void decoder_zero_grad(struct decoder *dec)
 {
     dec->fresh = true;
@@ -355,7 +357,8 @@ static int find_in_params(struct decoder *dec, bool gradients, struct err *err)
         const float *x = gradients ? p->grad : p->data;
         int64_t bad = x ? dec->dev->k->find_nonfinite(dec->dev, x, p->n) : -1;
         if (bad >= 0)
-            return err_set(err, MOE2_ENUMERIC, "%stensor %s holds a NaN or infinity at element %lld",
+            return err_set(err, MOE2_ENUMERIC,
+                           "%stensor %s holds a NaN or infinity at element %lld",
                            gradients ? "the gradient of " : "", p->name, (long long)bad);
     }
     return 0;
@@ -368,8 +371,9 @@ int decoder_find_nonfinite(struct decoder *dec, bool gradients, struct err *err)
     for (int64_t l = 1; l <= dec->d.L && dec->train && dec->T && !rc; l++) {
         int64_t bad = dec->dev->k->find_nonfinite(dec->dev, dec->x[l], dec->T * D);
         if (bad >= 0)
-            rc = err_set(err, MOE2_ENUMERIC, "layer %lld: the output of token %lld holds a NaN or infinity", (long long)(l - 1),
-                         (long long)(bad / D));
+            rc = err_set(err, MOE2_ENUMERIC,
+                         "layer %lld: the output of token %lld holds a NaN or infinity",
+                         (long long)(l - 1), (long long)(bad / D));
     }
     return rc;
 }

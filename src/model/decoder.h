@@ -1,13 +1,15 @@
-/* The DeepSeek-V3 family decoder: forward, explicit backward, and the list of tensors that everything else works on.
+/* The DeepSeek-V3 family decoder: forward, explicit backward, and the list of tensors that
+ * everything else works on.
  *
- *     struct decoder *dec;
- *     decoder_open(&dec, &(struct decoder_options){…}, dev, &err);     from a folder, or random from a config
- *     decoder_forward(dec, &batch, DECODER_TRAIN, &err);               keeps what the backward needs
- *     decoder_loss(dec, &batch, &out, scale, &err);                    head and cross-entropy in chunks, with the gradient of both
- *     decoder_backward(dec, &batch, &err);                             adds into every grad
- *     router_step(…) per MoE layer, optimizer, decoder_refresh(dec)    once a step
+ *     decoder_open(&dec, &(struct decoder_options){…}, dev, &err);  from a folder, or random
+ *     for each micro-batch of a step, after decoder_zero_grad(dec):
+ *         decoder_forward(dec, &batch, DECODER_TRAIN, &err);        keeps what the backward needs
+ *         decoder_loss(dec, &batch, scale, &out, &err);             head and loss, with gradients
+ *         decoder_backward(dec, &batch, scale, &err);               adds into every grad
+ *     router_step(…) of each MoE layer, the optimizer, once a step
  *
- * A batch is B sequences laid end to end; attention never crosses from one to the next. One forward at a time; one thread drives it.
+ * A batch is B sequences laid end to end; attention never crosses from one to the next. One forward
+ * at a time; one thread drives it.
  */
 #ifndef MOE2_MODEL_DECODER_H
 #define MOE2_MODEL_DECODER_H
@@ -27,7 +29,8 @@ enum param_kind {
     PARAM_BUFFER, /* mlp.gate.e_score_correction_bias: no gradient, float32 always */
 };
 
-/* One tensor of the checkpoint under its Hugging Face name. Several params may be slices of one allocation (an expert's gate and up). */
+/* One tensor of the checkpoint under its Hugging Face name. Several params may be slices of one
+ * allocation (an expert's gate and up). */
 struct param {
     const char *name;
     enum param_kind kind;
@@ -45,12 +48,12 @@ struct decoder_options {
     const char *dir;                   /* a checkpoint folder to load, or NULL: */
     const struct model_config *config; /* random weights of this configuration (copied) */
     uint64_t seed;
-    const struct router_config *
-        router; /* resolved, for every MoE layer; NULL: what dir's router_state.safetensors says, else the model's own */
-    enum dtype compute; /* DT_F32 or DT_BF16 products */
-    bool train;         /* allocate gradients */
-    bool
-        checkpoint_activations; /* keep each block's input only and compute it again in the backward */
+    const struct router_config *router; /* resolved, for every MoE layer; NULL: what dir's
+                                           router_state.safetensors says, else the model's own */
+    enum dtype compute;                 /* DT_F32 or DT_BF16 products */
+    bool train;                         /* allocate gradients */
+    bool checkpoint_activations;        /* keep each block's input only and compute it again in the
+                                           backward */
     const struct log_sink *log;
 };
 
@@ -58,8 +61,9 @@ int decoder_open(struct decoder **out, const struct decoder_options *options, st
                  struct err *err);
 void decoder_free(struct decoder *dec);
 
-/* The router that a model's own configuration asks for: score, pick, groups, scale, no incentive, its bias frozen. Not resolved: a trainer
- * lays its keys over it, then calls router_config_resolve. */
+/* The router that a model's own configuration asks for: score, pick, groups, scale, no incentive,
+ * its bias frozen. Not resolved: a trainer lays its keys over it, then calls router_config_resolve.
+ */
 void model_router_config(struct router_config *out, const struct model_config *config);
 
 const struct model_config *decoder_config(const struct decoder *dec);
@@ -67,28 +71,30 @@ struct param *decoder_params(struct decoder *dec, int64_t *n);     /* owned by d
 struct router *decoder_router(struct decoder *dec, int64_t layer); /* NULL for a dense layer */
 struct device *decoder_device(const struct decoder *dec);
 
-/* Writes config.json and model safetensors (sharded above 5 GB) in dtype; names as on the hub. The folder must exist. */
+/* Writes config.json and model safetensors (sharded above 5 GB) in dtype; names as on the hub. The
+ * folder must exist. */
 int decoder_save(struct decoder *dec, const char *dir, enum dtype dtype, struct err *err);
 
 struct batch {
     const int32_t *ids;     /* host, [T] */
     const int32_t *targets; /* host, [T]; −1: not scored. May be NULL where no loss is asked for */
     const int32_t *offset;  /* host, [B+1] */
-    const uint8_t *
-        padding; /* host, [T], 1 for rows that are only padding: routed but not counted; NULL: none */
+    const uint8_t *padding; /* host, [T], 1 for rows that are only padding: routed but not counted;
+                               NULL: none */
     int64_t B, T;
     int64_t step;        /* optimizer step, for the router's seeded exploration; 0 at evaluation */
     int64_t first_token; /* number of this batch's first token within the step, likewise */
 };
 
 enum decoder_mode {
-    DECODER_EVAL,  /* nothing is kept, router state does not move */
-    DECODER_TRAIN, /* keeps activations; picks are counted */
-    DECODER_GRAD,  /* keeps activations; picks are not counted, no exploration: parity tests */
+    DECODER_EVAL,      /* nothing is kept, router state does not move */
+    DECODER_TRAIN,     /* keeps activations; picks are counted */
+    DECODER_GRAD,      /* keeps activations; picks are not counted, no exploration: parity tests */
     DECODER_LOOKAHEAD, /* DECODER_EVAL, but expert choice and capacity pick as in training */
 };
 
-/* Runs the blocks; the final hidden states [T, D] stay inside. MOE2_ENUMERIC names the layer of the first NaN when check is asked by the trainer. */
+/* Runs the blocks; the final hidden states [T, D] stay inside. MOE2_ENUMERIC names the layer of the
+ * first NaN when check is asked by the trainer. */
 int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder_mode mode,
                     struct err *err);
 
@@ -99,18 +105,21 @@ struct loss_result {
     double aux;       /* Σ of the routers' auxiliary losses of this forward */
 };
 
-/* Final norm, head and cross-entropy in chunks of rows, so that [T, V] never exists. scale ≠ 0 also starts the backward: the gradient of
- * scale · nll goes into the head, the final norm and the hidden states. */
+/* Final norm, head and cross-entropy in chunks of rows, so that [T, V] never exists. scale ≠ 0 also
+ * starts the backward: the gradient of scale · nll goes into the head, the final norm and the
+ * hidden states. */
 int decoder_loss(struct decoder *dec, const struct batch *batch, float scale,
                  struct loss_result *out, struct err *err);
 
-/* The rest of the backward, from decoder_loss's gradient. scale as given to decoder_loss: the routers' performance is in unscaled nats. */
+/* The rest of the backward, from decoder_loss's gradient. scale as given to decoder_loss: the
+ * routers' performance is in unscaled nats. */
 int decoder_backward(struct decoder *dec, const struct batch *batch, float scale, struct err *err);
 
 /* logits of rows first … first+n−1 of the last forward, host [n, V]. */
 int decoder_logits(struct decoder *dec, int64_t first, int64_t n, float *logits, struct err *err);
 
-/* Begins a step: the next backward writes the gradients, later ones add to them. Until that backward the gradients are not to be read. */
+/* Begins a step: the next backward writes the gradients, later ones add to them. Until that
+ * backward the gradients are not to be read. */
 void decoder_zero_grad(struct decoder *dec);
 
 /* Says where a NaN or infinity is: the first tensor whose weights (gradients: whose gradients) hold
@@ -121,7 +130,8 @@ int decoder_find_nonfinite(struct decoder *dec, bool gradients, struct err *err)
 /* After the masters changed: makes the bf16 working copies new (nothing in float32). */
 void decoder_refresh(struct decoder *dec);
 
-/* Seconds spent in routing (score, bias, pick, sort, un-sort, statistics) and in all since the last call. */
+/* Seconds spent in routing (score, bias, pick, sort, un-sort, statistics) and in all since the last
+ * call. */
 struct decoder_times {
     double routing_s, forward_s, backward_s;
 };

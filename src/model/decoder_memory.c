@@ -1,5 +1,6 @@
-/* The decoder's memory: what a batch of T tokens needs, taken from two regions. The plan is run twice, first over nothing to count the
- * bytes, then over the allocation to hand out the pointers, so that the two can't disagree.
+/* The decoder's memory: what a batch of T tokens needs, taken from two regions. The plan is run
+ * twice, first over nothing to count the bytes, then over the allocation to hand out the pointers,
+ * so that the two can't disagree.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -187,7 +188,8 @@ static int grow(void *at, size_t n_bytes, struct err *err)
     return 0;
 }
 
-/* What copies from and to a device pass through: a route's weights, two arrays of logits, a chunk of losses. */
+/* What copies from and to a device pass through: a route's weights, two arrays of logits, a chunk
+ * of losses. */
 static int reserve_staging(struct decoder *dec, int64_t T, int64_t S, struct err *err)
 {
     if (dec->dev->host_memory)

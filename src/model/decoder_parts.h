@@ -1,10 +1,14 @@
-/* What the files of the decoder share: its memory, and the forward and backward of a block's two halves.
+/* What the files of the decoder share: its memory, and the forward and backward of a block's two
+ * halves.
  *
- * Memory. Two regions, allocated for the largest batch seen. `base` holds what lives through a step: the residual stream before
- * every block and what the backward needs (struct block_acts, one a layer; one for all when activations are checkpointed or nothing
- * is trained). `scratch` holds what dies within half a block, laid over itself: attention, dense MLP, experts and head use the same bytes.
+ * Memory. Two regions, allocated for the largest batch seen. `base` holds what lives through a
+ * step: the residual stream before every block and what the backward needs (struct block_acts, one
+ * a layer; one for all when activations are checkpointed or nothing is trained). `scratch` holds
+ * what dies within half a block, laid over itself: attention, dense MLP, experts and head use the
+ * same bytes.
  *
- * What is kept of a block is what can't be made again cheaply: the results of products. Norms and SwiGLU are computed again.
+ * What is kept of a block is what can't be made again cheaply: the results of products. Norms and
+ * SwiGLU are computed again.
  */
 #ifndef MOE2_MODEL_DECODER_PARTS_H
 #define MOE2_MODEL_DECODER_PARTS_H
@@ -118,8 +122,8 @@ struct decoder {
     int64_t T;
     enum decoder_mode mode;
     bool looks_ahead; /* the mode was DECODER_LOOKAHEAD, for the rest DECODER_EVAL */
-    bool
-        fresh; /* gradients of products are to be written, not added to: the first backward since decoder_zero_grad */
+    bool fresh; /* gradients of products are to be written, not added to: the first backward since
+                   decoder_zero_grad */
     const float *hidden; /* [T, D] after the last block */
     struct decoder_times times;
 };
@@ -131,8 +135,9 @@ int decoder_reserve(struct decoder *dec, const struct batch *batch, struct err *
 int decoder_reserve_slots(struct decoder *dec, int64_t n_slots, struct err *err);
 void decoder_release_memory(struct decoder *dec);
 
-/* y [M,N] (+)= x [M,K] · wᵀ; dx (+)= dy · w; dw += dyᵀ · x (nothing when p is frozen). w begins at tensor p and may run on over joined
- * neighbours. The router's products are float32 whatever the decoder computes in. */
+/* y [M,N] (+)= x [M,K] · wᵀ; dx (+)= dy · w; dw += dyᵀ · x (nothing when p is frozen). w begins at
+ * tensor p and may run on over joined neighbours. The router's products are float32 whatever the
+ * decoder computes in. */
 void product_forward(struct decoder *dec, float *y, int64_t ldy, const float *x, int64_t ldx,
                      const struct param *p, int64_t M, int64_t N, int64_t K, bool accumulate);
 void product_backward_input(struct decoder *dec, float *dx, int64_t ldx, const float *dy,
@@ -148,7 +153,8 @@ void mla_forward(struct decoder *dec, struct layer *layer, struct block_acts *ac
 void mla_backward(struct decoder *dec, struct layer *layer, struct block_acts *acts,
                   const struct batch *batch);
 
-/* out = mid + MLP(norm(mid)); out NULL: only what the backward needs is made again. Backward: dec->dx likewise. */
+/* out = mid + MLP(norm(mid)); out NULL: only what the backward needs is made again. Backward:
+ * dec->dx likewise. */
 void ffn_forward(struct decoder *dec, struct layer *layer, struct block_acts *acts, float *out);
 void ffn_backward(struct decoder *dec, struct layer *layer, struct block_acts *acts);
 
@@ -156,7 +162,8 @@ int moe_forward(struct decoder *dec, struct layer *layer, struct block_acts *act
                 const struct batch *batch, struct err *err);
 void moe_backward(struct decoder *dec, struct layer *layer, struct block_acts *acts, float scale);
 
-/* The middle of an MLP shared by dense layers and shared experts: h = swiglu(gate_up), and its backward. */
+/* The middle of an MLP shared by dense layers and shared experts: h = swiglu(gate_up), and its
+ * backward. */
 struct mlp {
     const struct param *gate_up, *down;
     int64_t width;
@@ -167,7 +174,8 @@ void mlp_forward(struct decoder *dec, const struct mlp *m, float *gate_up, const
 void mlp_backward(struct decoder *dec, const struct mlp *m, const float *gate_up, const float *y,
                   const float *d, float *dy);
 
-/* Copies between host and device that cost nothing where the host reads device memory: the pointer itself is taken. */
+/* Copies between host and device that cost nothing where the host reads device memory: the pointer
+ * itself is taken. */
 const float *to_host(struct decoder *dec, const float *device, int64_t n);
 
 #endif

@@ -1,4 +1,9 @@
-/* One pass through the decoder: embedding, blocks, head and loss, and all of it backwards. */
+/* One pass through the decoder: embedding, blocks, head and loss, and all of it backwards.
+ *
+ * The head works on chunks of rows: norm, logits, loss and, in a training pass, the gradients of all
+ * three before the next chunk, so that the logits of a long batch never exist at once. A block that
+ * was not kept is computed again from its input, with the first forward's picks.
+ */
 #include <math.h>
 #include <string.h>
 
@@ -82,7 +87,8 @@ int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder
     dec->hidden = dec->x[dec->d.L];
     if (rc) {
         dec->T = 0;
-        if (rc != MOE2_ENUMERIC || !decoder_find_nonfinite(dec, false, err)) /* a bad weight is the better reason */
+        if (rc != MOE2_ENUMERIC ||
+            !decoder_find_nonfinite(dec, false, err)) /* a bad weight is the better reason */
             rc = err_set(err, why.code, "%s", why.msg);
     }
     dec->times.forward_s += clock_s() - begun_s;
@@ -140,7 +146,8 @@ static void count_chunk(struct decoder *dec, const struct batch *batch, int64_t 
         memcpy(out->token_nll + first, nll, (size_t)n * sizeof *nll);
 }
 
-/* The routers' own losses, and their gradient into d_aux; accuracy goes to the routers that ask for it. */
+/* The routers' own losses, and their gradient into d_aux; accuracy goes to the routers that ask for
+ * it. */
 static double router_losses(struct decoder *dec, const struct batch *batch, float scale);
 
 int decoder_loss(struct decoder *dec, const struct batch *batch, float scale,

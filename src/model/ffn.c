@@ -1,4 +1,8 @@
-/* The dense MLP of the first layers, and the MLP that shared experts are: down · (silu(gate · y) ∘ (up · y)). */
+/* The dense MLP of the first layers, and the MLP that shared experts are:
+ *     out += down · (silu(gate · y) ∘ (up · y))
+ * gate and up are one product of the joined weights. What is kept is that product's result; silu
+ * and the product with it are made again in the backward.
+ */
 #include "model/decoder_parts.h"
 
 void mlp_forward(struct decoder *dec, const struct mlp *m, float *gate_up, const float *y,

@@ -1,8 +1,8 @@
 /* Random weights, in memory or streamed into a checkpoint.
  *
- * A tensor is drawn in blocks of 4,096 numbers, each from a stream of its own that is seeded by (seed, name, block): the numbers do
- * not depend on which other tensors there are, on the order, or on the threads, and a model of any size is written one block at a
- * time.
+ * A tensor is drawn in blocks of 4,096 numbers, each from a stream of its own that is seeded by
+ * (seed, name, block): the numbers do not depend on which other tensors there are, on the order, or
+ * on the threads, and a model of any size is written one block at a time.
  */
 #include <errno.h>
 #include <math.h>

@@ -1,6 +1,7 @@
 /* Multi-head latent attention, forward and backward.
  *
- * With y = norm(x), one product of the joined weights makes a = [q or q_a | latent c | shared rotary key k_r]:
+ * With y = norm(x), one product of the joined weights makes
+ *     a = [q or q_a | latent c | shared rotary key k_r]
  *     q = q_b · norm(q_a)   (only with q_lora_rank)      [k_n | v] = kv_b · norm(c)
  *     q_r, k_r rotated      o = attention(q, [k_n, k_r], v)      mid = x + o_proj · o
  * Source: DeepSeek-V2 (arXiv 2405.04434), section 2.1; transformers' DeepseekV3Attention.
@@ -101,7 +102,8 @@ static void zero_columns(struct decoder *dec, float *x, int64_t n, int64_t ld)
         dec->dev->ops->zero(dec->dev, x + t * ld, (size_t)n * sizeof *x);
 }
 
-/* [k_n | v] = kv_b · norm(c)      dkv_b += dkvᵀ · norm(c)      dc through the norm, into its place in d_a */
+/* [k_n | v] = kv_b · norm(c)      dkv_b += dkvᵀ · norm(c)      dc through the norm, into its place
+ * in d_a */
 static void latent_backward(struct decoder *dec, struct layer *layer, struct block_acts *acts)
 {
     const struct dims *d = &dec->d;
@@ -118,7 +120,8 @@ static void latent_backward(struct decoder *dec, struct layer *layer, struct blo
                                   d->R, d->R, d->a_width);
 }
 
-/* q = q_b · norm(q_a)      dq_b += dqᵀ · norm(q_a)      dq_a through the norm, into its place in d_a */
+/* q = q_b · norm(q_a)      dq_b += dqᵀ · norm(q_a)      dq_a through the norm, into its place in
+ * d_a */
 static void q_latent_backward(struct decoder *dec, struct layer *layer, struct block_acts *acts)
 {
     const struct dims *d = &dec->d;
@@ -142,7 +145,8 @@ void mla_backward(struct decoder *dec, struct layer *layer, struct block_acts *a
     struct scratch *s = &dec->s;
     int64_t T = dec->T;
     float *d_q = d->Rq ? s->d_q : s->d_a;
-    /* mid = x + o_proj · o: dx is dmid as it stands, and what comes back through the norm is added to it below */
+    /* mid = x + o_proj · o: dx is dmid as it stands, and what comes back through the norm is added
+     * to it below */
     product_backward_weight(dec, p->o, dec->dx, d->D, acts->o, d->o_width, T, d->D, d->o_width);
     product_backward_input(dec, s->d_o, d->o_width, dec->dx, d->D, p->o, T, d->D, d->o_width,
                            false);

@@ -1,10 +1,12 @@
-/* The mixture: router, shared experts, routed experts over slots sorted by expert, forward and backward.
+/* The mixture: router, shared experts, routed experts over slots sorted by expert, forward and
+ * backward.
  *
  *     y = norm(mid)     logits = W_r · y (float32 always)     route: slots (expert, token, weight)
  *     gate_up[s] = W_e · y[token[s]]     E[s] = down_e · swiglu(gate_up[s])
  *     out[t] = mid[t] + shared(y[t]) + Σ_{s of t} weight[s] · E[s]
- * No token is dropped but by the router's own capacity; an expert without slots costs nothing. In the backward the outputs E are not needed:
- * with dh = downᵀ · dout[token], the gradient of a weight is ⟨dout, E⟩ = ⟨dh, h⟩.
+ * No token is dropped but by the router's own capacity; an expert without slots costs nothing. In
+ * the backward the outputs E are not needed: with dh = downᵀ · dout[token], the gradient of a
+ * weight is ⟨dout, E⟩ = ⟨dh, h⟩.
  */
 #include <assert.h>
 #include <string.h>
@@ -164,7 +166,8 @@ static void zero_idle(struct decoder *dec, struct layer *layer)
     for (int64_t e = 0; e < d->E; e++) {
         if (layer->lists.offset[e] < layer->lists.offset[e + 1])
             continue;
-        dec->dev->ops->zero(dec->dev, layer->g_gate_up[e], (size_t)(2 * d->F * d->D) * sizeof(float));
+        dec->dev->ops->zero(dec->dev, layer->g_gate_up[e],
+                            (size_t)(2 * d->F * d->D) * sizeof(float));
         dec->dev->ops->zero(dec->dev, layer->g_down[e], (size_t)(d->F * d->D) * sizeof(float));
     }
 }
@@ -204,7 +207,8 @@ static void experts_backward(struct decoder *dec, struct layer *layer, struct bl
     k->grouped_backward_weight(dec->dev, &up);
 }
 
-/* logits = W_r · y; their gradient comes through the weights of the picks and from the auxiliary losses. Adds into dy. */
+/* logits = W_r · y; their gradient comes through the weights of the picks and from the auxiliary
+ * losses. Adds into dy. */
 static void router_layer_backward(struct decoder *dec, struct layer *layer, float scale,
                                   bool dy_is_written)
 {

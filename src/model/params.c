@@ -1,4 +1,6 @@
-/* The list of tensors: see params.h. Names are those of the hub's checkpoints (deepseek-ai/DeepSeek-V3, README_WEIGHTS.md). */
+/* The list of tensors: see params.h. It is made twice, first to count, then to fill. Names are those
+ * of the hub's checkpoints (deepseek-ai/DeepSeek-V3, README_WEIGHTS.md).
+ */
 #include "model/params.h"
 
 #include <assert.h>
@@ -17,7 +19,8 @@ struct maker {
     int rc;
 };
 
-/* Adds a tensor of rows × cols (cols 0: a vector of rows) under model.layers.N.NAME, or NAME where there is no layer. */
+/* Adds a tensor of rows × cols (cols 0: a vector of rows) under model.layers.N.NAME, or NAME where
+ * there is no layer. */
 static void add(struct maker *m, enum param_kind kind, int64_t rows, int64_t cols, const char *fmt,
                 ...) __attribute__((format(printf, 5, 6)));
 

@@ -1,8 +1,9 @@
-/* The list of tensors: one list, made from a configuration alone, drives the memory plan, loading, checking, saving, random weights and
- * the optimizer.
+/* The list of tensors: one list, made from a configuration alone, drives the memory plan, loading,
+ * checking, saving, random weights and the optimizer.
  *
- * The order of the list is the order in memory. Some neighbours are joined without a gap, so that one product reads them as one
- * matrix: q (or q_a) and kv_a; an MLP's gate and up; and with them each expert's [2F, D]. Everything else begins on 64 bytes.
+ * The order of the list is the order in memory. Some neighbours are joined without a gap, so that
+ * one product reads them as one matrix: q (or q_a) and kv_a; an MLP's gate and up; and with them
+ * each expert's [2F, D]. Everything else begins on 64 bytes.
  */
 #ifndef MOE2_MODEL_PARAMS_H
 #define MOE2_MODEL_PARAMS_H
@@ -17,8 +18,8 @@ struct param_list {
     struct arena arena;
 };
 
-/* Makes the list of a checked configuration. It belongs to the caller, to be freed with param_list_release (a zeroed one is fine).
- * MOE2_ELIMIT without memory. */
+/* Makes the list of a checked configuration. It belongs to the caller, to be freed with
+ * param_list_release (a zeroed one is fine). MOE2_ELIMIT without memory. */
 int param_list_make(struct param_list *out, const struct model_config *config, struct err *err);
 void param_list_release(struct param_list *list);
 
@@ -41,13 +42,14 @@ struct model_params {
 int model_params_find(struct model_params *out, struct param_list *list,
                       const struct model_config *config, struct err *err);
 
-/* Numbers first … first+n−1 of a tensor's random start: N(0, initializer_range) for weights, 1 for norms, 0 for the bias. They depend on seed
- * and name only. */
+/* Numbers first … first+n−1 of a tensor's random start: N(0, initializer_range) for weights, 1 for
+ * norms, 0 for the bias. They depend on seed and name only. */
 void param_random(float *out, const struct param *p, int64_t first, int64_t n,
                   const struct model_config *config, uint64_t seed);
 
-/* A checkpoint of random weights (model.safetensors or shards, and config.json) in dir, tensor by tensor; the folder is made. Errors:
- * MOE2_ELIMIT when the disk has no room (nothing is begun), MOE2_EIO. */
+/* A checkpoint of random weights (model.safetensors or shards, and config.json) in dir, tensor by
+ * tensor; the folder is made. Errors: MOE2_ELIMIT when the disk has no room (nothing is begun),
+ * MOE2_EIO. */
 int model_init_random(const char *dir, const struct model_config *config, enum dtype dtype,
                       uint64_t seed, const struct log_sink *log, struct err *err);
 
@@ -56,7 +58,8 @@ int64_t param_list_bytes(const struct param_list *list, enum dtype dtype);
 
 /* Reads every tensor of the list from a checkpoint folder into params' data, which must be bound to
  * one zeroed allocation by the list's offsets. Unknown and missing tensors and wrong shapes are
- * named in one message (MOE2_EFORMAT); a NaN or infinity is MOE2_ENUMERIC with the tensor's name. */
+ * named in one message (MOE2_EFORMAT); a NaN or infinity is MOE2_ENUMERIC with the tensor's name.
+ */
 int param_list_load(struct param_list *list, const char *dir, const struct model_config *config,
                     struct device *dev, const struct log_sink *log, struct err *err);
 

@@ -1,4 +1,9 @@
-/* The decoder's dense products: which copy of the weights, which precision. */
+/* The decoder's dense products: which copy of the weights, in which precision.
+ *
+ * Weights are the bf16 copies where the decoder computes in bf16, the float32 masters otherwise and
+ * for the router always. Gradients of weights are float32, written in a step's first backward and
+ * added to in the others.
+ */
 #include "model/decoder_parts.h"
 
 static struct linear_args args_of(struct decoder *dec, const struct param *p, int64_t M, int64_t N,

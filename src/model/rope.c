@@ -1,10 +1,12 @@
 /* Rotary tables: see rope.h.
  *
- * Source: YaRN (Peng et al., arXiv 2309.00071) as in transformers' _compute_yarn_parameters and deepseek-ai/DeepSeek-V3 inference/model.py.
- * With d the rotary width, f_i = theta^(−2i/d), and the pair where n turns fit the original length at
+ * Source: YaRN (Peng et al., arXiv 2309.00071) as in transformers' _compute_yarn_parameters and
+ * deepseek-ai/DeepSeek-V3 inference/model.py. With d the rotary width, f_i = theta^(−2i/d), and the
+ * pair that makes n turns within the original length at
  *     at(n) = d · ln(original / (n · 2π)) / (2 ln theta)
- * the frequencies below at(beta_fast) stay, those above at(beta_slow) are divided by the factor, and a ramp leads from one to the other.
- * Frequencies and angles are rounded to float32 where transformers rounds them: models were trained with those very angles.
+ * the frequencies below at(beta_fast) stay, those above at(beta_slow) are divided by the factor,
+ * and a ramp leads from one to the other. Frequencies and angles are rounded to float32 where
+ * transformers rounds them: models were trained with those very angles.
  */
 #include "model/rope.h"
 

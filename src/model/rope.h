@@ -11,7 +11,8 @@ void rope_frequencies(float *out, const struct model_config *config);
 void rope_table(float *cos_out, float *sin_out, int64_t first, int64_t n,
                 const struct model_config *config);
 
-/* What scores are multiplied by: (nope + rope)^−½, times mscale² where YaRN's mscale_all_dim asks for it. */
+/* What scores are multiplied by: (nope + rope)^−½, times mscale² where YaRN's mscale_all_dim asks
+ * for it. */
 float rope_softmax_scale(const struct model_config *config);
 
 #endif

@@ -1,8 +1,8 @@
 /* A checkpoint folder against the list of tensors: checking, reading, writing.
  *
- * What doesn't fit is collected over the whole checkpoint and told in one message. Left out without a word: the tensors of
- * multi-token-prediction layers (they stand behind the last layer), rotary tables that old files store, and a head that the
- * configuration ties to the embedding.
+ * What doesn't fit is collected over the whole checkpoint and told in one message. Left out without
+ * a word: the tensors of multi-token-prediction layers (they stand behind the last layer), rotary
+ * tables that old files store, and a head that the configuration ties to the embedding.
  */
 #include <stdlib.h>
 #include <string.h>
