@@ -50,8 +50,8 @@ int moe2_model_n_experts(
 int moe2_model_logits(struct moe2_model *model, float *logits, const int32_t *ids, int64_t n,
                       struct err *err);
 
-/* How often each expert of a layer was picked by the last moe2_model_logits: n_picks [n_experts]. MOE2_ECONFIG for a dense layer or one
- * that is not there. */
+/* How often each expert of a layer was picked by the last moe2_model_logits: n_picks [n_experts]. MOE2_ECONFIG for a dense layer, one
+ * that is not there, or before any logits. */
 int moe2_model_expert_counts(const struct moe2_model *model, int64_t *n_picks, int layer,
                              struct err *err);
 

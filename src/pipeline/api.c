@@ -75,6 +75,7 @@ int32_t moe2_tokenizer_n_vocab(const struct moe2_tokenizer *tok)
 struct moe2_model {
     struct device *dev;
     struct decoder *dec;
+    bool has_picks; /* the last moe2_model_logits went well */
 };
 
 int moe2_model_open(struct moe2_model **out, const char *dir, const struct moe2_options *options,
@@ -139,6 +140,25 @@ int moe2_model_logits(struct moe2_model *model, float *logits, const int32_t *id
                            (long long)i, (long long)c->vocab_size - 1);
     int32_t offset[2] = {0, (int32_t)n};
     struct batch batch = {.ids = ids, .offset = offset, .B = 1, .T = n};
+    model->has_picks = false;
     int rc = decoder_forward(model->dec, &batch, DECODER_EVAL, err);
-    return rc ? rc : decoder_logits(model->dec, 0, n, logits, err);
+    if (!rc)
+        rc = decoder_logits(model->dec, 0, n, logits, err);
+    model->has_picks = !rc;
+    return rc;
+}
+
+int moe2_model_expert_counts(const struct moe2_model *model, int64_t *n_picks, int layer,
+                             struct err *err)
+{
+    int n_layers = moe2_model_n_layers(model);
+    if (layer < 0 || layer >= n_layers)
+        return err_set(err, MOE2_ECONFIG, "layer is %d, wanted 0 to %d", layer, n_layers - 1);
+    const struct route *route = decoder_picks(model->dec, layer);
+    if (!route)
+        return err_set(err, MOE2_ECONFIG, "layer %d is dense: it has no experts", layer);
+    if (!model->has_picks)
+        return err_set(err, MOE2_ECONFIG, "no picks to count: no logits were computed before");
+    memcpy(n_picks, route->picks, (size_t)route->E * sizeof *n_picks);
+    return 0;
 }
