@@ -145,7 +145,7 @@ static inline void fix_summary(struct buf *b, const struct fixture *f, const cha
 static inline bool fix_run(const char *dir, const struct fixture *f)
 {
     struct buf lines = {0}, summary = {0};
-    char path[512];
+    char path[1024];
     const char *slash = strrchr(dir, '/');
     int n = f->n_steps ? f->n_steps : FIX_STEPS;
     fix_lines(&lines, f, n);
