@@ -62,8 +62,12 @@ cmp -s straight.safetensors $r/checkpoints/last/model.safetensors || fail "a fin
 expect "another configuration" \
     "moe2 train: results/tiny was begun with train.lr = 0.003, now it is 0.01; give it another name, or --restart to begin anew" \
     "$moe2" train --config tiny.yaml --set train.lr=0.01
+expect "nothing to evaluate" \
+    "moe2 evaluate: results/other has no checkpoint to evaluate; train it first, or say --checkpoint_path" \
+    "$moe2" evaluate --config tiny.yaml --set name=other
 expect "nothing to resume" "moe2 train: results/other/checkpoints/last: there is no checkpoint to go on from" \
     "$moe2" train --config tiny.yaml --set name=other --resume
+[ -e results/other ] && fail "a refusal left a folder"
 
 # ---- Ctrl-C, then going on: the same bits as never stopping ----
 "$moe2" train --config tiny.yaml --set train.steps=12 --set name=stopped >out.txt 2>&1 &

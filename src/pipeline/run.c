@@ -134,8 +134,16 @@ static int prepare_folder(struct run *r, struct train_state *state, struct err *
 {
     struct buf saved = {0};
     int rc = 0;
+    if (r->o->mode == RUN_EVALUATE && !r->o->checkpoint && !checkpoint_exists(r->best) &&
+        !checkpoint_exists(r->last))
+        return err_set(err, MOE2_ECONFIG,
+                       "%s has no checkpoint to evaluate; train it first, or say --checkpoint_path",
+                       r->folder);
     if (r->o->resume == RUN_RESTART && r->o->mode != RUN_EVALUATE)
         rc = file_remove_all(r->folder, err);
+    r->resumes = !rc && checkpoint_exists(r->last);
+    if (!rc && !r->resumes && r->o->resume == RUN_RESUME_MUST)
+        rc = err_set(err, MOE2_ECONFIG, "%s: there is no checkpoint to go on from", r->last);
     if (!rc)
         rc = dir_make(r->checkpoints, err);
     char *figures = path_join(r->folder, "figures"), *config = path_join(r->folder, "config.yaml");
@@ -144,9 +152,6 @@ static int prepare_folder(struct run *r, struct train_state *state, struct err *
         rc = err_set(err, MOE2_ELIMIT, "no memory for names");
     if (!rc)
         rc = dir_make(figures, err);
-    r->resumes = !rc && checkpoint_exists(r->last);
-    if (!rc && !r->resumes && r->o->resume == RUN_RESUME_MUST)
-        rc = err_set(err, MOE2_ECONFIG, "%s: there is no checkpoint to go on from", r->last);
     if (!rc && r->resumes && r->o->mode != RUN_EVALUATE) {
         rc = checkpoint_read_state(state, &saved, r->last, err);
         if (!rc)
@@ -307,7 +312,11 @@ int run_do(struct run_config *rc, const struct run_options *options, struct err 
     int code = set_up(&r, err);
     if (!code)
         code = prepare_folder(&r, &state, err);
-    if (!code && options->mode != RUN_EVALUATE && !(r.resumes && state.step >= rc->train.steps))
+    bool is_done = r.resumes && state.step >= rc->train.steps;
+    if (!code && options->mode != RUN_EVALUATE && is_done)
+        log_line(&r.log.sink, LOG_INFO, "%s: its %" PRId64 " steps are done already", r.folder,
+                 state.step);
+    else if (!code && options->mode != RUN_EVALUATE)
         code = train(&r, &state, err);
     if (!code && options->mode != RUN_TRAIN)
         code = judge(&r, err);

@@ -211,7 +211,7 @@ static void print_train(struct json_writer *w, const struct findings *f)
         jw_int(w, "tokens", f->state.tokens);
         jw_real(w, "seconds", f->state.seconds);
         jw_real(w, "tokens_per_s", (double)f->state.tokens / f->state.seconds);
-        jw_int(w, "peak_rss_bytes", peak_rss_bytes());
+        jw_int(w, "peak_rss_bytes", f->state.peak_rss_bytes);
         jw_real(w, "final_loss", f->state.loss);
     }
     jw_end(w);

@@ -27,6 +27,7 @@ static int write_state(const char *path, const struct train_state *s, const char
     jw_int(&w, "tokens", s->tokens);
     jw_real(&w, "seconds", s->seconds);
     jw_real(&w, "loss", s->loss);
+    jw_int(&w, "peak_rss_bytes", s->peak_rss_bytes);
     jw_text(&w, "seed", seed); /* as text: JSON numbers end at 2^53 in many readers */
     jw_object(&w, "best");
     jw_int(&w, "step", s->best.step);
@@ -146,6 +147,8 @@ static int parse_state(struct train_state *out, struct buf *config, const char *
         (rc = json_need_int(&s.tokens, root, path, "tokens", 0, INT64_MAX, err)) ||
         (rc = json_need_real(&s.seconds, root, path, "seconds", 0, INFINITY, err)) ||
         (rc = json_opt_real(&s.loss, NAN, root, path, "loss", -INFINITY, INFINITY, err)) ||
+        (rc =
+             json_opt_int(&s.peak_rss_bytes, 0, root, path, "peak_rss_bytes", 0, INT64_MAX, err)) ||
         (rc = json_need_text(&seed, root, path, "seed", err)) ||
         (rc = json_need_object(&best, root, path, "best", err)) ||
         (rc = json_need_int(&s.best.step, best, path, "step", 0, INT64_MAX, err)) ||

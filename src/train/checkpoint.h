@@ -25,11 +25,12 @@ struct evaluation {
 };
 
 struct train_state {
-    int64_t step;    /* optimizer steps done */
-    int64_t samples; /* windows read: the next one's number */
-    int64_t tokens;  /* targets scored */
-    double seconds;  /* spent in steps */
-    double loss;     /* of the last step, nats a token */
+    int64_t step;           /* optimizer steps done */
+    int64_t samples;        /* windows read: the next one's number */
+    int64_t tokens;         /* targets scored */
+    double seconds;         /* spent in steps */
+    double loss;            /* of the last step, nats a token */
+    int64_t peak_rss_bytes; /* largest so far, of all processes that took part */
     uint64_t seed;
     struct evaluation best;
 };

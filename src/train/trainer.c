@@ -261,6 +261,8 @@ int trainer_step(struct trainer *t, struct err *err)
     t->state.tokens += r.n_targets;
     t->state.seconds += r.seconds;
     t->state.loss = r.loss;
+    int64_t rss = peak_rss_bytes();
+    t->state.peak_rss_bytes = rss > t->state.peak_rss_bytes ? rss : t->state.peak_rss_bytes;
     return report_step(t, &r, err);
 }
 
