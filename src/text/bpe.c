@@ -7,32 +7,69 @@
 
 #include "text/unicode.h"
 
-static inline size_t pair_slot(const struct bpe *b, uint64_t key)
+/* ---- pairs ----
+ *
+ * Open addressing with a byte of the hash beside each entry (0: empty). The bytes of all slots fit into a core's cache, the entries
+ * do not, and most pairs that are asked for are in no merge: those cost no look at the entries. Eight bytes are compared at a time. */
+
+enum { GROUP = 8 };
+
+static inline uint64_t pair_key(int32_t left, int32_t right)
 {
-    return (size_t)((key * 0x9e3779b97f4a7c15u) >> b->pairs_shift);
+    return (uint64_t)left << BPE_ID_BITS | (uint64_t)right;
+}
+
+static inline uint64_t pair_hash(uint64_t key)
+{
+    uint64_t h = key * 0x9e3779b97f4a7c15u;
+    return h ^ h >> 29;
+}
+
+static inline uint8_t pair_tag(uint64_t hash)
+{
+    return (uint8_t)(hash | 0x80);
+}
+
+/* 0x80 in the lowest byte of x that is 0; bytes above it may be wrong. */
+static inline uint64_t zero_bytes(uint64_t x)
+{
+    return (x - 0x0101010101010101u) & ~x & 0x8080808080808080u;
 }
 
 static inline uint32_t pair_rank(const struct bpe *b, int32_t left, int32_t right)
 {
-    uint64_t key = (uint64_t)left << BPE_ID_BITS | (uint64_t)right;
-    size_t mask = ((size_t)1 << (64 - b->pairs_shift)) - 1;
-    for (size_t at = pair_slot(b, key);; at = (at + 1) & mask) {
-        uint64_t entry = b->pairs[at];
-        if (entry >> 24 == key)
-            return (uint32_t)entry & BPE_NO_RANK;
-        if (entry == UINT64_MAX)
+    uint64_t key = pair_key(left, right), hash = pair_hash(key), tags;
+    for (size_t at = hash >> b->pairs_shift;; at = (at + GROUP) & b->pairs_mask) {
+        memcpy(&tags, b->tags + at, sizeof tags);
+        uint64_t empty = zero_bytes(tags), same = zero_bytes(tags ^ (0x0101010101010101u * pair_tag(hash)));
+        for (; same; same &= same - 1) {
+            if (empty && (empty & -empty) < (same & -same))
+                break;
+            uint64_t entry = b->pairs[(at + (size_t)__builtin_ctzll(same) / 8) & b->pairs_mask];
+            if (entry >> 24 == key)
+                return (uint32_t)entry & BPE_NO_RANK;
+        }
+        if (empty)
             return BPE_NO_RANK;
     }
 }
 
+/* What a merge gives. Most vocabularies list their merges in order, so that no look at memory is needed. */
+static inline int32_t merged_id(const struct bpe *b, uint32_t rank)
+{
+    return b->merged_first >= 0 ? b->merged_first + (int32_t)rank : b->merged[rank];
+}
+
 static void pair_put(struct bpe *b, int32_t left, int32_t right, uint32_t rank)
 {
-    uint64_t key = (uint64_t)left << BPE_ID_BITS | (uint64_t)right;
-    size_t mask = ((size_t)1 << (64 - b->pairs_shift)) - 1;
-    size_t at = pair_slot(b, key);
-    while (b->pairs[at] != UINT64_MAX && b->pairs[at] >> 24 != key)
-        at = (at + 1) & mask;
+    uint64_t key = pair_key(left, right), hash = pair_hash(key);
+    size_t at = hash >> b->pairs_shift;
+    while (b->tags[at] && b->pairs[at] >> 24 != key)
+        at = (at + 1) & b->pairs_mask;
     b->pairs[at] = key << 24 | rank;
+    b->tags[at] = pair_tag(hash);
+    if (at < GROUP)
+        b->tags[b->pairs_mask + 1 + at] = pair_tag(hash); /* the first ones again behind the last, to be read past the end */
 }
 
 /* ---- making ---- */
@@ -99,21 +136,25 @@ int bpe_init(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *m
     b->ignore_merges = ignore_merges;
     b->unk_id = -1;
     int bits = 4;
-    while ((int64_t)1 << bits < 2 * (int64_t)n_merges)
+    while (((int64_t)1 << bits) * 5 < 8 * (int64_t)n_merges) /* at most 5 of 8 are taken */
         bits++;
     b->pairs_shift = 64 - bits;
+    b->pairs_mask = ((size_t)1 << bits) - 1;
     b->pairs = malloc(sizeof *b->pairs << bits);
+    b->tags = calloc(((size_t)1 << bits) + GROUP, 1);
     b->merged = malloc(((size_t)n_merges + 1) * sizeof *b->merged);
     b->byte_pair_rank = malloc(sizeof *b->byte_pair_rank << 16);
-    if (!b->pairs || !b->merged || !b->byte_pair_rank) {
+    if (!b->pairs || !b->tags || !b->merged || !b->byte_pair_rank) {
         bpe_release(b);
         return err_set(err, MOE2_ELIMIT, "no memory for %d merges", n_merges);
     }
-    memset(b->pairs, 0xff, sizeof *b->pairs << bits);
+    bool in_order = true;
     for (int32_t rank = 0; rank < n_merges; rank++) {
         pair_put(b, merges[rank].left, merges[rank].right, (uint32_t)rank);
         b->merged[rank] = merges[rank].merged;
+        in_order &= merges[rank].merged == merges[0].merged + rank;
     }
+    b->merged_first = n_merges && in_order ? merges[0].merged : -1;
     find_bytes(b);
     index_byte_pairs(b);
     int rc = ignore_merges ? index_bytes(b, err) : 0;
@@ -125,6 +166,7 @@ int bpe_init(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *m
 void bpe_release(struct bpe *b)
 {
     free(b->pairs);
+    free(b->tags);
     free(b->byte_pair_rank);
     free(b->merged);
     free(b->by_bytes);
@@ -133,40 +175,54 @@ void bpe_release(struct bpe *b)
 
 /* ---- short pieces ---- */
 
-/* Merges n ids in place; rank[i] is that of the pair (i, i + 1). Returns how many are left. */
-static size_t merge_short(int32_t *id, uint32_t *rank, size_t n, const struct bpe *b)
+enum { PLACE_BITS = 6, NO_KEY = INT32_MAX };
+
+static_assert(BPE_SHORT <= 1 << PLACE_BITS, "a place fits into its bits");
+
+/* Rank and place of a pair in one number, so that the smallest is the leftmost of the lowest rank. */
+static inline int32_t place_key(uint32_t rank, size_t place)
 {
-    while (n > 1) {
-        size_t at = 0;
-        uint32_t lowest = rank[0];
-        for (size_t i = 1; i + 1 < n; i++)
-            if (rank[i] < lowest) {
-                lowest = rank[i];
-                at = i;
-            }
-        if (lowest == BPE_NO_RANK)
-            break;
-        id[at] = b->merged[lowest];
-        n--;
-        memmove(id + at + 1, id + at + 2, (n - at - 1) * sizeof *id);
-        if (at + 1 < n) {
-            memmove(rank + at + 1, rank + at + 2, (n - at - 2) * sizeof *rank);
-            rank[at] = pair_rank(b, id[at], id[at + 1]);
-        }
-        if (at > 0)
-            rank[at - 1] = pair_rank(b, id[at - 1], id[at]);
-    }
-    return n;
+    return rank == BPE_NO_RANK ? NO_KEY : (int32_t)(rank << PLACE_BITS | (uint32_t)place);
 }
 
+static inline int32_t smallest(const int32_t *key, size_t n)
+{
+    int32_t best[4] = {NO_KEY, NO_KEY, NO_KEY, NO_KEY}; /* four columns, which the compiler makes one vector */
+    for (size_t i = 0; i < n; i += 4)
+        for (size_t k = 0; k < 4; k++)
+            best[k] = key[i + k] < best[k] ? key[i + k] : best[k];
+    int32_t a = best[0] < best[1] ? best[0] : best[1], b = best[2] < best[3] ? best[2] : best[3];
+    return a < b ? a : b;
+}
+
+/* Symbols stay at the place of their first byte; next and prev chain those that are left. */
 static size_t encode_short(int32_t *out, const struct bpe *b, const uint8_t *bytes, size_t n)
 {
-    uint32_t rank[BPE_SHORT];
-    for (size_t i = 0; i < n; i++)
-        out[i] = b->byte_id[bytes[i]];
+    int32_t key[BPE_SHORT + 4], id[BPE_SHORT];
+    uint8_t next[BPE_SHORT + 1], prev[BPE_SHORT + 1];
+    for (size_t i = 0; i < n; i++) {
+        id[i] = b->byte_id[bytes[i]];
+        next[i] = (uint8_t)(i + 1);
+        prev[i + 1] = (uint8_t)i;
+    }
     for (size_t i = 0; i + 1 < n; i++)
-        rank[i] = b->byte_pair_rank[bytes[i] << 8 | bytes[i + 1]];
-    return merge_short(out, rank, n, b);
+        key[i] = place_key(b->byte_pair_rank[bytes[i] << 8 | bytes[i + 1]], i);
+    for (size_t i = n - 1; i < n + 3; i++)
+        key[i] = NO_KEY;
+    for (int32_t best; (best = smallest(key, n - 1)) != NO_KEY;) {
+        size_t at = (size_t)best & (BPE_SHORT - 1), gone = next[at], after = next[gone];
+        id[at] = merged_id(b, (uint32_t)best >> PLACE_BITS);
+        key[gone] = NO_KEY;
+        next[at] = (uint8_t)after;
+        prev[after] = (uint8_t)at;
+        key[at] = after < n ? place_key(pair_rank(b, id[at], id[after]), at) : NO_KEY;
+        if (at > 0)
+            key[prev[at]] = place_key(pair_rank(b, id[prev[at]], id[at]), prev[at]);
+    }
+    size_t n_ids = 0;
+    for (size_t at = 0; at < n; at = next[at])
+        out[n_ids++] = id[at];
+    return n_ids;
 }
 
 /* ---- long pieces ---- */
@@ -220,7 +276,7 @@ static int set_rank(struct bpe_scratch *s, uint32_t at, uint32_t rank, struct er
 static int merge_at(struct bpe_scratch *s, const struct bpe *b, uint32_t at, struct err *err)
 {
     struct bpe_symbol *left = &s->symbols[at], *right = &s->symbols[left->next];
-    left->id = b->merged[left->rank];
+    left->id = merged_id(b, left->rank);
     right->rank = BPE_NO_RANK;
     left->next = right->next;
     if (left->next != NO_SYMBOL)

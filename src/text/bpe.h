@@ -26,10 +26,13 @@ struct bpe {
     const struct vocab *vocab;
     int32_t byte_id[256];     /* −1: the vocabulary lacks the byte */
     bool has_all_bytes;
-    uint64_t *pairs;          /* left << 44 | right << 24 | rank; all ones is empty */
-    int pairs_shift;          /* 64 − log2 of their number */
+    uint64_t *pairs;          /* left << 44 | right << 24 | rank */
+    uint8_t *tags;            /* of each slot of pairs a byte of its hash; 0: the slot is empty */
+    int pairs_shift;          /* 64 − log2 of the slots */
+    size_t pairs_mask;        /* slots − 1 */
     uint32_t *byte_pair_rank; /* [256 × 256] of two bytes, or BPE_NO_RANK */
     int32_t *merged;          /* [n_merges], the id that a merge gives */
+    int32_t merged_first;     /* if merged[rank] is merged_first + rank for all; else −1 */
     int32_t n_merges;
     uint32_t *by_bytes;       /* bytes -> id + 1, of tokens in the alphabet; only with ignore_merges */
     size_t by_bytes_mask;

@@ -65,6 +65,12 @@ static inline uint64_t piece_hash(const uint64_t key[2])
     return (uint64_t)x ^ (uint64_t)(x >> 64);
 }
 
+/* Asks for the memory that piece_find will look at. */
+static inline void piece_prefetch(const struct piece_cache *c, uint64_t hash)
+{
+    __builtin_prefetch(&c->pieces[hash & c->mask]);
+}
+
 /* The entry of a short piece, or NULL. */
 static inline const struct piece *piece_find(const struct piece_cache *c, const uint64_t key[2], uint64_t hash)
 {

@@ -215,19 +215,15 @@ static int encode_long(const struct encoder *e, const uint8_t *p, size_t n, stru
     return found ? take_found(e, found) : encode_new(e, NULL, hash, p, n, true, err);
 }
 
-/* Appends the ids of one piece; n_room bytes can be read at p. */
-static inline int encode_piece(const struct encoder *e, const uint8_t *p, size_t n, size_t n_room, struct err *err)
+/* Appends the ids of a piece of up to PIECE_INLINE bytes. */
+static inline int encode_keyed(const struct encoder *e, const uint64_t key[2], uint64_t hash, const uint8_t *p, size_t n,
+                               struct err *err)
 {
-    if (n > PIECE_INLINE)
-        return encode_long(e, p, n, err);
     if (e->out->capacity - e->out->n < PIECE_INLINE + 1) {
         int rc = ids_reserve(e->out, PIECE_INLINE + 1, err);
         if (rc)
             return rc;
     }
-    uint64_t key[2];
-    piece_key(key, p, n, n_room);
-    uint64_t hash = piece_hash(key);
     const struct piece *found = piece_find(&e->s->cache, key, hash);
     if (!found)
         return encode_new(e, key, hash, p, n, true, err);
@@ -240,19 +236,43 @@ static inline int encode_piece(const struct encoder *e, const uint8_t *p, size_t
 
 static int take_piece(void *ctx, const uint8_t *piece, size_t n, struct err *err)
 {
-    return encode_piece(ctx, piece, n, n, err);
+    if (n > PIECE_INLINE)
+        return encode_long(ctx, piece, n, err);
+    uint64_t key[2];
+    piece_key(key, piece, n, n);
+    return encode_keyed(ctx, key, piece_hash(key), piece, n, err);
 }
 
-/* Text without added tokens, in its normal form. */
+/* Text without added tokens, in its normal form. Pieces are cut some at a time, and their entries of the cache asked for, before the first
+ * of them is looked up: by then the entries have come. */
 static int encode_text(struct encoder *e, const uint8_t *text, size_t n, struct err *err)
 {
+    enum { AHEAD = 32 };
+    struct {
+        uint64_t key[2], hash;
+        size_t begin, n;
+    } ahead[AHEAD];
     const struct tokenizer *t = e->t;
     if (!t->fast)
         return pretokenize(&t->pre, &e->s->split, text, n, t->classes, take_piece, e, err);
     int rc = 0;
-    for (size_t at = 0, next; at < n && !rc; at = next) {
-        next = t->fast(text, at, n, t->classes);
-        rc = encode_piece(e, text + at, next - at, n - at, err);
+    for (size_t at = 0; at < n && !rc;) {
+        int n_ahead = 0;
+        for (; n_ahead < AHEAD && at < n; n_ahead++) {
+            size_t next = t->fast(text, at, n, t->classes);
+            ahead[n_ahead].begin = at;
+            ahead[n_ahead].n = next - at;
+            if (next - at <= PIECE_INLINE) {
+                piece_key(ahead[n_ahead].key, text + at, next - at, n - at);
+                ahead[n_ahead].hash = piece_hash(ahead[n_ahead].key);
+                piece_prefetch(&e->s->cache, ahead[n_ahead].hash);
+            }
+            at = next;
+        }
+        for (int i = 0; i < n_ahead && !rc; i++)
+            rc = ahead[i].n <= PIECE_INLINE
+                     ? encode_keyed(e, ahead[i].key, ahead[i].hash, text + ahead[i].begin, ahead[i].n, err)
+                     : encode_long(e, text + ahead[i].begin, ahead[i].n, err);
     }
     return rc;
 }

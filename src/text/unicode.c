@@ -165,33 +165,44 @@ static int nfc_stretch(struct buf *out, const uint8_t *text, size_t n, struct er
     return rc;
 }
 
-int unicode_nfc(struct buf *out, const uint8_t *text, size_t n, const uint8_t *table, struct err *err)
+/* The first character from at on that can change, or n. */
+static size_t next_slow(const uint8_t *text, size_t at, size_t n, const uint8_t *table)
 {
-    /* A stretch begins at a character that can't be joined or moved, and only stretches that hold one which can are worked on. */
-    size_t from = 0, at = 0, length;
-    bool slow = false;
-    while (at <= n) {
-        uint8_t bits = at < n ? table[utf8_get(text + at, &length)] : 0;
-        bool slow_now = bits & UNICODE_NFC_SLOW;
-        bool known = bits & UNICODE_NFC_KNOWN;
-        if (at == n || !known || !slow_now) {
-            int rc = slow ? nfc_stretch(out, text + from, at - from, err)
-                          : buf_append(out, text + from, at - from, err);
-            if (rc || at == n)
-                return rc;
-            from = at;
-            slow = false;
+    size_t length;
+    while (at < n) {
+        uint64_t word;
+        if (n - at >= sizeof word) {
+            memcpy(&word, text + at, sizeof word);
+            if (!(word & 0x8080808080808080u)) {
+                at += sizeof word;
+                continue;
+            }
         }
-        if (!known) {
-            int rc = buf_append(out, text + at, length, err);
-            if (rc)
-                return rc;
-            from = at + length;
-        }
-        slow |= slow_now;
+        if (table[utf8_get(text + at, &length)] & UNICODE_NFC_SLOW)
+            return at;
         at += length;
     }
-    return 0;
+    return n;
+}
+
+int unicode_nfc(struct buf *out, const uint8_t *text, size_t n, const uint8_t *table, struct err *err)
+{
+    /* Only stretches of characters that can change are worked on, each with the character before it, which they may join; one younger
+     * than Unicode 9.0 joins nothing. */
+    size_t done = 0, length;
+    int rc = 0;
+    while (done < n && !rc) {
+        size_t begin = next_slow(text, done, n, table), end = begin;
+        while (end < n && table[utf8_get(text + end, &length)] & UNICODE_NFC_SLOW)
+            end += length;
+        if (begin < end && begin > done && table[utf8_last(text, begin, &length)] & UNICODE_NFC_KNOWN)
+            begin -= length;
+        rc = buf_append(out, text + done, begin - done, err);
+        if (!rc)
+            rc = nfc_stretch(out, text + begin, end - begin, err);
+        done = end;
+    }
+    return rc;
 }
 
 uint32_t byte_to_visible(uint8_t byte)
