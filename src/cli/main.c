@@ -77,8 +77,12 @@ static void wait_politely(char **argv)
 {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
         return;
-    if (setenv("GOMP_SPINCOUNT", "20000", 1) == 0)
-        execv("/proc/self/exe", argv); /* where that fails, the run is only less polite */
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0 || setenv("GOMP_SPINCOUNT", "20000", 1))
+        return;
+    path[n] = 0;
+    execv(path, argv); /* where that fails, the run is only less polite */
 }
 
 int main(int argc, char **argv)
