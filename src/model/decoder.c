@@ -77,24 +77,34 @@ static int alloc_weights(struct decoder *dec, struct err *err)
     return 0;
 }
 
-static int fill_random(struct decoder *dec, uint64_t seed, struct err *err)
+/* Through the host, for a device that it can't write to. */
+static int upload_random(struct decoder *dec, uint64_t seed, struct err *err)
 {
     enum { PIECE = 1 << 20 }; /* a multiple of the blocks that param_random draws */
-    struct device *dev = dec->dev;
-    float *piece = dev->host_memory ? NULL : malloc(PIECE * sizeof *piece);
-    if (!dev->host_memory && !piece)
+    float *piece = malloc(PIECE * sizeof *piece);
+    if (!piece)
         return err_set(err, MOE2_ELIMIT, "no memory for a piece of a tensor");
     for (int64_t i = 0; i < dec->list.n; i++) {
-        struct param *p = &dec->list.params[i];
+        const struct param *p = &dec->list.params[i];
         for (int64_t first = 0; first < p->n; first += PIECE) {
             int64_t n = p->n - first < PIECE ? p->n - first : PIECE;
-            float *to = piece ? piece : p->data + first;
-            param_random(to, p, first, n, &dec->config, seed);
-            if (piece)
-                dev->ops->write(dev, p->data + first, piece, (size_t)n * sizeof *piece);
+            param_random(piece, p, first, n, &dec->config, seed);
+            dec->dev->ops->write(dec->dev, p->data + first, piece, (size_t)n * sizeof *piece);
         }
     }
     free(piece);
+    return 0;
+}
+
+static int fill_random(struct decoder *dec, uint64_t seed, struct err *err)
+{
+    if (!dec->dev->host_memory)
+        return upload_random(dec, seed, err);
+#pragma omp parallel for schedule(dynamic) num_threads(dec->dev->n_threads)
+    for (int64_t i = 0; i < dec->list.n; i++) {
+        const struct param *p = &dec->list.params[i];
+        param_random(p->data, p, 0, p->n, &dec->config, seed);
+    }
     return 0;
 }
 

@@ -5,6 +5,7 @@
  * was not kept is computed again from its input, with the first forward's picks.
  */
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 #include "model/decoder_parts.h"
@@ -68,6 +69,7 @@ int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder
                     struct err *err)
 {
     double begun_s = clock_s();
+    omp_set_num_threads(dec->dev->n_threads); /* for the router's loops, which know no device */
     int rc = check_ids(dec, "id", batch->ids, batch->T, 0, err);
     if (!rc && batch->targets)
         rc = check_ids(dec, "target", batch->targets, batch->T, -1, err);

@@ -50,7 +50,7 @@ void param_random(float *out, const struct param *p, int64_t first, int64_t n,
         return;
     }
     uint64_t name = name_hash(p->name);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n >= 1 << 18)
     for (int64_t b = 0; b < (n + BLOCK - 1) / BLOCK; b++) {
         int64_t left = n - b * BLOCK;
         draw_block(out + b * BLOCK, first + b * BLOCK, left < BLOCK ? left : BLOCK,
