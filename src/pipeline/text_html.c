@@ -37,7 +37,7 @@ static const struct element {
     {"iframe", ROLE_SKIP},   {"li", ROLE_BLOCK},         {"main", ROLE_BLOCK},
     {"math", ROLE_SKIP},     {"nav", ROLE_SKIP},         {"noscript", ROLE_SKIP},
     {"object", ROLE_SKIP},   {"ol", ROLE_BLOCK},         {"p", ROLE_BLOCK},
-    {"pre", ROLE_SKIP},       {"script", ROLE_RAW},       {"section", ROLE_BLOCK},
+    {"pre", ROLE_SKIP},      {"script", ROLE_RAW},       {"section", ROLE_BLOCK},
     {"select", ROLE_SKIP},   {"style", ROLE_RAW},        {"summary", ROLE_BLOCK},
     {"svg", ROLE_SKIP},      {"table", ROLE_BLOCK},      {"td", ROLE_CELL},
     {"template", ROLE_SKIP}, {"textarea", ROLE_RAW},     {"th", ROLE_CELL},
