@@ -49,37 +49,47 @@ static double played_loss(const struct run_config *rc)
     return loss;
 }
 
+static int play_config(struct run_config *rc, const char *mode, struct err *err)
+{
+    struct model_config model;
+    struct buf config = {0};
+    char path[512];
+    int code = model_config_read(&model, rc->model.config, err);
+    if (!code)
+        code = run_config_resolve(rc, &model, err);
+    if (code)
+        return code;
+    note_call(rc);
+    if (strcmp(run_config_label(&rc->routing), "loss_free") == 0 && rc->seed == 2)
+        return err_set(err, MOE2_ENUMERIC, "step 3: loss is NaN in layer 2");
+    if (rc->train.clip == 7)
+        nanosleep(&(struct timespec){1, 0}, NULL);
+    snprintf(path, sizeof path, "%s/%s", rc->results_dir, rc->name);
+    const struct fixture f = {run_config_label(&rc->routing), rc->seed, played_loss(rc), 0.5, 10,
+                              strcmp(mode, "train") == 0};
+    if (!fix_run(path, &f))
+        return err_set(err, MOE2_EIO, "%s can't be written", path);
+    snprintf(path, sizeof path, "%s/%s/config.yaml", rc->results_dir, rc->name);
+    code = run_config_print(&config, rc, err);
+    if (!code)
+        code = file_write(path, config.bytes, config.n, err);
+    buf_release(&config);
+    return code;
+}
+
 static int play(int argc, char **argv)
 {
     struct run_config rc = {0};
-    struct model_config model;
     struct err err = {0};
-    struct buf config = {0};
-    char path[512];
     if (argc < 5 || strcmp(argv[2], "--config") != 0 || strcmp(argv[4], "--set") != 0)
         return 2;
-    if (run_config_read(&rc, argv[3], (const char *const *)argv + 5, argc - 5, &err) ||
-        model_config_read(&model, rc.model.config, &err) || run_config_resolve(&rc, &model, &err) ||
-        run_config_print(&config, &rc, &err)) {
+    int code = run_config_read(&rc, argv[3], (const char *const *)argv + 5, argc - 5, &err);
+    if (!code)
+        code = play_config(&rc, argv[1], &err);
+    if (code)
         fprintf(stderr, "%s\n", err.msg);
-        return 1;
-    }
-    note_call(&rc);
-    if (strcmp(run_config_label(&rc.routing), "loss_free") == 0 && rc.seed == 2) {
-        fprintf(stderr, "step 3: loss is NaN in layer 2\n");
-        return 1;
-    }
-    if (rc.train.clip == 7)
-        nanosleep(&(struct timespec){1, 0}, NULL);
-    snprintf(path, sizeof path, "%s/%s", rc.results_dir, rc.name);
-    const struct fixture f = {run_config_label(&rc.routing), rc.seed, played_loss(&rc), 0.5, 10,
-                              strcmp(argv[1], "train") == 0};
-    bool fine = fix_run(path, &f);
-    snprintf(path, sizeof path, "%s/%s/config.yaml", rc.results_dir, rc.name);
-    fine = fine && file_write(path, config.bytes, config.n, NULL) == 0;
-    buf_release(&config);
     run_config_release(&rc);
-    return !fine;
+    return code ? 1 : 0;
 }
 
 /* ---- helpers ---- */

@@ -101,6 +101,7 @@ static int finish(struct buf *table, struct compare_plan *plan, int n_failed, co
                   struct err *err)
 {
     const struct report_options options = {plan->o->gnuplot, plan->o->log};
+    plan_find_references(plan);
     int rc = plan_write(plan, err);
     if (!rc)
         rc = report_compare(table, plan->o->dir, &options, err);

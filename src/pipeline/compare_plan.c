@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "io/json_util.h"
+#include "report/run_metrics.h"
 
 /* ---- settings ---- */
 
@@ -338,8 +339,10 @@ void plan_release(struct compare_plan *plan)
     }
     for (int i = 0; i < plan->n_variants; i++)
         settings_release(&plan->variants[i].settings);
+    json_decref(plan->references);
     free(plan->routers);
     free(plan->jobs);
+    plan->references = NULL;
     plan->routers = NULL;
     plan->jobs = NULL;
     plan->n_routers = plan->n_jobs = plan->n_variants = 0;
@@ -559,6 +562,20 @@ static void put_sweep(struct json_writer *w, const struct compare_plan *plan)
     jw_end(w);
 }
 
+static void put_references(struct json_writer *w, const json_t *list)
+{
+    jw_array(w, "references");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *line = json_array_get(list, i);
+        jw_object(w, NULL);
+        jw_text(w, "label", json_text_at(line, "label"));
+        jw_real(w, "bits_per_byte", json_number_at(line, "bits_per_byte"));
+        jw_text(w, "note", json_text_at(line, "note"));
+        jw_end(w);
+    }
+    jw_end(w);
+}
+
 /* The commands as one would type them. */
 static int put_commands(struct json_writer *w, const struct compare_plan *plan, struct err *err)
 {
@@ -600,6 +617,8 @@ int plan_write(const struct compare_plan *plan, struct err *err)
         put_ablation(&w, plan);
     if (plan->n_sweeps)
         put_sweep(&w, plan);
+    if (plan->references)
+        put_references(&w, plan->references);
     int rc = put_commands(&w, plan, err);
     jw_end(&w);
     int wrote = json_writer_end(&w, err);

@@ -6,6 +6,9 @@
 #ifndef MOE2_PIPELINE_COMPARE_PLAN_H
 #define MOE2_PIPELINE_COMPARE_PLAN_H
 
+#include <jansson.h>
+
+#include "eval/ngram_reference.h"
 #include "pipeline/compare.h"
 #include "pipeline/run_config.h"
 
@@ -80,6 +83,7 @@ struct compare_plan {
     int n_variants;
     struct sweep sweeps[COMPARE_SWEPT];
     int n_sweeps;
+    json_t *references; /* a list of lines as compare.json has them; NULL: none */
 };
 
 /* Reads and checks the configurations. */
@@ -114,5 +118,8 @@ char *plan_folder(const struct compare_plan *plan, const struct compare_job *job
  * *n_failed, the first one's reason goes to why. */
 int plan_run_jobs(struct compare_plan *plan, int first, int *n_failed, struct buf *why,
                   struct err *err);
+
+/* The plain yardsticks on the test text; what can't be had is said to the log and left out. */
+void plan_find_references(struct compare_plan *plan);
 
 #endif
