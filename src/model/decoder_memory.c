@@ -284,6 +284,9 @@ int decoder_reserve(struct decoder *dec, const struct batch *batch, struct err *
     if (batch->T < 1 || batch->T > MAX_TOKENS)
         return err_set(err, MOE2_ELIMIT, "a batch of %lld tokens, wanted 1 to %d",
                        (long long)batch->T, MAX_TOKENS);
+    if (batch->T * dec->d.K + dec->d.E > INT32_MAX)
+        return err_set(err, MOE2_ELIMIT, "a batch of %lld tokens has more than 2^31 picks",
+                       (long long)batch->T);
     int64_t longest = 0;
     for (int64_t b = 0; b < batch->B; b++)
         if (batch->offset[b + 1] - batch->offset[b] > longest)
