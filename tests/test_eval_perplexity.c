@@ -26,7 +26,8 @@ static void every_target_is_scored_once_for_any_window_and_stride(void **state)
             }
 }
 
-/* −ln p of each token but the first, each from a forward of its own over the context that its window gives it. */
+/* −ln p of each token but the first, each from a forward of its own over the context that its
+ * window gives it. */
 static double count_one_by_one(struct decoder *dec, const int32_t *ids, int64_t n, int64_t window,
                                int64_t stride)
 {

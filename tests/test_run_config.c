@@ -1,4 +1,5 @@
-/* The configuration of a run: every key checked, named and suggested; what is not said is resolved. */
+/* The configuration of a run: every key checked, named and suggested; what is not said is
+ * resolved. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* A kill at any moment leaves a checkpoint that opens: a child trains and saves without pause, and dies at a random moment. */
+/* A kill at any moment leaves a checkpoint that opens: a child trains and saves without pause, and
+ * dies at a random moment. */
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>

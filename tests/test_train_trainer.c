@@ -1,4 +1,5 @@
-/* The trainer: accumulation, one router update a step, resuming with the same bits, NaN, stopping. */
+/* The trainer: accumulation, one router update a step, resuming with the same bits, NaN,
+ * stopping. */
 #include <math.h>
 
 #include "train_fixture.h"
@@ -160,7 +161,8 @@ static void an_evaluation_moves_nothing(void **state)
     fixture_close(&b);
 }
 
-/* n steps straight, and the same with a death after every second step: weights, moments, routers, measures, place in the data. */
+/* n steps straight, and the same with a death after every second step: weights, moments, routers,
+ * measures, place in the data. */
 static void resumed_equals_straight(const struct router_config *router, int64_t micro_batch,
                                     bool recompute)
 {

@@ -1,4 +1,5 @@
-/* A byte model small enough to train in a test: two MoE layers of four experts, and a text to train it on. */
+/* A byte model small enough to train in a test: two MoE layers of four experts, and a text to train
+ * it on. */
 #ifndef TRAIN_FIXTURE_H
 #define TRAIN_FIXTURE_H
 

@@ -1,4 +1,5 @@
-/* moe2 export: a checkpoint of ours as a plain DeepSeek-V3 folder, for every runtime that knows those. */
+/* moe2 export: a checkpoint of ours as a plain DeepSeek-V3 folder, for every runtime that knows
+ * those. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,8 @@
 #include "train/checkpoint.h"
 #include "train/folder.h"
 
-/* Puts the very vector that evaluation adds to the scores into the place of the model's own bias, which saving then writes. */
+/* Puts the very vector that evaluation adds to the scores into the place of the model's own bias,
+ * which saving then writes. */
 static int fold(struct decoder *dec, struct err *err)
 {
     const struct model_config *c = decoder_config(dec);

@@ -69,7 +69,8 @@ static int see(struct routing_stats *stats, struct perplexity *sum, struct scori
     return rc;
 }
 
-/* The measures of every layer; the Matthew effect comes from the sums that training left in the folder. */
+/* The measures of every layer; the Matthew effect comes from the sums that training left in the
+ * folder. */
 static int conclude(struct balance_result *results, const struct routing_stats *stats,
                     struct scoring *s, double share, struct err *err)
 {

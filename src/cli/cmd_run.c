@@ -8,7 +8,8 @@
 
 static const char *const mode_names[] = {"train", "evaluate", "train_eval"};
 
-/* The words of --set stay in argv as plain words, so that it may be said once or again and again. */
+/* The words of --set stay in argv as plain words, so that it may be said once or again and
+ * again. */
 static int drop_set_words(int argc, char **argv)
 {
     int n = 0;

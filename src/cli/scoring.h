@@ -35,7 +35,8 @@ struct scoring {
     "  --threads N      0: every core this process may use\n"                                      \
     "  --json           one JSON object on standard output\n"
 
-/* Opens device, model and tokenizer, and fills the options: window and stride, prefix (BOS, else EOS, of the tokenizer, else of config.json). */
+/* Opens device, model and tokenizer, and fills the options: window and stride, prefix (BOS, else
+ * EOS, of the tokenizer, else of config.json). */
 int scoring_open(struct scoring *s, struct err *err);
 void scoring_close(struct scoring *s); /* a zeroed one is fine */
 

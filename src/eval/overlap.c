@@ -1,4 +1,5 @@
-/* Overlap: see overlap.h. Each forward of the one model is followed by the other's over the same batch. */
+/* Overlap: see overlap.h. Each forward of the one model is followed by the other's over the same
+ * batch. */
 #include "eval/overlap.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
-/* Overlap: how much the experts that two checkpoints of a model choose for the same tokens have in common, layer by layer. */
+/* Overlap: how much the experts that two checkpoints of a model choose for the same tokens have in
+ * common, layer by layer. */
 #ifndef MOE2_EVAL_OVERLAP_H
 #define MOE2_EVAL_OVERLAP_H
 

@@ -1,4 +1,5 @@
-/* Perplexity: see perplexity.h. Windows are scored several at a time, laid end to end: attention does not cross from one to the next. */
+/* Perplexity: see perplexity.h. Windows are scored several at a time, laid end to end: attention
+ * does not cross from one to the next. */
 #include "eval/perplexity.h"
 
 #include <assert.h>
@@ -55,7 +56,8 @@ struct work {
     struct batch batch;
 };
 
-/* Lays the windows k, k + 1, … end to end, until batch_tokens are full; *n_windows says how many. */
+/* Lays the windows k, k + 1, … end to end, until batch_tokens are full; *n_windows says how
+ * many. */
 static int fill(struct work *w, int64_t *n_windows, int64_t k, int64_t n_all, const struct text *t,
                 const struct perplexity_options *o, int64_t batch_tokens, struct err *err)
 {

@@ -1,4 +1,5 @@
-/* Routing statistics: see routing_stats.h. Counting is route/balance.h's; this file knows which tokens were routed and what they are. */
+/* Routing statistics: see routing_stats.h. Counting is route/balance.h's; this file knows which
+ * tokens were routed and what they are. */
 #include "eval/routing_stats.h"
 
 #include <math.h>
@@ -169,7 +170,8 @@ static void print_layer(struct json_writer *w, const struct routing_stats *s, in
     jw_end(w);
 }
 
-/* layers[i][type][e]: the share of a type's tokens that expert e of MoE layer i works on; null for a type that did not occur. */
+/* layers[i][type][e]: the share of a type's tokens that expert e of MoE layer i works on; null for
+ * a type that did not occur. */
 static void print_types(struct json_writer *w, const struct routing_stats *s)
 {
     double values[s->E];

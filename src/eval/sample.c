@@ -17,7 +17,8 @@ static bool may_be_drawn(const struct tokenizer *tok, int32_t id)
            tokenizer_token(tok, id, &n);
 }
 
-/* One id from softmax(logits / temperature) over the ids that may be drawn; −1 if a logit is no number. */
+/* One id from softmax(logits / temperature) over the ids that may be drawn; −1 if a logit is no
+ * number. */
 static int32_t draw(const float *logits, int64_t V, const struct tokenizer *tok, double temperature,
                     struct rng *rng)
 {

@@ -33,8 +33,8 @@ int token_bytes_new(int32_t **out, const struct tokenizer *tok, int64_t n_vocab,
 const char *const token_type_names[TOKEN_N_TYPES] = {"word-start",  "word-inside",   "number",
                                                      "punctuation", "space/newline", "other"};
 
-/* Bytes above 127 are taken for letters: in Italian they are accents. The general punctuation block (U+2000–206F: dashes, typographic
- * quotes, the ellipsis) and « » are the exceptions that count. */
+/* Bytes above 127 are taken for letters: in Italian they are accents. The general punctuation block
+ * (U+2000–206F: dashes, typographic quotes, the ellipsis) and « » are the exceptions that count. */
 static bool is_wide_punctuation(const unsigned char *p, size_t n)
 {
     if (n >= 2 && p[0] == 0xe2 && (p[1] == 0x80 || p[1] == 0x81))

@@ -15,10 +15,12 @@ struct tokens {
     int64_t n;
 };
 
-/* Ids [first, first + n) into out; the range lies inside (asserted). MOE2_EFORMAT as shards_read. */
+/* Ids [first, first + n) into out; the range lies inside (asserted). MOE2_EFORMAT as
+ * shards_read. */
 int tokens_read(int32_t *out, const struct tokens *t, int64_t first, int64_t n, struct err *err);
 
-/* Bytes of text that each id below n_vocab stands for, 0 for special tokens and ids without one: *out [n_vocab] is the caller's (free). */
+/* Bytes of text that each id below n_vocab stands for, 0 for special tokens and ids without one:
+ * *out [n_vocab] is the caller's (free). */
 int token_bytes_new(int32_t **out, const struct tokenizer *tok, int64_t n_vocab, struct err *err);
 
 /* What a token is, as the heat maps of experts against types group them: by its bytes alone. */
@@ -33,11 +35,12 @@ enum token_type {
 };
 extern const char *const token_type_names[TOKEN_N_TYPES];
 
-/* The type of a token from its bytes. inside says whether the byte before it was a letter: a vocabulary of bytes has no other way to
- * know where a word begins. */
+/* The type of a token from its bytes. inside says whether the byte before it was a letter: a
+ * vocabulary of bytes has no other way to know where a word begins. */
 enum token_type token_type(const char *bytes, size_t n, bool inside);
 
-/* Whether the last character of these bytes is a letter (a byte above 127 counts as one), for the next token_type. */
+/* Whether the last character of these bytes is a letter (a byte above 127 counts as one), for the
+ * next token_type. */
 bool token_ends_in_letter(const char *bytes, size_t n);
 
 #endif

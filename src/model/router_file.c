@@ -156,7 +156,8 @@ int router_field_parse(struct router_config *config, const struct router_field *
 
 /* ---- saving ---- */
 
-/* The first MoE layer's router stands for the configuration of all: they differ in nothing but the layer. NULL for a dense model. */
+/* The first MoE layer's router stands for the configuration of all: they differ in nothing but the
+ * layer. NULL for a dense model. */
 static struct router *first_router(struct decoder *dec)
 {
     for (int64_t l = 0; l < decoder_config(dec)->num_hidden_layers; l++)
@@ -288,7 +289,8 @@ int router_file_config(struct router_config *out, const char *path, struct err *
     return rc;
 }
 
-/* Everything in the file that begins with the layer's prefix, copied to aligned memory, into its router. */
+/* Everything in the file that begins with the layer's prefix, copied to aligned memory, into its
+ * router. */
 static int load_layer(struct router *r, const struct safetensors *st, int64_t layer,
                       struct err *err)
 {

@@ -1,8 +1,9 @@
 /* router_state.safetensors: what the routers of a checkpoint were set to and what they have learnt.
  *
- * Tensors are "layers.N.NAME", float32, NAME as router_state gives it; the metadata holds the resolved router_config, a string a field
- * ("incentive": "rd_esi", "gamma": "0.5"), under the names of the configuration keys. DeepSeek-V3's own bias is not in here: it is a
- * tensor of the model. A folder without the file has the router that its config.json describes.
+ * Tensors are "layers.N.NAME", float32, NAME as router_state gives it; the metadata holds the
+ * resolved router_config, a string a field ("incentive": "rd_esi", "gamma": "0.5"), under the names
+ * of the configuration keys. DeepSeek-V3's own bias is not in here: it is a tensor of the model. A
+ * folder without the file has the router that its config.json describes.
  */
 #ifndef MOE2_MODEL_ROUTER_FILE_H
 #define MOE2_MODEL_ROUTER_FILE_H
@@ -35,7 +36,8 @@ const struct router_field *router_fields(int *n);
 /* The known incentive of that name as a constant that lives for ever; NULL if there is none. */
 const char *router_incentive_name(const char *name);
 
-/* Appends a field's value as text, and reads it back. Errors: MOE2_EFORMAT naming the field and what was seen. */
+/* Appends a field's value as text, and reads it back. Errors: MOE2_EFORMAT naming the field and
+ * what was seen. */
 int router_field_print(struct buf *out, const struct router_field *f,
                        const struct router_config *config, struct err *err);
 int router_field_parse(struct router_config *config, const struct router_field *f, const char *text,
@@ -47,7 +49,8 @@ int router_file_save(const char *path, struct decoder *dec, struct err *err);
 /* The configuration that a file was saved with, resolved; to be given to decoder_open. */
 int router_file_config(struct router_config *out, const char *path, struct err *err);
 
-/* Takes the state into the routers of dec, which must be of that configuration's kind. MOE2_EFORMAT names file and layer. */
+/* Takes the state into the routers of dec, which must be of that configuration's kind. MOE2_EFORMAT
+ * names file and layer. */
 int router_file_load(struct decoder *dec, const char *path, struct err *err);
 
 #endif

@@ -8,8 +8,8 @@
  *     checkpoints/last    where to go on
  *     figures/            for the report
  *
- * A run whose checkpoints/last is there goes on from it by itself if its configuration is the same, and is refused, with the key that differs,
- * if it is not; RUN_RESTART begins anew.
+ * A run whose checkpoints/last is there goes on from it by itself if its configuration is the same,
+ * and is refused, with the key that differs, if it is not; RUN_RESTART begins anew.
  */
 #ifndef MOE2_PIPELINE_RUN_H
 #define MOE2_PIPELINE_RUN_H
@@ -34,8 +34,9 @@ struct run_options {
     const volatile int *stop; /* NULL: never */
 };
 
-/* Runs it; rc is resolved by it. Errors: MOE2_ESTOP when stop was set: the step was finished and everything saved; MOE2_ENUMERIC with step, layer
- * and tensor; MOE2_ECONFIG, MOE2_EIO, MOE2_EFORMAT, MOE2_ELIMIT. */
+/* Runs it; rc is resolved by it. Errors: MOE2_ESTOP when stop was set: the step was finished and
+ * everything saved; MOE2_ENUMERIC with step, layer and tensor; MOE2_ECONFIG, MOE2_EIO,
+ * MOE2_EFORMAT, MOE2_ELIMIT. */
 int run_do(struct run_config *rc, const struct run_options *options, struct err *err);
 
 /* The same with the ordinary options. */

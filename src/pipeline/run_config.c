@@ -1,7 +1,8 @@
 /* The configuration of a run: see run_config.h.
  *
- * The router's rows have the names of model/router_file.h's fields, and pass into struct router_config as text, field by field, when the
- * file gives them. What it does not give is resolved by route, whose starting values depend on the score and the number of experts, and
+ * The router's rows have the names of model/router_file.h's fields, and pass into struct
+ * router_config as text, field by field, when the file gives them. What it does not give is
+ * resolved by route, whose starting values depend on the score and the number of experts, and
  * written back into the rows, so that config.yaml of a run says what really ran.
  */
 #include "pipeline/run_config.h"

@@ -1,13 +1,14 @@
-/* The configuration of a run: one YAML file for data, model, router, training and evaluation, under one table of keys.
+/* The configuration of a run: one YAML file for data, model, router, training and evaluation, under
+ * one table of keys.
  *
  *     struct run_config rc;
- *     run_config_read(&rc, "configs/rd_esi_config.yaml", words, n, err);     words: "train.lr=1e-3", …
- *     run_config_resolve(&rc, &model, err);        once the model's shape is known: every automatic value becomes a number
+ *     run_config_read(&rc, "configs/rd_esi_config.yaml", words, n, err);    words: "train.lr=1e-3"
+ *     run_config_resolve(&rc, &model, err);        every automatic value becomes a number
  *     run_config_release(&rc);
  *
- * A resolved configuration written by run_config_print reads back as itself, and two runs are the same run when no key differs but
- * those that only say where and how often something is written.
- */
+ * A resolved configuration written by run_config_print reads back as itself, and two runs are the
+ * same run when no key differs but those that only say where and how often something is
+ * written. */
 #ifndef MOE2_PIPELINE_RUN_CONFIG_H
 #define MOE2_PIPELINE_RUN_CONFIG_H
 
@@ -32,7 +33,8 @@ struct run_model {
     int64_t vocab_size;
 };
 
-/* The values of the router's keys as YAML holds them; what counts is struct router_config (run_config.routing). */
+/* The values of the router's keys as YAML holds them; what counts is struct router_config
+ * (run_config.routing). */
 struct run_router {
     int score, pick, incentive, combine, native_bias;
     double native_bias_rate, capacity_factor;
@@ -81,7 +83,8 @@ struct run_config {
     bool resolved;
 };
 
-/* Reads path and n overrides "key=value". Errors: as yaml_read, and MOE2_ECONFIG for keys that contradict each other. */
+/* Reads path and n overrides "key=value". Errors: as yaml_read, and MOE2_ECONFIG for keys that
+ * contradict each other. */
 int run_config_read(struct run_config *out, const char *path, const char *const *overrides,
                     int n_overrides, struct err *err);
 
@@ -90,13 +93,16 @@ int run_config_parse(struct run_config *out, const char *name, const char *text,
                      const char *const *overrides, int n_overrides, struct err *err);
 void run_config_release(struct run_config *rc); /* a zeroed one is fine */
 
-/* One more override of an unresolved configuration, through the same checks: for tuning and sweeps. */
+/* One more override of an unresolved configuration, through the same checks: for tuning and
+ * sweeps. */
 int run_config_set(struct run_config *rc, const char *override, struct err *err);
 
-/* Fills in what depends on the model and on other keys: steps, warm-up, the router's starting values. */
+/* Fills in what depends on the model and on other keys: steps, warm-up, the router's starting
+ * values. */
 int run_config_resolve(struct run_config *rc, const struct model_config *model, struct err *err);
 
-/* none, aux, aux_global, loss_free, quantile, expert_choice, random, rd_esi, rd_esi_integral or rd_esi_raw: what tables call the router. */
+/* none, aux, aux_global, loss_free, quantile, expert_choice, random, rd_esi, rd_esi_integral or
+ * rd_esi_raw: what tables call the router. */
 const char *run_config_label(const struct router_config *config);
 
 struct schedule run_config_schedule(const struct run_config *rc);
@@ -111,8 +117,9 @@ int run_config_help(struct buf *out, struct err *err);
 /* The rows, and the struct that their offsets count from is run_config. */
 const struct yaml_key *run_config_keys(int *n);
 
-/* The first key that keeps b from being the run that a began, both resolved; NULL if there is none. Not counted: name, results_dir,
- * train.save_every, train.log_every, eval.test_tokens, eval.prompt, eval.sample_tokens. */
+/* The first key that keeps b from being the run that a began, both resolved; NULL if there is none.
+ * Not counted: name, results_dir, train.save_every, train.log_every, eval.test_tokens, eval.prompt,
+ * eval.sample_tokens. */
 const struct yaml_key *run_config_difference(const struct run_config *a,
                                              const struct run_config *b);
 

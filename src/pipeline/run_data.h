@@ -1,7 +1,9 @@
-/* The text of a run: three splits as tokens, the tokenizer they were made with, and what scoring needs of it.
+/* The text of a run: three splits as tokens, the tokenizer they were made with, and what scoring
+ * needs of it.
  *
- * Either a folder of packed text (io/shards.h), or plain files packed in memory: of each file the first nine tenths are for training, then a
- * twentieth for validation and a twentieth for the test, cut at line ends; each piece is one document and ends with EOS.
+ * Either a folder of packed text (io/shards.h), or plain files packed in memory: of each file the
+ * first nine tenths are for training, then a twentieth for validation and a twentieth for the test,
+ * cut at line ends; each piece is one document and ends with EOS.
  */
 #ifndef MOE2_PIPELINE_RUN_DATA_H
 #define MOE2_PIPELINE_RUN_DATA_H

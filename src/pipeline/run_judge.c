@@ -1,4 +1,5 @@
-/* Judging a trained run: see run_judge.h. metrics.json is composed in memory and written in one go. */
+/* Judging a trained run: see run_judge.h. metrics.json is composed in memory and written in one
+ * go. */
 #include "pipeline/run_judge.h"
 
 #include <inttypes.h>
@@ -38,6 +39,16 @@ static void findings_release(struct findings *f)
 
 /* ---- measuring ---- */
 
+/* The routing that the checkpoint was trained with, which evaluation uses whatever the
+ * configuration says now. */
+static const struct router_config *routing_of(const struct run_judged *j)
+{
+    for (int64_t l = 0; l < decoder_config(j->dec)->num_hidden_layers; l++)
+        if (decoder_router(j->dec, l))
+            return router_config(decoder_router(j->dec, l));
+    return &j->rc->routing;
+}
+
 /* The test text once through the model: scored, and its routing counted. */
 static int score_test(struct findings *f, const struct run_judged *j, struct err *err)
 {
@@ -58,7 +69,7 @@ static int score_test(struct findings *f, const struct run_judged *j, struct err
         o.seen = routing_stats_seen;
         rc = perplexity_run(&ignored, j->dec, test, &o, err);
     }
-    f->has_look_ahead = j->rc->routing.pick == PICK_EXPERT_CHOICE;
+    f->has_look_ahead = routing_of(j)->pick == PICK_EXPERT_CHOICE;
     if (!rc && f->has_look_ahead) {
         o = j->eval;
         o.mode = DECODER_LOOKAHEAD;
@@ -306,7 +317,7 @@ static int print(struct buf *out, const struct run_judged *j, const struct findi
     jw_object(&w, NULL);
     jw_text(&w, "name", j->rc->name);
     jw_int(&w, "seed", j->rc->seed);
-    jw_text(&w, "router", run_config_label(&j->rc->routing));
+    jw_text(&w, "router", run_config_label(routing_of(j)));
     jw_text(&w, "checkpoint", j->checkpoint);
     print_config(&w, j->rc);
     jw_array(&w, "commands");

@@ -1,4 +1,5 @@
-/* Judging a trained run: the test text scored, the routers measured, everything summed up in metrics.json. */
+/* Judging a trained run: the test text scored, the routers measured, everything summed up in
+ * metrics.json. */
 #ifndef MOE2_PIPELINE_RUN_JUDGE_H
 #define MOE2_PIPELINE_RUN_JUDGE_H
 

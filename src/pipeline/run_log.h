@@ -1,4 +1,5 @@
-/* A run's log: every line goes to results/NAME/logs.txt with its time, and on to whoever listens. */
+/* A run's log: every line goes to results/NAME/logs.txt with its time, and on to whoever
+ * listens. */
 #ifndef MOE2_PIPELINE_RUN_LOG_H
 #define MOE2_PIPELINE_RUN_LOG_H
 

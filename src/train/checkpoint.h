@@ -1,14 +1,17 @@
 /* Checkpoints: a folder that goes on where it was left.
  *
- *     config.json, model.safetensors    the model as Hugging Face lays it out, float32, DeepSeek-V3's own bias unfolded
- *     router_state.safetensors          the routers' configuration and state
- *     optimizer.safetensors             AdamW's moments and step count
- *     measures.safetensors              sums that measures over the whole of training need
- *     train_state.json                  step, place in the data, seed, best evaluation so far, and the run's configuration
- *     tokenizer.json, …                 what the run's tokenizer came with, if it came with files
+ *     config.json, model.safetensors   as Hugging Face lays them out, float32, DeepSeek-V3's own bias
+ *                                      unfolded
+ *     router_state.safetensors         the routers' configuration and state
+ *     optimizer.safetensors            AdamW's moments and step count
+ *     measures.safetensors             sums that measures over the whole of training need
+ *     train_state.json                 step, place in the data, seed, best evaluation so far, and the
+ *                                      run's configuration
+ *     tokenizer.json, …                what the run's tokenizer came with, if it came with files
  *
- * All random numbers of a run are functions of (seed, step, place): so seed, step and place are its whole random state, and a resumed run
- * has the bits of one that never stopped. A folder is replaced as a whole (folder.h).
+ * All random numbers of a run are functions of (seed, step, place): so seed, step and place are its
+ * whole random state, and a resumed run has the bits of one that never stopped. A folder is
+ * replaced as a whole (folder.h).
  */
 #ifndef MOE2_TRAIN_CHECKPOINT_H
 #define MOE2_TRAIN_CHECKPOINT_H
@@ -50,8 +53,8 @@ struct checkpoint_parts {
 /* Writes a checkpoint in place of dir. Errors leave what was there. */
 int checkpoint_save(const char *dir, const struct checkpoint_parts *parts, struct err *err);
 
-/* Copies tokenizer.json and what may lie beside it, where it is there, from a folder (or the file itself) into to_dir, so that others can open
- * the checkpoint with their own tools. */
+/* Copies tokenizer.json and what may lie beside it, where it is there, from a folder (or the file
+ * itself) into to_dir, so that others can open the checkpoint with their own tools. */
 int checkpoint_copy_tokenizer(const char *to_dir, const char *from, struct err *err);
 
 /* Makes dir the same checkpoint as from, sharing its files. */

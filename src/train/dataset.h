@@ -1,12 +1,16 @@
-/* The training order: an array of tokens cut into windows, and a seeded shuffle of them that needs no memory.
+/* The training order: an array of tokens cut into windows, and a seeded shuffle of them that needs
+ * no memory.
  *
- * Window w covers tokens w·S … w·S + S: S inputs and, one place on, S targets; the tail that fills no window is never seen. Attention
- * goes across document ends inside a window (each document ends with EOS), as is usual in pretraining. Sample number n of a run is
- * window π_e(n mod W) of epoch e = n / W, where W windows make an epoch and π_e is a permutation computed, not stored: so the place in
- * the data is the one number n, whatever the size of the corpus, and resuming is setting it.
+ * Window w covers tokens w·S … w·S + S: S inputs and, one place on, S targets; the tail that fills
+ * no window is never seen. Attention goes across document ends inside a window (each document ends
+ * with EOS), as is usual in pretraining. Sample number n of a run is window π_e(n mod W) of epoch e
+ * = n / W, where W windows make an epoch and π_e is a permutation computed, not stored: so the
+ * place in the data is the one number n, whatever the size of the corpus, and resuming is setting
+ * it.
  *
- * The permutation is a Feistel network of four rounds on the smallest even number of bits that holds W, walked until it lands below W
- * (Black & Rogaway, "Ciphers with arbitrary finite domains", 2002); the round function is rng_at.
+ * The permutation is a Feistel network of four rounds on the smallest even number of bits that
+ * holds W, walked until it lands below W (Black & Rogaway, "Ciphers with arbitrary finite domains",
+ * 2002); the round function is rng_at.
  */
 #ifndef MOE2_TRAIN_DATASET_H
 #define MOE2_TRAIN_DATASET_H
@@ -26,7 +30,8 @@ int dataset_init(struct dataset *out, const struct tokens *tokens, int64_t seque
 /* The window of sample n ≥ 0. */
 int64_t dataset_window(const struct dataset *d, int64_t n);
 
-/* Samples first … first + n − 1, laid end to end: ids and targets [n·sequence]. scratch has room for sequence + 1 ids. */
+/* Samples first … first + n − 1, laid end to end: ids and targets [n·sequence]. scratch has room
+ * for sequence + 1 ids. */
 int dataset_read(int32_t *ids, int32_t *targets, int32_t *scratch, const struct dataset *d,
                  int64_t first, int64_t n, struct err *err);
 

@@ -1,4 +1,5 @@
-/* Measures that need the whole of training: see measures.h. Tensors are "layers.N.NAME", as route names its sums. */
+/* Measures that need the whole of training: see measures.h. Tensors are "layers.N.NAME", as route
+ * names its sums. */
 #include "train/measures.h"
 
 #include <inttypes.h>
@@ -33,7 +34,8 @@ void measures_release(struct measures *m)
     *m = (struct measures){0};
 }
 
-/* Every array of every layer in order; at most ROUTE_STATE_MAX a layer. Returns how many. Names are the caller's to free. */
+/* Every array of every layer in order; at most ROUTE_STATE_MAX a layer. Returns how many. Names are
+ * the caller's to free. */
 static int64_t list(struct safetensors_decl *decls, float **values, const struct measures *m)
 {
     int64_t n = 0;

@@ -1,5 +1,6 @@
-/* Measures that need the whole of training: the Matthew effect of every MoE layer (route/balance.h), kept beside the routers, fed after each
- * step, and part of the checkpoint (measures.safetensors), so that a resumed run reports what a straight one does. */
+/* Measures that need the whole of training: the Matthew effect of every MoE layer
+ * (route/balance.h), kept beside the routers, fed after each step, and part of the checkpoint
+ * (measures.safetensors), so that a resumed run reports what a straight one does. */
 #ifndef MOE2_TRAIN_MEASURES_H
 #define MOE2_TRAIN_MEASURES_H
 

@@ -15,7 +15,8 @@ static const char *line_end(const char *text, const char *end)
     return lf ? lf + 1 : NULL;
 }
 
-/* Bytes at the beginning of m that hold whole lines of steps up to last_step. Lines are in rising order of steps. */
+/* Bytes at the beginning of m that hold whole lines of steps up to last_step. Lines are in rising
+ * order of steps. */
 static int kept_bytes(size_t *n, const struct file_map *m, const char *path, int64_t last_step,
                       struct err *err)
 {

@@ -1,8 +1,9 @@
 /* AdamW: see optimizer.h.
  *
- * Moments lie in one block each, in list order. Neighbours in the list whose weights, gradients and copies are neighbours in memory too
- * (a layer's experts) are updated by one kernel call: the update is element by element, so the cut makes no difference to the bits.
- * The norm does not use these runs: its order of sums must not depend on where an allocator put things.
+ * Moments lie in one block each, in list order. Neighbours in the list whose weights, gradients and
+ * copies are neighbours in memory too (a layer's experts) are updated by one kernel call: the
+ * update is element by element, so the cut makes no difference to the bits. The norm does not use
+ * these runs: its order of sums must not depend on where an allocator put things.
  */
 #include "train/optimizer.h"
 

@@ -6,8 +6,8 @@
  *     wsd     s ≤ n−d   lr
  *     wsd     s > n−d   lr + (min_lr − lr) · (s − (n − d))/d
  *
- * The last step of either ends at min_lr exactly. Cosine: Loshchilov & Hutter, arXiv 1608.03983; warm-up-stable-decay: Hu et al.,
- * MiniCPM, arXiv 2404.06395, with a linear fall.
+ * The last step of either ends at min_lr exactly. Cosine: Loshchilov & Hutter, arXiv 1608.03983;
+ * warm-up-stable-decay: Hu et al., MiniCPM, arXiv 2404.06395, with a linear fall.
  */
 #ifndef MOE2_TRAIN_SCHEDULE_H
 #define MOE2_TRAIN_SCHEDULE_H
@@ -25,7 +25,8 @@ struct schedule {
     int64_t decay_steps; /* wsd only */
 };
 
-/* MOE2_ECONFIG when warm-up (and decay) don't fit into the steps, or a rate is negative or min_lr above lr. */
+/* MOE2_ECONFIG when warm-up (and decay) don't fit into the steps, or a rate is negative or min_lr
+ * above lr. */
 int schedule_check(const struct schedule *s, struct err *err);
 
 /* The rate of a step, 1 ≤ step ≤ steps, of a schedule that passed the check. */

@@ -59,7 +59,8 @@ struct step_report {
     struct decoder_times times;
 };
 
-/* Forgets a step that was broken off: the routers' counts; gradients are cleared by the next one. */
+/* Forgets a step that was broken off: the routers' counts; gradients are cleared by the next
+ * one. */
 static void drop_step(struct trainer *t)
 {
     for (int64_t l = 0; l < decoder_config(t->dec)->num_hidden_layers; l++)
@@ -67,7 +68,8 @@ static void drop_step(struct trainer *t)
             router_step_drop(decoder_router(t->dec, l));
 }
 
-/* Sequences first … first + n − 1 of the step: forward and backward of their part of the mean loss. */
+/* Sequences first … first + n − 1 of the step: forward and backward of their part of the mean
+ * loss. */
 static int micro_batch(struct trainer *t, struct step_report *r, int64_t first, int64_t n,
                        struct err *err)
 {
@@ -104,7 +106,8 @@ static int micro_batch(struct trainer *t, struct step_report *r, int64_t first, 
     return rc;
 }
 
-/* Loads of one layer as multiples of a fair share, and what they come to. Before router_step, which clears the counts. */
+/* Loads of one layer as multiples of a fair share, and what they come to. Before router_step, which
+ * clears the counts. */
 static void measure_loads(struct step_report *r, double *loads, struct router *router,
                           int64_t n_moe)
 {
@@ -196,7 +199,8 @@ static void step_routers(struct trainer *t, struct step_report *r)
     }
 }
 
-/* Forward and backward of all micro-batches and the norm of the gradient: what can fail, before anything has moved. */
+/* Forward and backward of all micro-batches and the norm of the gradient: what can fail, before
+ * anything has moved. */
 static int step_gradient(struct trainer *t, struct step_report *r, struct err *err)
 {
     int rc = 0;

@@ -1,12 +1,14 @@
-/* The trainer: steps, evaluations, checkpoints, until the steps are done, somebody says stop or a number is none.
+/* The trainer: steps, evaluations, checkpoints, until the steps are done, somebody says stop or a
+ * number is none.
  *
- *     trainer_init(&t, &options, dec, opt, err);       t.state as a checkpoint gave it, or zeroed for a new run
- *     rc = trainer_run(&t, err);                       MOE2_ESTOP: stopped after a whole step, everything saved
+ *     trainer_init(&t, &options, dec, opt, err);   t.state zeroed, or as a checkpoint gave it
+ *     rc = trainer_run(&t, err);                   MOE2_ESTOP: after a whole step, all saved
  *     trainer_release(&t);
  *
- * A step reads `batch` windows, cuts them into micro-batches, and adds up the gradient of the mean loss over ALL target tokens of the step,
- * however it is cut. Then, once: clipping, AdamW, router_step of every MoE layer. Everything that follows depends on the state
- * (weights, moments, routers, step, place in the data) alone, which is what makes a resumed run the same run.
+ * A step reads `batch` windows, cuts them into micro-batches, and adds up the gradient of the mean
+ * loss over ALL target tokens of the step, however it is cut. Then, once: clipping, AdamW,
+ * router_step of every MoE layer. Everything that follows depends on the state (weights, moments,
+ * routers, step, place in the data) alone, which is what makes a resumed run the same run.
  */
 #ifndef MOE2_TRAIN_TRAINER_H
 #define MOE2_TRAIN_TRAINER_H
@@ -51,10 +53,12 @@ int trainer_init(struct trainer *t, const struct trainer_options *options, struc
                  struct optimizer *opt, struct err *err);
 void trainer_release(struct trainer *t);
 
-/* One optimizer step. MOE2_ENUMERIC names step, layer and tensor; then nothing has moved and nothing was saved. */
+/* One optimizer step. MOE2_ENUMERIC names step, layer and tensor; then nothing has moved and
+ * nothing was saved. */
 int trainer_step(struct trainer *t, struct err *err);
 
-/* Scores the validation text and, where it is the best so far and somewhere to save, makes checkpoints/best. */
+/* Scores the validation text and, where it is the best so far and somewhere to save, makes
+ * checkpoints/best. */
 int trainer_evaluate(struct trainer *t, struct err *err);
 
 /* Writes checkpoints/last, unless it is of this step already. */
