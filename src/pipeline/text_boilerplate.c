@@ -126,39 +126,59 @@ static const struct phrase {
 
 enum { N_PHRASES = sizeof PHRASES / sizeof *PHRASES, LINE_MAX_BYTES = 400 };
 
+_Static_assert(N_PHRASES <= 128, "struct text_phrases has room for 128");
+
 static inline uint8_t lower(char c)
 {
     return (uint8_t)(c >= 'A' && c <= 'Z' ? c + 32 : c);
 }
 
-/* Case is taken away by setting bit 5 of every byte: blurs some punctuation, which costs nothing. */
-static inline unsigned start_hash(const char *s)
+/* Four bytes as one number. Case is taken away by setting bit 5 of each: that blurs some punctuation,
+ * which costs nothing. */
+static inline uint32_t head_of(const char *s)
 {
     uint32_t v;
     memcpy(&v, s, sizeof v);
-    return ((v | 0x20202020u) * 0x9E3779B1u) >> 19; /* 13 bits */
+    return v | 0x20202020u;
 }
 
-static const char *phrase_at(const char *s, size_t n_left, size_t n_line)
+static inline unsigned hash_of(uint32_t head)
 {
-    for (size_t i = 0; i < N_PHRASES; i++) {
-        const char *p = PHRASES[i].text;
-        size_t j = 0;
-        while (j < n_left && p[j] && lower(s[j]) == (uint8_t)p[j])
-            j++;
-        if (!p[j] && n_line <= (size_t)PHRASES[i].max_bytes)
-            return p;
-    }
-    return NULL;
+    return (head * 0x9E3779B1u) >> 19; /* 13 bits */
 }
 
 void text_phrases_init(struct text_phrases *p)
 {
     memset(p, 0, sizeof *p);
     for (size_t i = 0; i < N_PHRASES; i++) {
-        unsigned h = start_hash(PHRASES[i].text);
+        p->heads[i] = head_of(PHRASES[i].text);
+        unsigned h = hash_of(p->heads[i]);
         p->starts[h / 64] |= (uint64_t)1 << h % 64;
     }
+}
+
+static bool is_phrase(const char *phrase, const char *s, size_t n_left)
+{
+    size_t i = 0;
+    while (phrase[i] && i < n_left && lower(s[i]) == (uint8_t)phrase[i])
+        i++;
+    return !phrase[i];
+}
+
+/* The phrase at a place where the filter let one through. */
+static const char *phrase_at(const struct text_phrases *p, uint32_t head, const char *s,
+                             size_t n_left, size_t n_line)
+{
+    for (size_t i = 0; i < N_PHRASES; i++)
+        if (p->heads[i] == head && n_line <= (size_t)PHRASES[i].max_bytes &&
+            is_phrase(PHRASES[i].text, s, n_left))
+            return PHRASES[i].text;
+    return NULL;
+}
+
+static inline bool is_letter(char c)
+{
+    return (c | 32) >= 'a' && (c | 32) <= 'z';
 }
 
 const char *text_boilerplate(const struct text_phrases *p, const char *line, size_t n)
@@ -166,9 +186,12 @@ const char *text_boilerplate(const struct text_phrases *p, const char *line, siz
     if (n < 4 || n > LINE_MAX_BYTES)
         return NULL;
     for (size_t i = 0; i + 4 <= n; i++) {
-        unsigned h = start_hash(line + i);
+        if (i > 0 && is_letter(line[i - 1])) /* a phrase begins where a word does */
+            continue;
+        uint32_t head = head_of(line + i);
+        unsigned h = hash_of(head);
         if (p->starts[h / 64] >> h % 64 & 1) {
-            const char *found = phrase_at(line + i, n - i, n);
+            const char *found = phrase_at(p, head, line + i, n - i, n);
             if (found)
                 return found;
         }

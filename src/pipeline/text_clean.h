@@ -74,6 +74,7 @@ int text_clean_chars(struct buf *out, const char *text, size_t n, struct err *er
 /* The table of boilerplate, made ready for searching. */
 struct text_phrases {
     uint64_t starts[128]; /* a bit for each hash of a phrase's first four bytes */
+    uint32_t heads[128];  /* those four bytes, lowered, of each */
 };
 
 void text_phrases_init(struct text_phrases *p);
