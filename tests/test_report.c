@@ -117,17 +117,17 @@ static void a_broken_file_is_named_with_its_line(void **state)
         {"metrics.json", "[1]", "report_test/report/broken/metrics.json: is no JSON object"},
         {"metrics.json", "", "report_test/report/broken/metrics.json:"},
         {"metrics.jsonl", "{\"step\":1}\n{\"step\":\n",
-         "report_test/report/broken/metrics.jsonl: line 2"},
+         "report_test/report/broken/metrics.jsonl:2"},
         {"metrics.jsonl", "{\"loss\":1}\n",
-         "report_test/report/broken/metrics.jsonl: line 1: has no \"step\""},
+         "report_test/report/broken/metrics.jsonl:1: has no \"step\""},
         {"metrics.jsonl", "7\n",
-         "report_test/report/broken/metrics.jsonl: line 1: has no \"step\""},
+         "report_test/report/broken/metrics.jsonl:1: has no \"step\""},
         {"metrics.jsonl", "{\"step\":1,\"layers\":[{\"load\":[]}]}\n",
-         "report_test/report/broken/metrics.jsonl: line 1: layers are 1 of 0 experts, wanted 1 to "
+         "report_test/report/broken/metrics.jsonl:1: layers are 1 of 0 experts, wanted 1 to "
          "256 of 1 to 1024"},
         {"metrics.jsonl",
          "{\"step\":1,\"layers\":[{\"load\":[1,1]}]}\n{\"step\":2,\"layers\":[{\"load\":[1]}]}\n",
-         "report_test/report/broken/metrics.jsonl: line 2: layers differ from the 1 of 2 experts "
+         "report_test/report/broken/metrics.jsonl:2: layers differ from the 1 of 2 experts "
          "before"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -244,12 +244,12 @@ static void a_logit_that_is_no_number_is_refused_by_token_and_expert(void **stat
     b.logits[70 * 8 + 5] = NAN;
     struct route_batch batch = {.mode = ROUTE_TRAIN};
     assert_int_equal(MOE2_ENUMERIC, router_pick(b.router, &b.route, b.logits, &batch, &err));
-    assert_string_equal(err.msg, "router of layer 3: the logit of expert 5 for token 70 is nan, "
+    assert_string_equal(err.msg, "layer 3: the router's logit of expert 5 for token 70 is NaN, "
                                  "wanted a finite number");
     assert_int_equal(router_sums(b.router)->n_items, 0);
     b.logits[70 * 8 + 5] = -INFINITY;
     assert_int_equal(MOE2_ENUMERIC, router_pick(b.router, &b.route, b.logits, &batch, &infinite));
-    assert_non_null(strstr(infinite.msg, "is -inf"));
+    assert_non_null(strstr(infinite.msg, "is infinite"));
     bench_close(&b);
 }
 

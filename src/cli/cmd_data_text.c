@@ -56,7 +56,9 @@ static int run(int argc, char **argv)
         inputs[i].path = argv[i];
     struct text_step step;
     struct text_report report;
-    int rc = data_text_step(&step, &words, &err);
+    int rc = words.vocab_size && words.tokenizer != text_step_default().tokenizer
+                 ? err_set(&err, MOE2_ECONFIG, "--tokenizer and --vocab-size contradict each other")
+                 : data_text_step(&step, &words, &err);
     if (!rc) {
         step.inputs = inputs;
         step.n_inputs = n_inputs;

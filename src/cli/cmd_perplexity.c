@@ -27,7 +27,7 @@ static int print_json(const struct perplexity *p, int64_t n_bytes, struct err *e
 
 static int run(int argc, char **argv)
 {
-    struct scoring s = {0};
+    struct scoring s = SCORING_INIT;
     const struct cli_flag flags[] = {SCORING_FLAGS(&s), {"--stride", FLAG_INT, &s.stride, false}};
     struct err err = {0};
     struct ids ids = {0};

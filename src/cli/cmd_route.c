@@ -149,7 +149,7 @@ static int print_table(const struct routing_stats *stats, const struct balance_r
 
 static int run(int argc, char **argv)
 {
-    struct scoring s = {0};
+    struct scoring s = SCORING_INIT;
     const char *against = NULL;
     const struct cli_flag flags[] = {SCORING_FLAGS(&s), {"--against", FLAG_TEXT, &against, false}};
     struct err err = {0};

@@ -87,6 +87,8 @@ static int take_steps(struct sequence *s, int64_t steps, double lr, struct err *
     for (int64_t t = 1; t <= steps && !rc; t++) {
         double loss = 0;
         rc = sequence_gradient(s, &loss, err);
+        if (rc == MOE2_ENUMERIC)
+            err_prefix(err, "step %lld", (long long)t);
         if (rc)
             break;
         adamw(s, &mo, lr, t);

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "cli/cli.h"
 #include "text/bpe_train.h"
+#include "text/unicode.h"
 
 enum {
     CHUNK_BYTES = 4 << 20,      /* read at once */
@@ -23,6 +24,7 @@ struct reader {
     FILE *f;
     struct buf text;
     size_t n_given; /* of text: handed out by the last call */
+    int64_t at;     /* place in the file of text's first byte */
 };
 
 /* The place to cut at, 0 if there is none. */
@@ -49,12 +51,27 @@ static int read_chunk(struct reader *r, bool *end, struct err *err)
     return 0;
 }
 
+/* Training says so too, but knows no files. */
+static int check_utf8(const struct reader *r, struct err *err)
+{
+    const uint8_t *text = (const uint8_t *)r->text.bytes;
+    size_t n = 1, n_bad;
+    for (size_t at = 0; at < r->n_given; at += n) {
+        n = text[at] < 0x80 ? 1 : utf8_check(text + at, r->n_given - at, &n_bad, NULL);
+        if (n == 0)
+            return err_set(err, MOE2_EFORMAT, "%s: the text is not UTF-8: byte %lld is 0x%02x",
+                           r->paths[r->path_idx], (long long)(r->at + (int64_t)at), text[at]);
+    }
+    return 0;
+}
+
 static int next_text(void *ctx, const char **text, size_t *n_bytes, struct err *err)
 {
     struct reader *r = ctx;
     if (r->n_given)
         memmove(r->text.bytes, r->text.bytes + r->n_given, r->text.n - r->n_given);
     r->text.n -= r->n_given;
+    r->at = r->f ? r->at + (int64_t)r->n_given : 0;
     r->n_given = 0;
     while (!r->n_given) {
         bool end = false;
@@ -69,6 +86,8 @@ static int next_text(void *ctx, const char **text, size_t *n_bytes, struct err *
         if (rc)
             return rc;
         r->n_given = end ? r->text.n : cut_place(&r->text);
+        if ((rc = check_utf8(r, err)))
+            return rc;
         if (end) {
             fclose(r->f);
             r->f = NULL;

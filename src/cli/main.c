@@ -1,4 +1,6 @@
 /* moe2: finds the command and runs it. */
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +61,26 @@ static int words_matched(const struct command *c, int argc, char **argv)
     return 0;
 }
 
+/* "data" is the first word of several commands: says which. */
+static bool say_group(const char *word)
+{
+    size_t n = strlen(word), n_said = 0;
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        if (strncmp(commands[i]->name, word, n) != 0 || commands[i]->name[n] != ' ')
+            continue;
+        if (n_said++ == 0)
+            fprintf(stderr, "moe2: \"%s\" wants another word: ", word);
+        fprintf(stderr, "%s%s", n_said > 1 ? ", " : "", commands[i]->name);
+    }
+    if (n_said)
+        fputc('\n', stderr);
+    return n_said > 0;
+}
+
 static int unknown(const char *word)
 {
+    if (say_group(word))
+        return 2;
     const char *names[COUNT_OF(commands)];
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         names[i] = commands[i]->name;
@@ -85,9 +105,8 @@ static void wait_politely(char **argv)
     execv(path, argv); /* where that fails, the run is only less polite */
 }
 
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
-    wait_politely(argv);
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_help(argc < 2 ? stderr : stdout);
         return argc < 2 ? 2 : 0;
@@ -124,4 +143,17 @@ int main(int argc, char **argv)
         return 0;
     }
     return found->run(argc - first - n, argv + first + n);
+}
+
+int main(int argc, char **argv)
+{
+    wait_politely(argv);
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond the size limit is an error to report, not a death */
+    int status = dispatch(argc, argv);
+    if (fflush(stdout) || ferror(stdout)) {
+        fprintf(stderr, "moe2%s%s: standard output can't be written: %s\n", argc > 1 ? " " : "",
+                argc > 1 ? argv[1] : "", strerror(errno));
+        status = status ? status : 1;
+    }
+    return status;
 }

@@ -26,6 +26,8 @@ static int open_tokenizer(struct scoring *s, struct err *err)
         return tokenizer_open(&s->tokenizer, s->model, err);
     if (has_file(s->model, "train_state.json"))
         return tokenizer_bytes_new(&s->tokenizer, err);
+    if (!file_is_dir(s->model))
+        return err_set(err, MOE2_EIO, "%s: is no checkpoint folder", s->model);
     return err_set(err, MOE2_ECONFIG, "%s has no tokenizer.json; say --tokenizer FOLDER (or bytes)",
                    s->model);
 }
@@ -45,14 +47,14 @@ static int find_window(struct scoring *s, struct err *err)
 {
     int64_t longest = decoder_config(s->dec)->max_position_embeddings;
     int64_t window = s->window;
-    if (!window)
+    if (window == SCORING_UNSAID)
         window = longest && longest < SCORING_WINDOW ? longest : SCORING_WINDOW;
     if (window < 1 || (longest && window > longest))
         return err_set(err, MOE2_ECONFIG,
                        "--window is %" PRId64
                        ", wanted 1 to the model's max_position_embeddings, which is %" PRId64,
                        window, longest);
-    int64_t stride = s->stride ? s->stride : window;
+    int64_t stride = s->stride != SCORING_UNSAID ? s->stride : window;
     if (stride < 1 || stride > window)
         return err_set(err, MOE2_ECONFIG,
                        "--stride is %" PRId64 ", wanted 1 to the window, which is %" PRId64, stride,
@@ -97,9 +99,9 @@ int scoring_read(struct ids *ids, int64_t *n_bytes, const struct scoring *s, con
 {
     struct file_map text = {0};
     int rc = file_map(&text, path, err);
-    if (!rc)
-        rc = tokenizer_encode(s->tokenizer, NULL, ids, (const char *)text.bytes, text.n_bytes, 0,
-                              err);
+    if (rc)
+        return rc;
+    rc = tokenizer_encode(s->tokenizer, NULL, ids, (const char *)text.bytes, text.n_bytes, 0, err);
     if (rc)
         err_prefix(err, "%s", path);
     *n_bytes = (int64_t)text.n_bytes;

@@ -7,15 +7,21 @@
 
 #include "base/file.h"
 
-int json_read_bytes(json_t **out, const char *name, const void *bytes, size_t n, struct err *err)
+int json_read_line(json_t **out, const char *name, int64_t line, const void *bytes, size_t n,
+                   struct err *err)
 {
     json_error_t e;
     json_t *root = json_loadb(n ? bytes : "", n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
     if (!root)
-        return err_set(err, MOE2_EFORMAT, "%s:%d:%d: is no JSON: %s", name, e.line, e.column,
-                       e.text);
+        return err_set(err, MOE2_EFORMAT, "%s:%lld:%d: is no JSON: %s", name,
+                       (long long)(line + e.line - 1), e.column, e.text);
     *out = root;
     return 0;
+}
+
+int json_read_bytes(json_t **out, const char *name, const void *bytes, size_t n, struct err *err)
+{
+    return json_read_line(out, name, 1, bytes, n, err);
 }
 
 int json_read_file(json_t **out, const char *path, size_t max_bytes, struct err *err)

@@ -36,6 +36,10 @@ enum { JSON_MAX_DEPTH = 64 };
 int json_read_file(json_t **out, const char *path, size_t max_bytes, struct err *err);
 int json_read_bytes(json_t **out, const char *name, const void *bytes, size_t n, struct err *err);
 
+/* json_read_bytes of a piece of a file that begins in line `line`, counted from 1. */
+int json_read_line(json_t **out, const char *name, int64_t line, const void *bytes, size_t n,
+                   struct err *err);
+
 /* The value of a key of the object o, which must be there and have that type and range (both ends
  * included). file stands in the message: "config.json: hidden_size is \"abc\", wanted a whole
  * number from 1 to 1048576". A real may be written as a whole number. Strings and objects are

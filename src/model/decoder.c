@@ -374,11 +374,11 @@ static int find_in_params(struct decoder *dec, bool gradients, struct err *err)
     return 0;
 }
 
-int decoder_find_nonfinite(struct decoder *dec, bool gradients, struct err *err)
+int decoder_blame_nonfinite(struct decoder *dec, bool gradients, int64_t n_blocks, struct err *err)
 {
     int64_t D = dec->d.D;
     int rc = find_in_params(dec, gradients, err);
-    for (int64_t l = 1; l <= dec->d.L && dec->train && dec->T && !rc; l++) {
+    for (int64_t l = dec->train ? 1 : n_blocks; l >= 1 && l <= n_blocks && dec->T && !rc; l++) {
         int64_t bad = dec->dev->k->find_nonfinite(dec->dev, dec->x[l], dec->T * D);
         if (bad >= 0)
             rc = err_set(err, MOE2_ENUMERIC,
@@ -386,4 +386,9 @@ int decoder_find_nonfinite(struct decoder *dec, bool gradients, struct err *err)
                          (long long)(l - 1), (long long)(bad / D));
     }
     return rc;
+}
+
+int decoder_find_nonfinite(struct decoder *dec, bool gradients, struct err *err)
+{
+    return decoder_blame_nonfinite(dec, gradients, dec->d.L, err);
 }

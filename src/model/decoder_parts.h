@@ -178,4 +178,8 @@ void mlp_backward(struct decoder *dec, const struct mlp *m, const float *gate_up
  * itself is taken. */
 const float *to_host(struct decoder *dec, const float *device, int64_t n);
 
+/* decoder_find_nonfinite after a forward that got through the first n_blocks only. Outside
+ * training only the last block's output is still there to be looked at. */
+int decoder_blame_nonfinite(struct decoder *dec, bool gradients, int64_t n_blocks, struct err *err);
+
 #endif

@@ -84,14 +84,14 @@ int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder
     dec->dev->k->embed_forward(dec->dev, dec->x[0], table->data, DT_F32, dec->ids, dec->T,
                                dec->d.D);
     struct err why = {0};
-    for (int64_t l = 0; l < dec->d.L && !rc; l++)
-        rc = block_forward(dec, l, dec->x[l + 1], batch, &why);
+    int64_t n_done = 0;
+    while (n_done < dec->d.L && !(rc = block_forward(dec, n_done, dec->x[n_done + 1], batch, &why)))
+        n_done++;
     dec->hidden = dec->x[dec->d.L];
-    if (rc) {
-        dec->T = 0;
-        if (rc != MOE2_ENUMERIC ||
-            !decoder_find_nonfinite(dec, false, err)) /* a bad weight is the better reason */
+    if (rc) { /* a bad weight or an earlier block is the better reason */
+        if (rc != MOE2_ENUMERIC || !decoder_blame_nonfinite(dec, false, n_done, err))
             rc = err_set(err, why.code, "%s", why.msg);
+        dec->T = 0;
     }
     dec->times.forward_s += clock_s() - begun_s;
     return rc;

@@ -76,7 +76,7 @@ static int pick(struct decoder *dec, struct layer *layer, const struct batch *ba
     int rc =
         router_pick(layer->router, &layer->route, to_host(dec, layer->logits, T * d->E), &rb, err);
     if (rc)
-        return err_prefix(err, "layer %d", layer->p.router->layer);
+        return rc;
     make_lists(dec, layer);
     return 0;
 }

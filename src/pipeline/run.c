@@ -129,6 +129,17 @@ static int compare_configs(struct run *r, const struct buf *saved, struct err *e
     return rc;
 }
 
+/* A checkpoint is put in place as a whole: one that lacks a part was broken by others, and beginning
+ * anew would write over what is left. */
+static int check_remains(const struct run *r, struct err *err)
+{
+    bool best = file_exists(r->best);
+    if (!best && !file_exists(r->last))
+        return 0;
+    return err_set(err, MOE2_EFORMAT, "%s: is no whole checkpoint%s; --restart begins anew",
+                   r->last, best ? ", though there is a best one" : "");
+}
+
 /* Makes the folder, and finds out whether there is something to go on from. */
 static int prepare_folder(struct run *r, struct train_state *state, struct err *err)
 {
@@ -142,6 +153,8 @@ static int prepare_folder(struct run *r, struct train_state *state, struct err *
     if (r->o->resume == RUN_RESTART && r->o->mode != RUN_EVALUATE)
         rc = file_remove_all(r->folder, err);
     r->resumes = !rc && checkpoint_exists(r->last);
+    if (!rc && !r->resumes && r->o->mode != RUN_EVALUATE)
+        rc = check_remains(r, err);
     if (!rc && !r->resumes && r->o->resume == RUN_RESUME_MUST)
         rc = err_set(err, MOE2_ECONFIG, "%s: there is no checkpoint to go on from", r->last);
     if (!rc)
@@ -168,6 +181,34 @@ static int prepare_folder(struct run *r, struct train_state *state, struct err *
     return rc;
 }
 
+static const struct router_config *first_router(const struct run *r)
+{
+    for (int64_t l = 0; l < r->model.num_hidden_layers; l++)
+        if (decoder_router(r->dec, l))
+            return router_config(decoder_router(r->dec, l));
+    return NULL;
+}
+
+/* What a run saved must come with its routers, and be what the configuration says: figures under the name of another router would be
+ * worse than none. A folder of others may have no state of a router. */
+static int check_router(const struct run *r, const char *dir, struct err *err)
+{
+    const struct router_config *c = first_router(r);
+    char *path = path_join(dir, "router_state.safetensors");
+    int rc = path ? 0 : err_set(err, MOE2_ELIMIT, "%s: no memory for its name", dir);
+    if (!rc && c && file_exists(path)) {
+        const char *saved = run_config_label(c), *wanted = run_config_label(&r->rc->routing);
+        if (strcmp(saved, wanted) != 0)
+            rc = err_set(err, MOE2_ECONFIG,
+                         "%s was trained with router %s, the configuration says %s", dir, saved,
+                         wanted);
+    } else if (!rc && c && dir != r->o->checkpoint) {
+        rc = err_set(err, MOE2_EFORMAT, "%s: is not there, the state of the routers is lost", path);
+    }
+    free(path);
+    return rc;
+}
+
 static int open_model(struct run *r, const char *dir, bool train, struct err *err)
 {
     const struct run_train *t = &r->rc->train;
@@ -187,7 +228,8 @@ static int open_model(struct run *r, const char *dir, bool train, struct err *er
     }
     if (dir)
         o.config = NULL;
-    return decoder_open(&r->dec, &o, r->dev, err);
+    int rc = decoder_open(&r->dec, &o, r->dev, err);
+    return rc || !dir ? rc : check_router(r, dir, err);
 }
 
 static struct perplexity_options eval_options(const struct run *r, int64_t max_tokens)
@@ -232,6 +274,10 @@ static int set_up_trainer(struct run *r, const struct train_state *state, struct
         rc = optimizer_new(&r->opt, params, n_params, &oc, r->dev, err);
     if (!rc && r->resumes)
         rc = checkpoint_read_optimizer(r->opt, r->last, err);
+    if (!rc && r->resumes && optimizer_n_steps(r->opt) != state->step)
+        rc = err_set(err, MOE2_EFORMAT,
+                     "%s: train_state.json is of step %" PRId64 ", the optimizer of step %" PRId64,
+                     r->last, state->step, optimizer_n_steps(r->opt));
     if (!rc)
         rc = metrics_open(&r->metrics, r->jsonl, r->resumes ? state->step : 0, err);
     if (!rc)
@@ -286,6 +332,10 @@ static int judge(struct run *r, struct err *err)
                       : checkpoint_exists(r->best) ? r->best
                                                    : r->last;
     int rc = open_model(r, dir, false, err);
+    if (!rc && decoder_config(r->dec)->vocab_size < r->data.n_vocab)
+        rc = err_set(err, MOE2_ECONFIG,
+                     "%s has a vocabulary of %" PRId64 ", the text's tokenizer %" PRId32 " ids",
+                     dir, decoder_config(r->dec)->vocab_size, r->data.n_vocab);
     if (rc)
         return rc;
     struct run_judged j = {

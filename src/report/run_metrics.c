@@ -198,8 +198,8 @@ static int add_line(struct run_metrics *m, const char *path, int64_t number, con
 {
     char name[512];
     json_t *row = NULL;
-    snprintf(name, sizeof name, "%s: line %lld", path, (long long)number);
-    int rc = json_read_bytes(&row, name, line, n, err);
+    snprintf(name, sizeof name, "%s:%lld", path, (long long)number);
+    int rc = json_read_line(&row, path, number, line, n, err);
     if (rc)
         return rc;
     if (!isfinite(json_number_at(row, "step"))) {

@@ -143,10 +143,10 @@ static int not_finite(const struct router *r, const struct route *route, const f
         for (int64_t i = 0; i < route->E && token_valid(batch, t); i++)
             if (!isfinite(logits[t * route->E + i]))
                 return err_set(err, MOE2_ENUMERIC,
-                               "router of layer %d: the logit of expert %lld for token %lld is %g, "
+                               "layer %d: the router's logit of expert %lld for token %lld is %s, "
                                "wanted a finite number",
                                r->layer, (long long)i, (long long)t,
-                               (double)logits[t * route->E + i]);
+                               isnan(logits[t * route->E + i]) ? "NaN" : "infinite");
     return 0;
 }
 

@@ -21,11 +21,12 @@ static int kept_bytes(size_t *n, const struct file_map *m, const char *path, int
                       struct err *err)
 {
     const char *text = (const char *)m->bytes, *end = text + m->n_bytes, *next;
+    int64_t number = 1;
     int rc = 0;
     for (; text < end && (next = line_end(text, end)); text = next) {
         json_t *line = NULL;
         int64_t step = 0;
-        rc = json_read_bytes(&line, path, text, (size_t)(next - text), err);
+        rc = json_read_line(&line, path, number++, text, (size_t)(next - text), err);
         if (!rc)
             rc = json_need_int(&step, line, path, "step", 0, INT64_MAX, err);
         json_decref(line);
@@ -95,9 +96,10 @@ int metrics_read(const char *path, int (*visit)(void *ctx, const json_t *line, s
     struct file_map m = {0};
     int rc = file_map(&m, path, err);
     const char *text = (const char *)m.bytes, *end = text + m.n_bytes, *next;
+    int64_t number = 1;
     for (; !rc && text < end && (next = line_end(text, end)); text = next) {
         json_t *line = NULL;
-        rc = json_read_bytes(&line, path, text, (size_t)(next - text), err);
+        rc = json_read_line(&line, path, number++, text, (size_t)(next - text), err);
         if (!rc)
             rc = visit(ctx, line, err);
         json_decref(line);
