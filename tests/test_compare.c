@@ -83,7 +83,8 @@ static int play(int argc, char **argv)
     struct err err = {0};
     if (argc < 5 || strcmp(argv[2], "--config") != 0 || strcmp(argv[4], "--set") != 0)
         return 2;
-    int code = run_config_read(&rc, argv[3], (const char *const *)argv + 5, argc - 5, &err);
+    int n = argc - 5 - (argv[argc - 1][0] == '-'); /* --no-report */
+    int code = run_config_read(&rc, argv[3], (const char *const *)argv + 5, n, &err);
     if (!code)
         code = play_config(&rc, argv[1], &err);
     if (code)

@@ -77,4 +77,8 @@ echo '{"test": ' >d/runs/none-s2/metrics.json
 grep -q 'none-s2/metrics.json' err || fail "the broken file is not named"
 "$moe2" report d >out 2>err || fail "one broken run spoils the comparison"
 grep -q 'a run is left out: .*none-s2/metrics.json' err || fail "the run that is left out is not named"
+
+# a single run ends with its own report
+"$moe2" train_eval --config none.yaml --set results_dir=single >out 2>err || fail "train_eval ended with $?"
+[ -s single/none/report.html ] || fail "train_eval made no report"
 echo "compare and report: all well"

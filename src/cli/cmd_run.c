@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "pipeline/run.h"
+#include "report/report.h"
 
 static const char *const mode_names[] = {"train", "evaluate", "train_eval"};
 
@@ -63,12 +64,25 @@ static void say_how_to_resume(const struct run_config *rc, int n_words, char **w
     fputs(" --resume\n", stderr);
 }
 
+/* Figures and a page of the run. It is finished without them: what goes wrong here is a warning. */
+static void make_report(const struct run_config *rc)
+{
+    struct err err = {0};
+    const struct report_options options = {.sink = cli_sink()};
+    char *folder = run_folder(rc);
+    if (folder && report_run(folder, &options, &err) == 0)
+        log_line(cli_sink(), LOG_INFO, "report: %s/report.html", folder);
+    else
+        log_line(cli_sink(), LOG_WARN, "no report: %s", err.msg);
+    free(folder);
+}
+
 /* mode is NULL where --mode says it. */
 static int run_as(const char *command, const char *mode, int argc, char **argv)
 {
     struct err err = {0};
     const char *config = NULL, *config_file = NULL, *checkpoint = NULL;
-    bool resume = false, restart = false, help_config = false;
+    bool resume = false, restart = false, help_config = false, no_report = false;
     struct cli_flag flags[] = {
         {"--config", FLAG_TEXT, &config, false},
         {"--config_file", FLAG_TEXT, &config_file, false},
@@ -76,6 +90,7 @@ static int run_as(const char *command, const char *mode, int argc, char **argv)
         {"--resume", FLAG_BOOL, &resume, false},
         {"--restart", FLAG_BOOL, &restart, false},
         {"--help-config", FLAG_BOOL, &help_config, false},
+        {"--no-report", FLAG_BOOL, &no_report, false},
         {"--mode", FLAG_TEXT, &mode, false},
     };
     int n_flags = (int)COUNT_OF(flags) - (mode ? 1 : 0), n_words = 0;
@@ -108,6 +123,8 @@ static int run_as(const char *command, const char *mode, int argc, char **argv)
         o.stop = cli_stop_flag();
         code = run_do(&rc, &o, &err);
     }
+    if (!code && o.mode != RUN_TRAIN && !no_report)
+        make_report(&rc);
     int status = code ? cli_fail(command, &err) : 0;
     if (code == MOE2_ESTOP && o.mode != RUN_EVALUATE)
         say_how_to_resume(&rc, n_words, argv);
@@ -146,6 +163,7 @@ static int train_eval(int argc, char **argv)
     "from\n"                                                                                       \
     "  --restart                    remove the results of this name and begin anew\n"              \
     "  --checkpoint_path D          evaluate this checkpoint instead of checkpoints/best\n"        \
+    "  --no-report                  without figures and report.html\n"                             \
     "  --help-config                print every key with its range, default and meaning\n\n"       \
     "Results go to results/NAME/: logs.txt, config.yaml, metrics.jsonl (a line a step), "          \
     "metrics.json\n"                                                                               \

@@ -54,7 +54,7 @@ static int is_done(bool *done, const struct compare_plan *plan, const struct com
     if (rc || !file_exists(config))
         goto done;
     int n = 0;
-    while (words[4 + n]) /* behind "train_eval --config FILE --set" */
+    while (words[4 + n] && words[4 + n][0] != '-') /* behind "train_eval --config FILE --set" */
         n++;
     rc = run_config_read(&now, job->config, (const char *const *)words + 4, n, err);
     if (!rc)

@@ -1,8 +1,7 @@
-/* Reading the configurations of a comparison, and its compare.json: see compare_plan.h. */
+/* Reading the configurations of a comparison, and the commands of its runs: see compare_plan.h. */
 #include "pipeline/compare_plan.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +9,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "io/json_util.h"
-#include "report/run_metrics.h"
 
 /* ---- settings ---- */
 
@@ -429,6 +426,8 @@ static int add_words(struct settings *words, const struct compare_plan *plan,
         rc = settings_add(words, err, "name=%s", job->name);
     if (!rc)
         rc = settings_add(words, err, "results_dir=%s/%s", o->dir, job->group);
+    if (!rc && job->judged) /* the comparison has a report of its own */
+        rc = settings_add(words, err, "--no-report");
     return rc;
 }
 
@@ -454,180 +453,4 @@ void plan_words_free(char **words)
     for (int i = 0; words && words[i]; i++)
         free(words[i]);
     free(words);
-}
-
-/* ---- compare.json ---- */
-
-static void put_run(struct json_writer *w, const struct compare_plan *plan, int job)
-{
-    char text[512];
-    snprintf(text, sizeof text, "%.200s/%.300s", plan->jobs[job].group, plan->jobs[job].name);
-    jw_text(w, NULL, text);
-}
-
-static void put_settings(struct json_writer *w, const struct settings *s)
-{
-    jw_array(w, "settings");
-    for (int i = 0; i < s->n; i++)
-        jw_text(w, NULL, s->list[i]);
-    jw_end(w);
-}
-
-static void put_routers(struct json_writer *w, const struct compare_plan *plan)
-{
-    jw_array(w, "routers");
-    for (int i = 0; i < plan->n_routers; i++) {
-        const struct compare_router *r = &plan->routers[i];
-        jw_object(w, NULL);
-        jw_text(w, "label", r->label);
-        jw_text(w, "config", r->path);
-        put_settings(w, &r->settings);
-        jw_array(w, "runs");
-        for (int s = 0; s < plan->n_seeds; s++)
-            put_run(w, plan, r->jobs[s]);
-        jw_end(w);
-        jw_end(w);
-    }
-    jw_end(w);
-}
-
-static void put_tuning(struct json_writer *w, const struct compare_plan *plan)
-{
-    jw_object(w, "tuning");
-    jw_int(w, "runs", plan->o->tune_runs);
-    jw_text(w, "method", PLAN_TUNING_METHOD);
-    jw_int(w, "seed", plan->tune_seed);
-    jw_array(w, "routers");
-    for (int i = 0; i < plan->n_routers; i++) {
-        const struct compare_router *r = &plan->routers[i];
-        if (r->n_trials == 0)
-            continue;
-        jw_object(w, NULL);
-        jw_text(w, "label", r->label);
-        jw_int(w, "best", r->best);
-        jw_array(w, "trials");
-        for (int t = 0; t < r->n_trials; t++) {
-            jw_object(w, NULL);
-            put_settings(w, &r->trials[t].settings);
-            jw_real(w, "loss", r->trials[t].loss);
-            jw_end(w);
-        }
-        jw_end(w);
-        jw_end(w);
-    }
-    jw_end(w);
-    jw_end(w);
-}
-
-static void put_ablation(struct json_writer *w, const struct compare_plan *plan)
-{
-    jw_object(w, "ablation");
-    jw_text(w, "of", plan->routers[plan->ablated].label);
-    jw_ints(w, "seeds", plan->seeds, plan->n_seeds);
-    jw_array(w, "variants");
-    for (int i = 0; i < plan->n_variants; i++) {
-        const struct variant *v = &plan->variants[i];
-        jw_object(w, NULL);
-        jw_text(w, "label", v->label);
-        put_settings(w, &v->settings);
-        jw_array(w, "runs");
-        for (int s = 0; s < plan->n_seeds; s++)
-            put_run(w, plan, v->jobs[s]);
-        jw_end(w);
-        jw_end(w);
-    }
-    jw_end(w);
-    jw_end(w);
-}
-
-static void put_sweep(struct json_writer *w, const struct compare_plan *plan)
-{
-    jw_object(w, "sweep");
-    jw_text(w, "of", plan->routers[plan->ablated].label);
-    jw_int(w, "seed", plan->seeds[0]);
-    jw_array(w, "parameters");
-    for (int i = 0; i < plan->n_sweeps; i++) {
-        const struct sweep *s = &plan->sweeps[i];
-        jw_object(w, NULL);
-        jw_text(w, "key", s->key);
-        jw_real(w, "default", s->initial);
-        jw_reals(w, "values", s->values, s->n);
-        jw_array(w, "runs");
-        for (int k = 0; k < s->n; k++)
-            put_run(w, plan, s->jobs[k]);
-        jw_end(w);
-        jw_end(w);
-    }
-    jw_end(w);
-    jw_end(w);
-}
-
-static void put_references(struct json_writer *w, const json_t *list)
-{
-    jw_array(w, "references");
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *line = json_array_get(list, i);
-        jw_object(w, NULL);
-        jw_text(w, "label", json_text_at(line, "label"));
-        jw_real(w, "bits_per_byte", json_number_at(line, "bits_per_byte"));
-        jw_text(w, "note", json_text_at(line, "note"));
-        jw_end(w);
-    }
-    jw_end(w);
-}
-
-/* The commands as one would type them. */
-static int put_commands(struct json_writer *w, const struct compare_plan *plan, struct err *err)
-{
-    int rc = 0;
-    jw_array(w, "commands");
-    for (int i = 0; i < plan->n_jobs && !rc; i++) {
-        char **words = NULL;
-        struct buf line = {0};
-        rc = plan_words(&words, plan, &plan->jobs[i], err);
-        if (!rc)
-            rc = buf_puts(&line, "moe2", err);
-        for (int k = 0; !rc && words[k]; k++)
-            rc = buf_printf(&line, err, strpbrk(words[k], " '\"\\$*[") ? " '%s'" : " %s", words[k]);
-        if (!rc)
-            jw_text(w, NULL, line.bytes);
-        buf_release(&line);
-        plan_words_free(words);
-    }
-    jw_end(w);
-    return rc;
-}
-
-int plan_write(const struct compare_plan *plan, struct err *err)
-{
-    struct buf out = {0};
-    struct json_writer w;
-    bool has_none = find_label(plan, "none", plan->n_routers) >= 0;
-    json_writer_init(&w, &out, 2);
-    jw_object(&w, NULL);
-    jw_text(&w, "format", "moe2-comparison");
-    jw_int(&w, "version", 1);
-    jw_text(&w, "command", plan->o->command);
-    jw_text(&w, "baseline", has_none ? "none" : plan->routers[0].label);
-    jw_ints(&w, "seeds", plan->seeds, plan->n_seeds);
-    put_routers(&w, plan);
-    if (plan->o->tune_runs)
-        put_tuning(&w, plan);
-    if (plan->n_variants)
-        put_ablation(&w, plan);
-    if (plan->n_sweeps)
-        put_sweep(&w, plan);
-    if (plan->references)
-        put_references(&w, plan->references);
-    int rc = put_commands(&w, plan, err);
-    jw_end(&w);
-    int wrote = json_writer_end(&w, err);
-    char *path = path_join(plan->o->dir, "compare.json");
-    if (!rc)
-        rc = wrote ? wrote : path ? 0 : err_set(err, MOE2_ELIMIT, "no memory for a name");
-    if (!rc)
-        rc = file_write(path, out.bytes, out.n, err);
-    free(path);
-    buf_release(&out);
-    return rc;
 }

@@ -6,8 +6,9 @@
  *    "tuning": {"runs", "method", "seed", "routers": [{"label", "best", "trials": [{"settings": […], "run", "loss"}]}]},
  *    "ablation": {"of": label, "seeds": […], "variants": [{"label", "settings": […], "runs": [a folder a seed]}]},
  *    "sweep": {"of": label, "seed", "parameters": [{"key", "default", "values": […], "runs": […]}]},
- *    "references": [{"label", "bits_per_byte", "note"}], "commands": […], "machine": {…}}
- * tuning, ablation, sweep, references, commands and machine may be missing.
+ *    "references": [{"label", "bits_per_byte", "note"}], "data": [{"source", "version", "documents", "bytes"}], "commands": […],
+ *    "machine": {…}}
+ * All but format, version, seeds and routers may be missing.
  *
  * Runs that aren't there yet are missing, runs that can't be read are missing and named in `broken`. Every statistic is over the seeds that
  * are there; differences are paired by seed.

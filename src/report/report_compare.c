@@ -367,6 +367,29 @@ static void put_settings(struct buf *out, const json_t *router, const char *dir,
     }
 }
 
+static void data_table(struct page *p)
+{
+    static const struct table_column columns[] = {{"source of the text", TABLE_LEFT},
+                                                  {"version", TABLE_LEFT},
+                                                  {"documents", TABLE_RIGHT},
+                                                  {"bytes", TABLE_RIGHT}};
+    const json_t *list = json_object_get(p->c->plan, "data");
+    struct table *t = NULL;
+    if (json_array_size(list) == 0 || p->h->rc || (p->h->rc = table_new(&t, columns, 4, p->h->err)))
+        return;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *o = json_array_get(list, i);
+        const char *source = json_text_at(o, "source"), *version = json_text_at(o, "version");
+        char text[48];
+        table_cell(t, "%s", source ? source : "?");
+        table_cell(t, "%s", version ? version : "");
+        table_cell(t, "%s", page_count(text, json_number_at(o, "documents")));
+        table_cell(t, "%s", page_count(text, json_number_at(o, "bytes")));
+    }
+    html_table(p->h, t, "What the text was made of, as the manifest of the packed folder says.");
+    table_free(t);
+}
+
 static void made_section(struct page *p)
 {
     const json_t *plan = p->c->plan, *routers = json_object_get(plan, "routers");
@@ -389,10 +412,11 @@ static void made_section(struct page *p)
     if (text.n)
         html_details(p->h, "Configurations and result folders", text.bytes);
     buf_clear(&text);
+    data_table(p);
     if (json_is_object(json_object_get(plan, "machine")) &&
         page_json_lines(&text, json_object_get(plan, "machine"), NULL) == 0 && text.n)
-        html_details(p->h, "Machine and versions", text.bytes);
-    else if (m)
+        html_details(p->h, "System and versions", text.bytes);
+    if (m)
         page_machine(p->h, m);
     buf_release(&text);
     for (int i = 0; i < p->c->n_routers; i++) {
