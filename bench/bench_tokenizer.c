@@ -1,11 +1,13 @@
-/* How fast a tokenizer encodes: MB/s on text it has not seen, on text it has, with one thread or more.
+/* How fast a tokenizer encodes: MB/s on text it has not seen, on text it has, with one thread or
+ * more.
  *
  * usage: bench_tokenizer TOKENIZER TEXT [PASSES [THREADS]]
  *
- * Documents are TEXT cut at NUL bytes, or the whole if there are none; threads take documents in turn. Three figures: first (the first
- * pass of the process), fresh (median of PASSES passes, each with a new scratch, so that no word is known), warm (median of PASSES passes
- * with the scratch of the pass before). A JSON line: those in MB/s, tokens, a hash of the ids (FNV-1a over 32 bits each, the
- * documents joined in order), the seconds that opening took, peak memory.
+ * Documents are TEXT cut at NUL bytes, or the whole if there are none; threads take documents in
+ * turn. Three figures: first (the first pass of the process), fresh (median of PASSES passes, each
+ * with a new scratch, so that no word is known), warm (median of PASSES passes with the scratch of
+ * the pass before). A JSON line: those in MB/s, tokens, a hash of the ids (FNV-1a over 32 bits
+ * each, the documents joined in order), the seconds that opening took, peak memory.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -154,10 +156,13 @@ int main(int argc, char **argv)
             hash = (hash ^ (uint32_t)work.docs[i].ids.v[k]) * 0x100000001b3u;
         ids_release(&work.docs[i].ids);
     }
-    printf("{\"engine\": \"moe2\", \"threads\": %d, \"documents\": %" PRId64 ", \"bytes\": %.0f, \"tokens\": %" PRId64
-           ", \"hash\": \"%016" PRIx64 "\", \"first\": %.2f, \"fresh\": %.2f, \"warm\": %.2f, \"load_s\": %.3f, \"peak_mib\": %.1f}\n",
-           n_threads, work.n_docs, n_bytes, n_tokens, hash, n_bytes / first_s / 1e6, median_mbps(fresh, n_passes, n_bytes),
-           median_mbps(warm, n_passes, n_bytes), load_s, (double)peak_rss_bytes() / 1048576);
+    printf("{\"engine\": \"moe2\", \"threads\": %d, \"documents\": %" PRId64
+           ", \"bytes\": %.0f, \"tokens\": %" PRId64 ", \"hash\": \"%016" PRIx64
+           "\", \"first\": %.2f, \"fresh\": %.2f, \"warm\": %.2f, \"load_s\": %.3f, \"peak_mib\": "
+           "%.1f}\n",
+           n_threads, work.n_docs, n_bytes, n_tokens, hash, n_bytes / first_s / 1e6,
+           median_mbps(fresh, n_passes, n_bytes), median_mbps(warm, n_passes, n_bytes), load_s,
+           (double)peak_rss_bytes() / 1048576);
     for (int i = 0; i < n_threads; i++)
         tokenizer_scratch_free(workers[i].scratch);
     free(work.docs);

@@ -1,5 +1,5 @@
-/* A tokenizer.json from a stranger: it is refused with a sentence, or it encodes and decodes. The input is the file, and, behind a byte
- * 0xff, a text for it. */
+/* A tokenizer.json from a stranger: it is refused with a sentence, or it encodes and decodes. The
+ * input is the file, and, behind a byte 0xff, a text for it. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     }
     struct ids ids = {0};
     struct buf back = {0};
-    if (tokenizer_encode(t, NULL, &ids, text, n_text, TOKENIZER_SPECIAL | TOKENIZER_REPLACE, &err) == 0 &&
+    if (tokenizer_encode(t, NULL, &ids, text, n_text, TOKENIZER_SPECIAL | TOKENIZER_REPLACE,
+                         &err) == 0 &&
         tokenizer_decode(t, &back, ids.v, ids.n, 0, &err))
         abort(); /* an id that encode gives has a token */
     ids_release(&ids);

@@ -1,4 +1,5 @@
-/* What BPE of one piece and its training promise, one sentence a test; the plainest possible implementations are the oracles. */
+/* What BPE of one piece and its training promise, one sentence a test; the plainest possible
+ * implementations are the oracles. */
 #include "text_fixture.h"
 
 #include <jansson.h>
@@ -58,14 +59,16 @@ static void toy_release(struct toy *t)
     vocab_release(&t->vocab);
 }
 
-/* The rule as it is written: the lowest rank that stands anywhere, at its leftmost place, again and again. */
+/* The rule as it is written: the lowest rank that stands anywhere, at its leftmost place, again and
+ * again. */
 static size_t plain_bpe(int32_t *ids, const struct toy *t, const uint8_t *text, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         ids[i] = text[i];
     for (int32_t rank = 0; rank < t->n_merges;) {
         size_t at = 0;
-        while (at + 1 < n && !(ids[at] == t->merges[rank].left && ids[at + 1] == t->merges[rank].right))
+        while (at + 1 < n &&
+               !(ids[at] == t->merges[rank].left && ids[at + 1] == t->merges[rank].right))
             at++;
         if (at + 1 >= n) {
             rank++;
@@ -124,14 +127,21 @@ static int next_part(void *ctx, const char **text, size_t *n, struct err *err)
 
 static const char *const specials[] = {"<|bos|>", "<|eos|>"};
 
-static struct bpe_train_config config_of(int32_t vocab_size, const char *pre_tokenizer, int n_threads)
+static struct bpe_train_config config_of(int32_t vocab_size, const char *pre_tokenizer,
+                                         int n_threads)
 {
-    return (struct bpe_train_config){.vocab_size = vocab_size, .min_frequency = 2, .pre_tokenizer = pre_tokenizer,
-                                     .specials = specials, .n_specials = 2, .bos = specials[0], .eos = specials[1],
+    return (struct bpe_train_config){.vocab_size = vocab_size,
+                                     .min_frequency = 2,
+                                     .pre_tokenizer = pre_tokenizer,
+                                     .specials = specials,
+                                     .n_specials = 2,
+                                     .bos = specials[0],
+                                     .eos = specials[1],
                                      .n_threads = n_threads};
 }
 
-static struct buf trained(const char *text, size_t n, const struct bpe_train_config *config, struct bpe_train_stats *stats)
+static struct buf trained(const char *text, size_t n, const struct bpe_train_config *config,
+                          struct bpe_train_stats *stats)
 {
     struct buf json = {0}, config_json = {0};
     struct source source = {text, n, 0, 0};
@@ -159,12 +169,15 @@ static void training_gives_the_merges_of_hf(void **state)
         snprintf(name, sizeof name, "tokenizer_%s.json", rows[i]);
         struct bpe_train_config config = config_of(600, rows[i], 1);
         struct buf ours = trained(corpus.bytes, corpus.n, &config, NULL), theirs = golden(name);
-        json_t *a = json_loadb(ours.bytes, ours.n, 0, NULL), *b = json_loadb(theirs.bytes, theirs.n, 0, NULL);
+        json_t *a = json_loadb(ours.bytes, ours.n, 0, NULL),
+               *b = json_loadb(theirs.bytes, theirs.n, 0, NULL);
         const json_t *model = json_object_get(a, "model"), *wanted = json_object_get(b, "model");
         assert_true(json_array_size(json_object_get(wanted, "merges")) > 100);
-        assert_true(json_equal(json_object_get(wanted, "merges"), json_object_get(model, "merges")));
+        assert_true(
+            json_equal(json_object_get(wanted, "merges"), json_object_get(model, "merges")));
         assert_true(json_equal(json_object_get(wanted, "vocab"), json_object_get(model, "vocab")));
-        assert_true(json_equal(json_object_get(b, "added_tokens"), json_object_get(a, "added_tokens")));
+        assert_true(
+            json_equal(json_object_get(b, "added_tokens"), json_object_get(a, "added_tokens")));
         json_decref(a);
         json_decref(b);
         buf_release(&ours);
@@ -182,12 +195,14 @@ static void what_was_trained_opens_and_gives_the_text_back(void **state)
     struct bpe_train_stats stats;
     assert_int_equal(0, bpe_train(&json, &config_json, &stats, next_part, &source, &config, NULL));
     struct tokenizer *t = NULL;
-    assert_int_equal(0, tokenizer_parse(&t, json.bytes, json.n, config_json.bytes, config_json.n, NULL));
+    assert_int_equal(
+        0, tokenizer_parse(&t, json.bytes, json.n, config_json.bytes, config_json.n, NULL));
     assert_int_equal(stats.n_tokens, tokenizer_n_vocab(t));
     assert_int_equal(0, tokenizer_bos_id(t));
     assert_int_equal(1, tokenizer_eos_id(t));
     struct ids ids = {0};
-    assert_int_equal(0, tokenizer_encode(t, NULL, &ids, corpus.bytes, corpus.n, TOKENIZER_SPECIAL, NULL));
+    assert_int_equal(
+        0, tokenizer_encode(t, NULL, &ids, corpus.bytes, corpus.n, TOKENIZER_SPECIAL, NULL));
     assert_int_equal(0, ids.v[0]);
     assert_true(ids.n < corpus.n * 3 / 4);
     assert_int_equal(0, tokenizer_decode(t, &back, ids.v, ids.n, TOKENIZER_SKIP_SPECIAL, NULL));
@@ -224,7 +239,8 @@ static void the_same_bytes_come_out_whatever_the_threads(void **state)
     struct buf text = long_text();
     struct bpe_train_config one = config_of(900, "qwen2", 1), three = config_of(900, "qwen2", 3);
     struct bpe_train_stats stats;
-    struct buf a = trained(text.bytes, text.n, &one, &stats), b = trained(text.bytes, text.n, &three, NULL);
+    struct buf a = trained(text.bytes, text.n, &one, &stats),
+               b = trained(text.bytes, text.n, &three, NULL);
     assert_int_equal(text.n, stats.n_bytes);
     assert_int_equal(900, stats.n_tokens);
     assert_int_equal(a.n, b.n);
@@ -236,7 +252,8 @@ static void the_same_bytes_come_out_whatever_the_threads(void **state)
 
 enum { SPACE_ID = 500 }; /* the alphabet has the space behind the letters */
 
-/* Counts pairs anew for every merge, over words cut at spaces; ties to the smaller ids. Words are of the letters a to d. */
+/* Counts pairs anew for every merge, over words cut at spaces; ties to the smaller ids. Words are
+ * of the letters a to d. */
 static int plain_training(struct bpe_merge *merges, int max, const char *text)
 {
     static int32_t words[512][64];
@@ -274,7 +291,8 @@ static int plain_training(struct bpe_merge *merges, int max, const char *text)
         for (size_t w = 0; w < n_words; w++) {
             size_t k = 0;
             for (size_t i = 0; i < length[w]; i++) {
-                bool pair = i + 1 < length[w] && words[w][i] == top.left && words[w][i + 1] == top.right;
+                bool pair =
+                    i + 1 < length[w] && words[w][i] == top.left && words[w][i + 1] == top.right;
                 words[w][k++] = pair ? top.merged : words[w][i];
                 i += pair;
             }
@@ -306,16 +324,20 @@ static void training_follows_the_algorithm_as_it_is_written(void **state)
         config.bos = config.eos = NULL;
         struct buf json = trained(text, n - 1, &config, NULL);
         json_t *root = json_loadb(json.bytes, json.n, 0, NULL);
-        const json_t *model = json_object_get(root, "model"), *merges = json_object_get(model, "merges");
+        const json_t *model = json_object_get(root, "model"),
+                     *merges = json_object_get(model, "merges");
         assert_int_equal(n_wanted, json_array_size(merges));
-        /* An id of ours stands for one of theirs: bytes by their place in the alphabet, merges by their order. */
+        /* An id of ours stands for one of theirs: bytes by their place in the alphabet, merges by
+         * their order. */
         for (int i = 0; i < n_wanted; i++) {
             int32_t ids[2] = {wanted[i].left, wanted[i].right};
             for (size_t side = 0; side < 2; side++) {
                 char name[8];
-                const char *got = json_string_value(json_array_get(json_array_get(merges, (size_t)i), side));
+                const char *got =
+                    json_string_value(json_array_get(json_array_get(merges, (size_t)i), side));
                 if (ids[side] >= 1000) {
-                    json_int_t id = json_integer_value(json_object_get(json_object_get(model, "vocab"), got));
+                    json_int_t id =
+                        json_integer_value(json_object_get(json_object_get(model, "vocab"), got));
                     assert_int_equal(256 + ids[side] - 1000, id);
                 } else {
                     uint8_t byte = ids[side] == SPACE_ID ? ' ' : (uint8_t)ids[side];
@@ -345,8 +367,10 @@ static void bad_requests_and_bad_text_give_one_sentence_and_nothing_else(void **
         const char *text, *message;
     } cases[] = {
         {good, "abc \xff", "the text is not UTF-8: byte 4 is 0xff"},
-        {config_of(257, "gpt2", 1), "a", "vocabulary size is 257, wanted 258 (specials and bytes) to 1048576"},
-        {config_of(300, "bert", 1), "a", "pre-tokenizer \"bert\" is unknown, wanted one of: gpt2, qwen2, llama3, deepseek"},
+        {config_of(257, "gpt2", 1), "a",
+         "vocabulary size is 257, wanted 258 (specials and bytes) to 1048576"},
+        {config_of(300, "bert", 1), "a",
+         "pre-tokenizer \"bert\" is unknown, wanted one of: gpt2, qwen2, llama3, deepseek"},
         {config_of(300, "gpt2", 0), "a", "threads are 0, wanted 1 to 256"},
         {good, "a", "special token \"<x>\" stands there twice"},
         {good, "a", "a special token is empty"},
@@ -364,7 +388,8 @@ static void bad_requests_and_bad_text_give_one_sentence_and_nothing_else(void **
         struct buf json = {0}, config_json = {0};
         struct source source = {cases[i].text, strlen(cases[i].text), 0, 0};
         struct err err = {0};
-        assert_true(bpe_train(&json, &config_json, NULL, next_part, &source, &cases[i].config, &err) < 0);
+        assert_true(
+            bpe_train(&json, &config_json, NULL, next_part, &source, &cases[i].config, &err) < 0);
         assert_string_equal(cases[i].message, err.msg);
         assert_int_equal(0, json.n + config_json.n);
         buf_release(&json);

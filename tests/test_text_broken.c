@@ -2,7 +2,8 @@
 #include "text_fixture.h"
 
 #define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
-#define MODEL "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}"
+#define MODEL                                                                                      \
+    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}"
 #define PRE "\"pre_tokenizer\":" BYTE_LEVEL
 #define ADDED(id, content) "\"added_tokens\":[{\"id\":" #id ",\"content\":\"" content "\"}]"
 
@@ -17,20 +18,30 @@ static const struct broken files[] = {
     {"{\"a\":\"\xff\"}", "tokenizer.json, line 1: unable to decode byte 0xff near '\"'"},
     {"{" PRE "}", "model is missing"},
     {"{" PRE ",\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", "model is Unigram, wanted BPE"},
-    {"{" PRE ",\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]}}", "model.vocab is missing or empty"},
+    {"{" PRE ",\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]}}",
+     "model.vocab is missing or empty"},
     {"{" PRE ",\"model\":{\"vocab\":[1],\"merges\":[]}}", "model.vocab is missing or empty"},
     {"{" PRE ",\"model\":{\"vocab\":{\"a\":0}}}", "model.merges is missing or no list"},
-    {"{" PRE ",\"model\":{\"vocab\":{\"a\":\"0\"},\"merges\":[]}}", "the id of \"a\" is not a whole number"},
-    {"{" PRE ",\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", "the id of \"a\" is -1, wanted 0 to 1048575"},
+    {"{" PRE ",\"model\":{\"vocab\":{\"a\":\"0\"},\"merges\":[]}}",
+     "the id of \"a\" is not a whole number"},
+    {"{" PRE ",\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}",
+     "the id of \"a\" is -1, wanted 0 to 1048575"},
     {"{" PRE ",\"model\":{\"vocab\":{\"a\":4000000000},\"merges\":[]}}",
      "the id of \"a\" is 4000000000, wanted 0 to 1048575"},
-    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}", "\"a\" and \"b\" have the same id, 0"},
-    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}", "merge 0 is not \"a b\" or [\"a\", \"b\"]"},
-    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a a a\"]}}", "merge 0 is not \"a b\" or [\"a\", \"b\"]"},
-    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\",1]]}}", "merge 0 is not \"a b\" or [\"a\", \"b\"]"},
-    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\",\"c\"]]}}", "merge 0: \"c\" is not in the vocabulary"},
-    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0,\"b\":1},\"merges\":[\"a b\"]}}", "merge 0: \"ab\" is not in the vocabulary"},
-    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"dropout\":0.1}}", "model.dropout is 0.1, wanted none"},
+    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}",
+     "\"a\" and \"b\" have the same id, 0"},
+    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}",
+     "merge 0 is not \"a b\" or [\"a\", \"b\"]"},
+    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a a a\"]}}",
+     "merge 0 is not \"a b\" or [\"a\", \"b\"]"},
+    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\",1]]}}",
+     "merge 0 is not \"a b\" or [\"a\", \"b\"]"},
+    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\",\"c\"]]}}",
+     "merge 0: \"c\" is not in the vocabulary"},
+    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0,\"b\":1},\"merges\":[\"a b\"]}}",
+     "merge 0: \"ab\" is not in the vocabulary"},
+    {"{" PRE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"dropout\":0.1}}",
+     "model.dropout is 0.1, wanted none"},
     {"{" PRE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}",
      "model.end_of_word_suffix is \"</w>\", wanted none"},
     {"{" PRE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"byte_fallback\":true}}",
@@ -44,42 +55,54 @@ static const struct broken files[] = {
      "pre_tokenizer is Metaspace, wanted ByteLevel, Split, Digits or a Sequence of them"},
     {"{\"pre_tokenizer\":{}," MODEL "}",
      "pre_tokenizer is without a type, wanted ByteLevel, Split, Digits or a Sequence of them"},
-    {"{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[" BYTE_LEVEL ",{\"type\":\"Digits\"}]}," MODEL "}",
+    {"{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[" BYTE_LEVEL
+     ",{\"type\":\"Digits\"}]}," MODEL "}",
      "pre_tokenizer: Digits comes after ByteLevel, which must be last"},
-    {"{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a\"},"
+    {"{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":"
+     "{\"Regex\":\"(a\"},"
      "\"behavior\":\"Isolated\"}," BYTE_LEVEL "]}," MODEL "}",
      "pre_tokenizer: pattern \"(a\": missing closing parenthesis"},
-    {"{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},"
+    {"{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":"
+     "{\"Regex\":\"a\"},"
      "\"behavior\":\"Cut\"}," BYTE_LEVEL "]}," MODEL "}",
-     "pre_tokenizer: Split has behavior \"Cut\", wanted Isolated, Removed, MergedWithPrevious, MergedWithNext or "
+     "pre_tokenizer: Split has behavior \"Cut\", wanted Isolated, Removed, MergedWithPrevious, "
+     "MergedWithNext or "
      "Contiguous"},
-    {"{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"behavior\":\"Isolated\"}," BYTE_LEVEL
-     "]}," MODEL "}",
+    {"{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","
+     "\"behavior\":\"Isolated\"}," BYTE_LEVEL "]}," MODEL "}",
      "pre_tokenizer: Split has no pattern, wanted {\"Regex\": …} or {\"String\": …}"},
     {"{\"normalizer\":{\"type\":\"Lowercase\"}," PRE "," MODEL "}",
      "normalizer is Lowercase, wanted none, NFC or a Sequence of them"},
-    {"{\"decoder\":{\"type\":\"WordPiece\"}," PRE "," MODEL "}", "decoder is WordPiece, wanted none or ByteLevel"},
+    {"{\"decoder\":{\"type\":\"WordPiece\"}," PRE "," MODEL "}",
+     "decoder is WordPiece, wanted none or ByteLevel"},
     {"{\"added_tokens\":{}," PRE "," MODEL "}", "added_tokens is no list"},
     {"{\"added_tokens\":[{\"id\":3}]," PRE "," MODEL "}", "added_tokens[0] has no content"},
-    {"{\"added_tokens\":[{\"content\":\"<x>\"}]," PRE "," MODEL "}", "the id of \"<x>\" is not a whole number"},
+    {"{\"added_tokens\":[{\"content\":\"<x>\"}]," PRE "," MODEL "}",
+     "the id of \"<x>\" is not a whole number"},
     {"{" ADDED(7, "<x>") "," PRE "," MODEL "}", "added token \"<x>\" has id 7, but its place is 3"},
     {"{" ADDED(1, "a") "," PRE "," MODEL "}", "added token \"a\" has id 1, but its place is 0"},
-    {"{\"added_tokens\":[{\"id\":3,\"content\":\"x\"},{\"id\":4,\"content\":\"x\"}]," PRE "," MODEL "}",
+    {"{\"added_tokens\":[{\"id\":3,\"content\":\"x\"},{\"id\":4,\"content\":\"x\"}]," PRE "," MODEL
+     "}",
      "added token \"x\" stands there twice"},
     {"{\"added_tokens\":[{\"id\":3,\"content\":\"x\",\"lstrip\":1}]," PRE "," MODEL "}",
      "added token \"x\": lstrip is neither true nor false"},
     {"{\"post_processor\":{\"type\":\"Other\"}," PRE "," MODEL "}",
-     "post_processor is Other, wanted ByteLevel, TemplateProcessing, RobertaProcessing, BertProcessing or a Sequence of "
+     "post_processor is Other, wanted ByteLevel, TemplateProcessing, RobertaProcessing, "
+     "BertProcessing or a Sequence of "
      "them"},
     {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}," PRE "," MODEL "}",
      "post_processor: the template has the text 0 times, wanted once"},
-    {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"B\"}}]}," PRE "," MODEL "}",
+    {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"B\"}"
+     "}]}," PRE "," MODEL "}",
      "post_processor: single[0] is neither Sequence A nor a SpecialToken"},
-    {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},"
+    {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":"
+     "\"<s>\"}},"
      "{\"Sequence\":{\"id\":\"A\"}}]}," PRE "," MODEL "}",
      "post_processor: special token \"<s>\" has no ids"},
-    {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},"
-     "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"<s>\":{\"ids\":[9]}}}," PRE "," MODEL "}",
+    {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":"
+     "\"<s>\"}},"
+     "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"<s>\":{\"ids\":[9]}}}," PRE "," MODEL
+     "}",
      "post_processor adds id 9, which has no token"},
     {"{\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"a\"]}," PRE "," MODEL "}",
      "post_processor: cls or sep is not [token, id]"},
@@ -105,7 +128,8 @@ static void the_smallest_file_that_is_whole_is_read(void **state)
     struct tokenizer *t = NULL;
     struct ids ids = {0};
     assert_int_equal(0, tokenizer_parse(&t, json, strlen(json), NULL, 0, NULL));
-    assert_int_equal(0, tokenizer_encode(t, NULL, &ids, "abcab", 5, 0, NULL)); /* c is no token and vanishes, as in HF */
+    assert_int_equal(0, tokenizer_encode(t, NULL, &ids, "abcab", 5, 0,
+                                         NULL)); /* c is no token and vanishes, as in HF */
     assert_int_equal(2, ids.n);
     assert_int_equal(2, ids.v[0]);
     assert_int_equal(2, ids.v[1]);
@@ -120,14 +144,16 @@ static void a_broken_config_gives_its_sentence(void **state)
     static const struct broken configs[] = {
         {"{", "tokenizer_config.json, line 1: string or '}' expected near end of file"},
         {"3", "tokenizer_config.json, line 1: '[' or '{' expected near '3'"},
-        {"{\"add_bos_token\": \"yes\"}", "tokenizer_config.json: add_bos_token is neither true nor false"},
-        {"{\"add_eos_token\": true}",
-         "tokenizer_config.json: add_eos_token is true, but eos_token is no token of the vocabulary"},
+        {"{\"add_bos_token\": \"yes\"}",
+         "tokenizer_config.json: add_bos_token is neither true nor false"},
+        {"{\"add_eos_token\": true}", "tokenizer_config.json: add_eos_token is true, but eos_token "
+                                      "is no token of the vocabulary"},
     };
     for (size_t i = 0; i < COUNT_OF(configs); i++) {
         struct tokenizer *t = NULL;
         struct err err = {0};
-        assert_int_equal(MOE2_EFORMAT, tokenizer_parse(&t, json, strlen(json), configs[i].json, strlen(configs[i].json), &err));
+        assert_int_equal(MOE2_EFORMAT, tokenizer_parse(&t, json, strlen(json), configs[i].json,
+                                                       strlen(configs[i].json), &err));
         assert_string_equal(configs[i].message, err.msg);
         assert_null(t);
     }
@@ -139,7 +165,8 @@ static void every_truncation_of_a_real_file_is_refused(void **state)
     char path[512];
     golden_path(path, sizeof path, "tokenizer_odd.json");
     struct buf b = file_of(path);
-    for (size_t n = 0; n + 1 < b.n; n += n < 3000 ? 7 : 101) { /* the last byte is the closing brace */
+    for (size_t n = 0; n + 1 < b.n;
+         n += n < 3000 ? 7 : 101) { /* the last byte is the closing brace */
         struct tokenizer *t = NULL;
         struct err err = {0};
         assert_int_equal(MOE2_EFORMAT, tokenizer_parse(&t, b.bytes, n, NULL, 0, &err));
@@ -167,7 +194,8 @@ static void a_file_with_a_changed_byte_never_does_harm(void **state)
         if (tokenizer_parse(&t, b.bytes, b.n, NULL, 0, &err) == 0) {
             struct ids ids = {0};
             const char *text = "[L] parola  [R] Una frase, 123 e poi.";
-            assert_int_equal(0, tokenizer_encode(t, NULL, &ids, text, strlen(text), TOKENIZER_SPECIAL, &err));
+            assert_int_equal(
+                0, tokenizer_encode(t, NULL, &ids, text, strlen(text), TOKENIZER_SPECIAL, &err));
             ids_release(&ids);
             tokenizer_free(t);
             n_read++;

@@ -1,4 +1,5 @@
-/* What the hand-written splitters promise, one sentence a test: above all, the pieces of the regular expressions that they replace. */
+/* What the hand-written splitters promise, one sentence a test: above all, the pieces of the
+ * regular expressions that they replace. */
 #include "text_fixture.h"
 
 #include <utf8proc.h>
@@ -33,7 +34,8 @@ static void by_hand(struct pieces *out, split_next *fast, const uint8_t *text, s
     }
 }
 
-/* Characters on whose classes PCRE2's older tables agree with ours: those of Unicode 9 and the ones without a class in either. */
+/* Characters on whose classes PCRE2's older tables agree with ours: those of Unicode 9 and the ones
+ * without a class in either. */
 static bool agreed(const uint8_t *text, size_t n)
 {
     size_t length;
@@ -46,7 +48,8 @@ static bool agreed(const uint8_t *text, size_t n)
     return true;
 }
 
-static void same_pieces_as_pcre2(split_next *fast, const char *const *patterns, int n_patterns, uint64_t seed)
+static void same_pieces_as_pcre2(split_next *fast, const char *const *patterns, int n_patterns,
+                                 uint64_t seed)
 {
     struct pretokenizer p = {.n_stages = n_patterns};
     struct split_scratch scratch = {0};
@@ -97,7 +100,8 @@ static void the_llama3_splitter_cuts_as_its_expression(void **state)
 static void the_deepseek_splitter_cuts_as_its_three_expressions(void **state)
 {
     (void)state;
-    const char *const patterns[] = {SPLIT_DEEPSEEK_NUMBERS, SPLIT_DEEPSEEK_HAN, SPLIT_DEEPSEEK_REST};
+    const char *const patterns[] = {SPLIT_DEEPSEEK_NUMBERS, SPLIT_DEEPSEEK_HAN,
+                                    SPLIT_DEEPSEEK_REST};
     same_pieces_as_pcre2(split_deepseek, patterns, 3, 4);
 }
 
@@ -138,8 +142,10 @@ static void a_long_run_is_cut_in_linear_time(void **state)
 {
     (void)state;
     enum { N = 4 << 20 };
-    split_next *const all[] = {split_gpt2, split_qwen2, split_llama3, split_deepseek, split_digits_each};
-    static const char *const units[] = {"a", " ", "\n ", " \n", "1", "!", "'", "\xe3\x82\xa2\xe3\x83\xbb", "\x01", "\xcc\x81"};
+    split_next *const all[] = {split_gpt2, split_qwen2, split_llama3, split_deepseek,
+                               split_digits_each};
+    static const char *const units[] = {
+        "a", " ", "\n ", " \n", "1", "!", "'", "\xe3\x82\xa2\xe3\x83\xbb", "\x01", "\xcc\x81"};
     uint8_t *text = malloc(N + 8);
     for (size_t u = 0; u < COUNT_OF(units); u++) {
         size_t n = 0, n_unit = strlen(units[u]);
@@ -155,14 +161,17 @@ static void a_long_run_is_cut_in_linear_time(void **state)
     free(text);
 }
 
-static void cut_by(const char *pattern, bool literal, enum split_behavior behavior, bool invert, const char *text, const char *wanted)
+static void cut_by(const char *pattern, bool literal, enum split_behavior behavior, bool invert,
+                   const char *text, const char *wanted)
 {
     struct pretokenizer p = {.n_stages = 1, .stages = {{.behavior = behavior, .invert = invert}}};
     struct split_scratch scratch = {0};
     struct pieces got = {0};
     struct err err = {0};
-    assert_int_equal(0, split_regex_new(&p.stages[0].regex, pattern, strlen(pattern), literal, &err));
-    assert_int_equal(0, pretokenize(&p, &scratch, (const uint8_t *)text, strlen(text), classes, take, &got, &err));
+    assert_int_equal(0,
+                     split_regex_new(&p.stages[0].regex, pattern, strlen(pattern), literal, &err));
+    assert_int_equal(0, pretokenize(&p, &scratch, (const uint8_t *)text, strlen(text), classes,
+                                    take, &got, &err));
     char lengths[64] = "";
     for (int i = 0; i < got.n; i++)
         snprintf(lengths + strlen(lengths), 8, "%zu ", got.end[i] - (i ? got.end[i - 1] : 0));
@@ -183,7 +192,8 @@ static void every_behaviour_cuts_as_hf_documents_it(void **state)
     cut_by("[a-z]+", false, SPLIT_REMOVED, true, text, "3 5 9 ");
     cut_by("(?=[A-Z])", false, SPLIT_ISOLATED, false, "unaParolaE", "3 6 1 ");
     cut_by(".", true, SPLIT_ISOLATED, false, "a.b", "1 1 1 ");
-    cut_by("\\s+", false, SPLIT_ISOLATED, false, "a\xe1\xa0\x8e b", "4 1 1 "); /* U+180E is no white space */
+    cut_by("\\s+", false, SPLIT_ISOLATED, false, "a\xe1\xa0\x8e b",
+           "4 1 1 "); /* U+180E is no white space */
     cut_by("[]\\s]+", false, SPLIT_ISOLATED, false, "a] b", "1 2 1 ");
     cut_by("[[:digit:]\\s]+", false, SPLIT_ISOLATED, false, "a1 b", "1 2 1 ");
 }
@@ -193,14 +203,16 @@ static void patterns_that_are_wrong_or_foreign_are_refused(void **state)
     (void)state;
     static const char *const cases[][2] = {
         {"(a", "pattern \"(a\": missing closing parenthesis"},
-        {"[\\p{L}&&[^a]]", "pattern \"[\\p{L}&&[^a]]\" uses && in a class, which is not understood here"},
+        {"[\\p{L}&&[^a]]",
+         "pattern \"[\\p{L}&&[^a]]\" uses && in a class, which is not understood here"},
         {"\\h+", "pattern \"\\h+\" uses \\h, which is not understood here"},
         {"", "a pattern of 0 bytes, wanted 1 to 65536"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct split_regex *r = NULL;
         struct err err = {0};
-        assert_int_equal(MOE2_EFORMAT, split_regex_new(&r, cases[i][0], strlen(cases[i][0]), false, &err));
+        assert_int_equal(MOE2_EFORMAT,
+                         split_regex_new(&r, cases[i][0], strlen(cases[i][0]), false, &err));
         assert_string_equal(cases[i][1], err.msg);
         assert_null(r);
     }
@@ -217,7 +229,8 @@ static void a_runaway_pattern_ends_with_an_error(void **state)
     memset(text, 'a', sizeof text);
     text[63] = 'b';
     assert_int_equal(0, split_regex_new(&p.stages[0].regex, "(a+a+)+[cd]", 11, false, &err));
-    assert_int_equal(MOE2_ELIMIT, pretokenize(&p, &scratch, (uint8_t *)text, sizeof text, classes, take, &got, &err));
+    assert_int_equal(MOE2_ELIMIT, pretokenize(&p, &scratch, (uint8_t *)text, sizeof text, classes,
+                                              take, &got, &err));
     assert_string_equal("splitting the text by a pattern: match limit exceeded", err.msg);
     pretokenizer_release(&p);
     split_scratch_release(&scratch);

@@ -1,5 +1,5 @@
-/* What a tokenizer promises, one sentence a test. The ids of tests/golden were made by Hugging Face's tokenizers
- * (make_tokenizer_golden.py). */
+/* What a tokenizer promises, one sentence a test. The ids of tests/golden were made by Hugging
+ * Face's tokenizers (make_tokenizer_golden.py). */
 #include "text_fixture.h"
 
 #include <inttypes.h>
@@ -7,7 +7,8 @@
 #include <pthread.h>
 #include <time.h>
 
-static void assert_ids(const json_t *wanted, const struct ids *got, const char *file, int line, const char *what)
+static void assert_ids(const json_t *wanted, const struct ids *got, const char *file, int line,
+                       const char *what)
 {
     bool same = json_array_size(wanted) == got->n;
     for (size_t i = 0; i < got->n && same; i++)
@@ -16,7 +17,8 @@ static void assert_ids(const json_t *wanted, const struct ids *got, const char *
         fail_msg("%s, line %d: other ids (%s)", file, line, what);
 }
 
-static void check_case(const struct tokenizer *t, struct tokenizer_scratch *s, const json_t *c, const char *file, int line)
+static void check_case(const struct tokenizer *t, struct tokenizer_scratch *s, const json_t *c,
+                       const char *file, int line)
 {
     const json_t *ids = json_object_get(c, "ids"), *special = json_object_get(c, "special");
     const json_t *text = json_object_get(c, "text"), *decoded = json_object_get(c, "decoded");
@@ -30,7 +32,8 @@ static void check_case(const struct tokenizer *t, struct tokenizer_scratch *s, c
     assert_ids(ids, &got, file, line, "plain");
     assert_int_equal(0, tokenizer_decode(t, &back, got.v, got.n, 0, &err));
     const json_t *wanted = decoded ? decoded : text;
-    if (back.n != json_string_length(wanted) || (back.n && memcmp(back.bytes, json_string_value(wanted), back.n) != 0))
+    if (back.n != json_string_length(wanted) ||
+        (back.n && memcmp(back.bytes, json_string_value(wanted), back.n) != 0))
         fail_msg("%s, line %d: decoded to \"%s\"", file, line, back.bytes);
     if (special || tokenizer_id(t, "<|bos|>") >= 0) {
         got.n = 0;
@@ -71,7 +74,8 @@ static json_t *check_cases(const struct tokenizer *t, const char *name)
 static void small_tokenizers_of_every_kind_give_the_ids_of_hf(void **state)
 {
     (void)state;
-    static const char *const names[] = {"gpt2", "prefixed", "smollm", "qwen2", "deepseek", "llama3", "odd"};
+    static const char *const names[] = {"gpt2",     "prefixed", "smollm", "qwen2",
+                                        "deepseek", "llama3",   "odd"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         char path[512], name[64], cases[64];
         snprintf(name, sizeof name, "tokenizer_%s.json", names[i]);
@@ -183,9 +187,11 @@ static void a_cache_that_overflows_changes_no_id(void **state)
     enum { N = 400000 };
     struct ids all = {0};
     size_t begin = 0;
-    for (int i = 0; i < N; i++) { /* every word is new: the table and both pools fill and begin anew */
+    for (int i = 0; i < N;
+         i++) { /* every word is new: the table and both pools fill and begin anew */
         char word[48];
-        int n = snprintf(word, sizeof word, i % 3 ? " w%xz" : " unaparolalunga%xunaparola", i * 2654435761u);
+        int n = snprintf(word, sizeof word, i % 3 ? " w%xz" : " unaparolalunga%xunaparola",
+                         i * 2654435761u);
         assert_int_equal(0, tokenizer_encode(qwen, s, &all, word, (size_t)n, 0, NULL));
         if (i % 5003 == 0) {
             struct ids fresh = encoded(word, (size_t)n, 0);
@@ -345,11 +351,13 @@ static void a_stream_never_shows_half_a_character(void **state)
 static void special_tokens_can_be_left_out_and_raw_bytes_had(void **state)
 {
     (void)state;
-    int32_t bos = tokenizer_id(qwen, "<|bos|>"), half = tokenizer_id(qwen, "\xc3\x83"); /* Ã stands for byte 0xc3 */
+    int32_t bos = tokenizer_id(qwen, "<|bos|>"),
+            half = tokenizer_id(qwen, "\xc3\x83"); /* Ã stands for byte 0xc3 */
     assert_true(tokenizer_is_special(qwen, bos) && !tokenizer_is_special(qwen, half));
     int32_t ids[] = {bos, half, bos};
     struct buf b = {0};
-    assert_int_equal(0, tokenizer_decode(qwen, &b, ids, 3, TOKENIZER_SKIP_SPECIAL | TOKENIZER_RAW, NULL));
+    assert_int_equal(
+        0, tokenizer_decode(qwen, &b, ids, 3, TOKENIZER_SKIP_SPECIAL | TOKENIZER_RAW, NULL));
     assert_string_equal("\xc3", b.bytes);
     buf_clear(&b);
     assert_int_equal(0, tokenizer_decode(qwen, &b, ids, 3, 0, NULL));
@@ -366,7 +374,8 @@ static void an_id_without_a_token_is_refused_and_nothing_is_appended(void **stat
     int32_t ids[] = {40, 100000};
     assert_int_equal(MOE2_EFORMAT, tokenizer_decode(qwen, &b, ids, 2, 0, &err));
     char wanted[64];
-    snprintf(wanted, sizeof wanted, "id 100000 has no token, wanted 0 to %d", tokenizer_n_vocab(qwen) - 1);
+    snprintf(wanted, sizeof wanted, "id 100000 has no token, wanted 0 to %d",
+             tokenizer_n_vocab(qwen) - 1);
     assert_string_equal(wanted, err.msg);
     assert_string_equal("so far", b.bytes);
     size_t n;
@@ -392,7 +401,8 @@ static void the_bytes_tokenizer_needs_no_file_and_takes_anything(void **state)
     for (int i = 0; i < 256; i++)
         assert_int_equal(i, ids.v[i + 1]);
     struct buf b = {0};
-    assert_int_equal(0, tokenizer_decode(t, &b, ids.v, ids.n, TOKENIZER_SKIP_SPECIAL | TOKENIZER_RAW, NULL));
+    assert_int_equal(
+        0, tokenizer_decode(t, &b, ids.v, ids.n, TOKENIZER_SKIP_SPECIAL | TOKENIZER_RAW, NULL));
     assert_int_equal(256, b.n);
     assert_memory_equal(text, b.bytes, 256);
     buf_release(&b);
@@ -426,7 +436,8 @@ static struct tokenizer *with_config(const char *golden, const char *config)
 static void the_flags_of_the_config_count_where_the_post_processor_adds_nothing(void **state)
 {
     (void)state;
-    const char *config = "{\"add_bos_token\": true, \"add_eos_token\": true, \"bos_token\": {\"content\": \"<|bos|>\"}, "
+    const char *config = "{\"add_bos_token\": true, \"add_eos_token\": true, \"bos_token\": "
+                         "{\"content\": \"<|bos|>\"}, "
                          "\"eos_token\": \"<|eos|>\"}";
     struct tokenizer *t = with_config("tokenizer_deepseek.json", config);
     struct ids ids = {0};
@@ -448,7 +459,8 @@ static void bos_and_eos_are_minus_one_where_no_config_names_them(void **state)
     (void)state;
     assert_int_equal(-1, tokenizer_bos_id(qwen));
     assert_int_equal(-1, tokenizer_eos_id(qwen));
-    struct tokenizer *t = with_config("tokenizer_qwen2.json", "{\"bos_token\": null, \"eos_token\": \"no such\"}");
+    struct tokenizer *t =
+        with_config("tokenizer_qwen2.json", "{\"bos_token\": null, \"eos_token\": \"no such\"}");
     assert_int_equal(-1, tokenizer_bos_id(t));
     assert_int_equal(-1, tokenizer_eos_id(t));
     tokenizer_free(t);
@@ -457,7 +469,8 @@ static void bos_and_eos_are_minus_one_where_no_config_names_them(void **state)
 static void fingerprints_tell_tokenizers_apart(void **state)
 {
     (void)state;
-    struct tokenizer *a = with_config("tokenizer_qwen2.json", "{}"), *b = with_config("tokenizer_gpt2.json", "{}");
+    struct tokenizer *a = with_config("tokenizer_qwen2.json", "{}"),
+                     *b = with_config("tokenizer_gpt2.json", "{}");
     assert_true(tokenizer_fingerprint(a) == tokenizer_fingerprint(qwen));
     assert_true(tokenizer_fingerprint(a) != tokenizer_fingerprint(b));
     tokenizer_free(a);

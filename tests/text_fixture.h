@@ -55,13 +55,40 @@ static inline struct tokenizer *tokenizer_of(const char *path)
     return t;
 }
 
-/* n random characters that a tokenizer finds hard, as UTF-8; only code points below limit. Returns the bytes. */
+/* n random characters that a tokenizer finds hard, as UTF-8; only code points below limit. Returns
+ * the bytes. */
 static inline size_t random_text(uint8_t *out, struct rng *r, int n, uint32_t limit)
 {
-    static const char *const bits[] = {"'s", "'LL", "'re", "\xc5\xbf", " ", "  ", "\n", "\r\n", "\t", " \n ", "don't",
-                                       "1", "23", "456", "ciao", "XYZ", "perch\xc3\xa9", "!", "...", "(", "_",
-                                       "\xe4\xbd\xa0\xe5\xa5\xbd", "\xe3\x82\xa2\xe3\x83\xbb", "e\xcc\x81", "\xc2\xa0",
-                                       "\xe2\x80\xa8", "\xe3\x80\x80", "\xef\xbb\xbf", "\xc2\xbd", "\xf0\x9f\x99\x82"};
+    static const char *const bits[] = {"'s",
+                                       "'LL",
+                                       "'re",
+                                       "\xc5\xbf",
+                                       " ",
+                                       "  ",
+                                       "\n",
+                                       "\r\n",
+                                       "\t",
+                                       " \n ",
+                                       "don't",
+                                       "1",
+                                       "23",
+                                       "456",
+                                       "ciao",
+                                       "XYZ",
+                                       "perch\xc3\xa9",
+                                       "!",
+                                       "...",
+                                       "(",
+                                       "_",
+                                       "\xe4\xbd\xa0\xe5\xa5\xbd",
+                                       "\xe3\x82\xa2\xe3\x83\xbb",
+                                       "e\xcc\x81",
+                                       "\xc2\xa0",
+                                       "\xe2\x80\xa8",
+                                       "\xe3\x80\x80",
+                                       "\xef\xbb\xbf",
+                                       "\xc2\xbd",
+                                       "\xf0\x9f\x99\x82"};
     size_t at = 0;
     for (int i = 0; i < n; i++) {
         uint64_t kind = rng_below(r, 10);

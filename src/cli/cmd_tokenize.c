@@ -53,7 +53,8 @@ static int encode_line(struct job *j, const char *line, size_t n, struct err *er
         string = json_loadb(line, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
         if (!json_is_string(string)) {
             json_decref(string);
-            return err_set(err, MOE2_EFORMAT, "no JSON string%s%s", string ? "" : ": ", string ? "" : e.text);
+            return err_set(err, MOE2_EFORMAT, "no JSON string%s%s", string ? "" : ": ",
+                           string ? "" : e.text);
         }
         line = json_string_value(string);
         n = json_string_length(string);
@@ -95,7 +96,8 @@ static int decode_line(struct job *j, const char *line, size_t n, struct err *er
         char *quoted = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
         json_decref(string);
         j->out.n = from;
-        rc = quoted ? buf_puts(&j->out, quoted, err) : err_set(err, MOE2_ELIMIT, "no memory for a line");
+        rc = quoted ? buf_puts(&j->out, quoted, err)
+                    : err_set(err, MOE2_ELIMIT, "no memory for a line");
         free(quoted);
     }
     return rc ? rc : buf_append(&j->out, "\n", 1, err);
@@ -126,7 +128,8 @@ static int do_lines(struct job *j, FILE *in, struct err *err)
     do {
         rc = buf_reserve(&b, CHUNK_BYTES, NULL);
         if (rc) {
-            rc = err_set(err, MOE2_ELIMIT, "line %lld is longer than %d bytes", (long long)number, MAX_LINE_BYTES);
+            rc = err_set(err, MOE2_ELIMIT, "line %lld is longer than %d bytes", (long long)number,
+                         MAX_LINE_BYTES);
             break;
         }
         n_read = fread(b.bytes + b.n, 1, CHUNK_BYTES, in);
@@ -169,10 +172,11 @@ static int run(int argc, char **argv)
         {"--replace", FLAG_BOOL, &replace, false},
     };
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
-    j.flags = (special ? TOKENIZER_SPECIAL : 0) | (plain ? TOKENIZER_PLAIN : 0) | (replace ? TOKENIZER_REPLACE : 0) |
-              (skip_special ? TOKENIZER_SKIP_SPECIAL : 0);
+    j.flags = (special ? TOKENIZER_SPECIAL : 0) | (plain ? TOKENIZER_PLAIN : 0) |
+              (replace ? TOKENIZER_REPLACE : 0) | (skip_special ? TOKENIZER_SKIP_SPECIAL : 0);
     if (!rc)
-        rc = strcmp(path, "bytes") == 0 ? tokenizer_bytes_new(&j.tok, &err) : tokenizer_open(&j.tok, path, &err);
+        rc = strcmp(path, "bytes") == 0 ? tokenizer_bytes_new(&j.tok, &err)
+                                        : tokenizer_open(&j.tok, path, &err);
     if (!rc)
         rc = tokenizer_scratch_new(&j.scratch, j.tok, &err);
     if (!rc)
@@ -189,11 +193,15 @@ const struct command cmd_tokenize = {
     "text to token ids, line by line, or back",
     "usage: moe2 tokenize --tokenizer DIR [--json-lines] [--special] [--plain] [--replace] < TEXT\n"
     "       moe2 tokenize --tokenizer DIR --decode [--json-lines] [--skip-special] < IDS\n\n"
-    "Reads lines from standard input and writes one line for each: the ids of its text as a JSON array, or, with\n"
-    "--decode, the text of an array of ids. Added tokens that stand in the text (\"<|im_end|>\") are found, as HF does.\n\n"
-    "  --tokenizer DIR  a folder with tokenizer.json, or that file; \"bytes\" is the tokenizer of plain bytes\n"
+    "Reads lines from standard input and writes one line for each: the ids of its text as a JSON "
+    "array, or, with\n"
+    "--decode, the text of an array of ids. Added tokens that stand in the text (\"<|im_end|>\") "
+    "are found, as HF does.\n\n"
+    "  --tokenizer DIR  a folder with tokenizer.json, or that file; \"bytes\" is the tokenizer of "
+    "plain bytes\n"
     "  --json-lines     each line of text is a JSON string, so that it may hold anything\n"
-    "  --special        add what tokenizer.json's post-processor adds; where that is nothing, BOS and EOS as\n"
+    "  --special        add what tokenizer.json's post-processor adds; where that is nothing, BOS "
+    "and EOS as\n"
     "                   tokenizer_config.json's add_bos_token and add_eos_token say\n"
     "  --plain          don't look for added tokens in the text\n"
     "  --replace        read invalid UTF-8 as U+FFFD instead of refusing it\n"

@@ -1,4 +1,5 @@
-/* moe2 tokenizer train: a byte-level BPE of a chosen size from plain text, in Hugging Face's form. */
+/* moe2 tokenizer train: a byte-level BPE of a chosen size from plain text, in Hugging Face's form.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,13 +12,13 @@
 #include "text/unicode.h"
 
 enum {
-    CHUNK_BYTES = 4 << 20,      /* read at once */
+    CHUNK_BYTES = 4 << 20,       /* read at once */
     MAX_UNCUT_BYTES = 256 << 20, /* text without a place to cut it */
     MAX_SPECIALS = 1024,
 };
 
-/* Files as one stream of texts, each cut behind an ASCII letter and before white space, where no piece crosses: what comes out does not
- * depend on the size of a chunk. */
+/* Files as one stream of texts, each cut behind an ASCII letter and before white space, where no
+ * piece crosses: what comes out does not depend on the size of a chunk. */
 struct reader {
     char **paths;
     int n_paths, path_idx;
@@ -42,7 +43,8 @@ static size_t cut_place(const struct buf *b)
 static int read_chunk(struct reader *r, bool *end, struct err *err)
 {
     if (buf_reserve(&r->text, CHUNK_BYTES, NULL))
-        return err_set(err, MOE2_ELIMIT, "%s: %d bytes without a word and a space", r->paths[r->path_idx], MAX_UNCUT_BYTES);
+        return err_set(err, MOE2_ELIMIT, "%s: %d bytes without a word and a space",
+                       r->paths[r->path_idx], MAX_UNCUT_BYTES);
     size_t n = fread(r->text.bytes + r->text.n, 1, CHUNK_BYTES, r->f);
     r->text.n += n;
     if (ferror(r->f))
@@ -112,10 +114,13 @@ static int cut_names(const char **names, int *n, char *text, struct err *err)
     return 0;
 }
 
-static int write_both(const char *dir, const struct buf *json, const struct buf *config, struct err *err)
+static int write_both(const char *dir, const struct buf *json, const struct buf *config,
+                      struct err *err)
 {
-    char *json_path = path_join(dir, "tokenizer.json"), *config_path = path_join(dir, "tokenizer_config.json");
-    int rc = json_path && config_path ? dir_make(dir, err) : err_set(err, MOE2_ELIMIT, "no memory for a path");
+    char *json_path = path_join(dir, "tokenizer.json"),
+         *config_path = path_join(dir, "tokenizer_config.json");
+    int rc = json_path && config_path ? dir_make(dir, err)
+                                      : err_set(err, MOE2_ELIMIT, "no memory for a path");
     if (!rc)
         rc = file_write(json_path, json->bytes, json->n, err);
     if (!rc)
@@ -125,7 +130,8 @@ static int write_both(const char *dir, const struct buf *json, const struct buf 
     return rc;
 }
 
-static int train(struct reader *r, const char *dir, const struct bpe_train_config *config, struct err *err)
+static int train(struct reader *r, const char *dir, const struct bpe_train_config *config,
+                 struct err *err)
 {
     struct buf json = {0}, config_json = {0};
     struct bpe_train_stats stats;
@@ -133,13 +139,15 @@ static int train(struct reader *r, const char *dir, const struct bpe_train_confi
     if (!rc)
         rc = write_both(dir, &json, &config_json, err);
     if (!rc) {
-        printf("%s/tokenizer.json: %d tokens, %d merges from %lld bytes, %lld pieces, %lld of them distinct; "
+        printf("%s/tokenizer.json: %d tokens, %d merges from %lld bytes, %lld pieces, %lld of them "
+               "distinct; "
                "counted in %.3f s, merged in %.3f s\n",
                dir, stats.n_tokens, stats.n_merges, (long long)stats.n_bytes,
-               (long long)stats.n_pieces, (long long)stats.n_distinct, stats.count_s, stats.merge_s);
+               (long long)stats.n_pieces, (long long)stats.n_distinct, stats.count_s,
+               stats.merge_s);
         if (stats.n_too_long)
-            fprintf(stderr, "%lld pieces of %d bytes and more were left out\n", (long long)stats.n_too_long,
-                    BPE_TRAIN_MAX_PIECE_BYTES);
+            fprintf(stderr, "%lld pieces of %d bytes and more were left out\n",
+                    (long long)stats.n_too_long, BPE_TRAIN_MAX_PIECE_BYTES);
     }
     buf_release(&json);
     buf_release(&config_json);
@@ -152,9 +160,12 @@ static int run(int argc, char **argv)
     const char *input = NULL, *dir = NULL, *pre_tokenizer = "gpt2", *special = "<|bos|>,<|eos|>";
     int64_t vocab_size = 0, min_frequency = 2, n_threads = 2;
     const struct cli_flag flags[] = {
-        {"--input", FLAG_TEXT, &input, true},          {"--vocab-size", FLAG_INT, &vocab_size, true},
-        {"--out", FLAG_TEXT, &dir, true},              {"--min-frequency", FLAG_INT, &min_frequency, false},
-        {"--pre-tokenizer", FLAG_TEXT, &pre_tokenizer, false}, {"--threads", FLAG_INT, &n_threads, false},
+        {"--input", FLAG_TEXT, &input, true},
+        {"--vocab-size", FLAG_INT, &vocab_size, true},
+        {"--out", FLAG_TEXT, &dir, true},
+        {"--min-frequency", FLAG_INT, &min_frequency, false},
+        {"--pre-tokenizer", FLAG_TEXT, &pre_tokenizer, false},
+        {"--threads", FLAG_INT, &n_threads, false},
         {"--special", FLAG_TEXT, &special, false},
     };
     int n_rest = 0, n_names = 0;
@@ -199,17 +210,23 @@ static int run(int argc, char **argv)
 const struct command cmd_tokenizer_train = {
     "tokenizer train",
     "a byte-level BPE of a chosen size from plain text",
-    "usage: moe2 tokenizer train --input FILE... --vocab-size N --out DIR [--pre-tokenizer gpt2|qwen2|llama3|deepseek]\n"
+    "usage: moe2 tokenizer train --input FILE... --vocab-size N --out DIR [--pre-tokenizer "
+    "gpt2|qwen2|llama3|deepseek]\n"
     "                            [--min-frequency N] [--special TOKEN,...] [--threads N]\n\n"
-    "Writes DIR/tokenizer.json and DIR/tokenizer_config.json, which Hugging Face's tokenizers and transformers load.\n"
-    "Merges are those of HF's BpeTrainer: the most frequent pair first, of equal ones that with the smaller ids. The\n"
+    "Writes DIR/tokenizer.json and DIR/tokenizer_config.json, which Hugging Face's tokenizers and "
+    "transformers load.\n"
+    "Merges are those of HF's BpeTrainer: the most frequent pair first, of equal ones that with "
+    "the smaller ids. The\n"
     "same text gives the same files, whatever the threads.\n\n"
-    "  --input FILE...  plain UTF-8 text, of any size; read piece by piece, so that memory holds its distinct pieces only\n"
+    "  --input FILE...  plain UTF-8 text, of any size; read piece by piece, so that memory holds "
+    "its distinct pieces only\n"
     "  --vocab-size N   special tokens, 256 bytes and merges together\n"
     "  --out DIR        made if it is not there\n"
-    "  --pre-tokenizer  how text is cut before merging: gpt2 (default), qwen2 (with NFC), llama3, deepseek\n"
+    "  --pre-tokenizer  how text is cut before merging: gpt2 (default), qwen2 (with NFC), llama3, "
+    "deepseek\n"
     "  --min-frequency  a pair seen less often is not merged (2)\n"
-    "  --special        special tokens, separated by commas; the first is BOS, the second EOS (<|bos|>,<|eos|>); \"\"\n"
+    "  --special        special tokens, separated by commas; the first is BOS, the second EOS "
+    "(<|bos|>,<|eos|>); \"\"\n"
     "                   for none\n"
     "  --threads N      for counting (2)\n\n"
     "example:\n"

@@ -1,5 +1,6 @@
-/* Finding added tokens in a text: see added.h. A tree of bytes whose nodes are chained by siblings; a set has few first bytes (often
- * one, '<'), so a text is mostly skipped over by memchr or a table. */
+/* Finding added tokens in a text: see added.h. A tree of bytes whose nodes are chained by siblings;
+ * a set has few first bytes (often one, '<'), so a text is mostly skipped over by memchr or a
+ * table. */
 #include "text/added.h"
 
 #include <stdlib.h>
@@ -38,7 +39,8 @@ static uint32_t child_of(const struct added_set *a, uint32_t node, uint8_t byte)
     return at;
 }
 
-int added_put(struct added_set *a, const char *bytes, size_t n, int32_t id, int flags, struct err *err)
+int added_put(struct added_set *a, const char *bytes, size_t n, int32_t id, int flags,
+              struct err *err)
 {
     const uint8_t *p = (const uint8_t *)bytes;
     uint32_t node = a->root[p[0]];

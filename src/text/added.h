@@ -1,8 +1,10 @@
-/* Added tokens: strings that are found in a text before anything else is done with it ("<|im_end|>").
+/* Added tokens: strings that are found in a text before anything else is done with it
+ * ("<|im_end|>").
  *
- * HF keeps two sets. Tokens with normalized = false are looked for in the text as it came; what is left is normalised, and in that
- * the others, normalised themselves, are looked for. In each set the leftmost match wins, of those the longest; a match whose
- * single_word does not hold is passed over; lstrip and rstrip take the white space beside it along.
+ * HF keeps two sets. Tokens with normalized = false are looked for in the text as it came; what is
+ * left is normalised, and in that the others, normalised themselves, are looked for. In each set
+ * the leftmost match wins, of those the longest; a match whose single_word does not hold is passed
+ * over; lstrip and rstrip take the white space beside it along.
  */
 #ifndef MOE2_TEXT_ADDED_H
 #define MOE2_TEXT_ADDED_H
@@ -27,7 +29,8 @@ struct added_set {
 };
 
 /* Adds a token of at least one byte; of two equal ones the first counts. */
-int added_put(struct added_set *a, const char *bytes, size_t n, int32_t id, int flags, struct err *err);
+int added_put(struct added_set *a, const char *bytes, size_t n, int32_t id, int flags,
+              struct err *err);
 void added_release(struct added_set *a);
 
 /* A token in a text: text[begin … end) becomes id. */
@@ -42,8 +45,9 @@ struct added_search {
     size_t taken; /* the end of the last match, with what rstrip took */
 };
 
-/* Finds the next token of the set in valid UTF-8 and goes past it; false when there is no further one. The text before it begins
- * at search->taken as it was before the call. classes is the table of unicode_table_new. */
+/* Finds the next token of the set in valid UTF-8 and goes past it; false when there is no further
+ * one. The text before it begins at search->taken as it was before the call. classes is the table
+ * of unicode_table_new. */
 bool added_next(struct added_match *out, struct added_search *search, const struct added_set *a,
                 const uint8_t *text, size_t n, const uint8_t *classes);
 

@@ -9,8 +9,9 @@
 
 /* ---- pairs ----
  *
- * Open addressing with a byte of the hash beside each entry (0: empty). The bytes of all slots fit into a core's cache, the entries
- * do not, and most pairs that are asked for are in no merge: those cost no look at the entries. Eight bytes are compared at a time. */
+ * Open addressing with a byte of the hash beside each entry (0: empty). The bytes of all slots fit
+ * into a core's cache, the entries do not, and most pairs that are asked for are in no merge: those
+ * cost no look at the entries. Eight bytes are compared at a time. */
 
 enum { GROUP = 8 };
 
@@ -41,7 +42,8 @@ static inline uint32_t pair_rank(const struct bpe *b, int32_t left, int32_t righ
     uint64_t key = pair_key(left, right), hash = pair_hash(key), tags;
     for (size_t at = hash >> b->pairs_shift;; at = (at + GROUP) & b->pairs_mask) {
         memcpy(&tags, b->tags + at, sizeof tags);
-        uint64_t empty = zero_bytes(tags), same = zero_bytes(tags ^ (0x0101010101010101u * pair_tag(hash)));
+        uint64_t empty = zero_bytes(tags),
+                 same = zero_bytes(tags ^ (0x0101010101010101u * pair_tag(hash)));
         for (; same; same &= same - 1) {
             if (empty && (empty & -empty) < (same & -same))
                 break;
@@ -54,7 +56,8 @@ static inline uint32_t pair_rank(const struct bpe *b, int32_t left, int32_t righ
     }
 }
 
-/* What a merge gives. Most vocabularies list their merges in order, so that no look at memory is needed. */
+/* What a merge gives. Most vocabularies list their merges in order, so that no look at memory is
+ * needed. */
 static inline int32_t merged_id(const struct bpe *b, uint32_t rank)
 {
     return b->merged_first >= 0 ? b->merged_first + (int32_t)rank : b->merged[rank];
@@ -69,7 +72,8 @@ static void pair_put(struct bpe *b, int32_t left, int32_t right, uint32_t rank)
     b->pairs[at] = key << 24 | rank;
     b->tags[at] = pair_tag(hash);
     if (at < GROUP)
-        b->tags[b->pairs_mask + 1 + at] = pair_tag(hash); /* the first ones again behind the last, to be read past the end */
+        b->tags[b->pairs_mask + 1 + at] =
+            pair_tag(hash); /* the first ones again behind the last, to be read past the end */
 }
 
 /* ---- making ---- */
@@ -127,8 +131,8 @@ static int32_t find_by_bytes(const struct bpe *b, const uint8_t *bytes, size_t n
     return -1;
 }
 
-int bpe_init(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *merges, int32_t n_merges,
-             bool ignore_merges, struct err *err)
+int bpe_init(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *merges,
+             int32_t n_merges, bool ignore_merges, struct err *err)
 {
     memset(b, 0, sizeof *b);
     b->vocab = vocab;
@@ -179,7 +183,7 @@ enum { PLACE_BITS = 6, NO_KEY = INT32_MAX };
 
 static_assert(BPE_SHORT <= 1 << PLACE_BITS, "a place fits into its bits");
 
-/* Rank and place of a pair in one number, so that the smallest is the leftmost of the lowest rank. */
+/* Rank and place of a pair as one number: the smallest is the leftmost of the lowest rank. */
 static inline int32_t place_key(uint32_t rank, size_t place)
 {
     return rank == BPE_NO_RANK ? NO_KEY : (int32_t)(rank << PLACE_BITS | (uint32_t)place);
@@ -187,7 +191,8 @@ static inline int32_t place_key(uint32_t rank, size_t place)
 
 static inline int32_t smallest(const int32_t *key, size_t n)
 {
-    int32_t best[4] = {NO_KEY, NO_KEY, NO_KEY, NO_KEY}; /* four columns, which the compiler makes one vector */
+    int32_t best[4] = {NO_KEY, NO_KEY, NO_KEY,
+                       NO_KEY}; /* four columns, which the compiler makes one vector */
     for (size_t i = 0; i < n; i += 4)
         for (size_t k = 0; k < 4; k++)
             best[k] = key[i + k] < best[k] ? key[i + k] : best[k];
@@ -229,7 +234,7 @@ static size_t encode_short(int32_t *out, const struct bpe *b, const uint8_t *byt
 
 struct bpe_symbol {
     int32_t id;
-    uint32_t rank; /* of the pair with the next one; BPE_NO_RANK at the end and for a symbol that is gone */
+    uint32_t rank; /* of the pair with the next; BPE_NO_RANK at the end, and for one that is gone */
     uint32_t prev, next;
 };
 
@@ -266,7 +271,8 @@ static uint64_t heap_pop(struct bpe_scratch *s)
     return top;
 }
 
-/* The rank of the pair that begins at a symbol changed: notes it, and the place to look at when its turn comes. */
+/* The rank of the pair that begins at a symbol changed: notes it, and the place to look at when its
+ * turn comes. */
 static int set_rank(struct bpe_scratch *s, uint32_t at, uint32_t rank, struct err *err)
 {
     s->symbols[at].rank = rank;
@@ -281,15 +287,18 @@ static int merge_at(struct bpe_scratch *s, const struct bpe *b, uint32_t at, str
     left->next = right->next;
     if (left->next != NO_SYMBOL)
         s->symbols[left->next].prev = at;
-    uint32_t rank = left->next == NO_SYMBOL ? BPE_NO_RANK : pair_rank(b, left->id, s->symbols[left->next].id);
+    uint32_t rank =
+        left->next == NO_SYMBOL ? BPE_NO_RANK : pair_rank(b, left->id, s->symbols[left->next].id);
     int rc = set_rank(s, at, rank, err);
     if (rc || left->prev == NO_SYMBOL)
         return rc;
     return set_rank(s, left->prev, pair_rank(b, s->symbols[left->prev].id, left->id), err);
 }
 
-/* Merges the n ids of id by a heap of (rank, place); an entry whose pair has changed since is passed over. */
-static int merge_long(int32_t *id, size_t *n_ids, const struct bpe *b, struct bpe_scratch *s, struct err *err)
+/* Merges the n ids of id by a heap of (rank, place); an entry whose pair has changed since is
+ * passed over. */
+static int merge_long(int32_t *id, size_t *n_ids, const struct bpe *b, struct bpe_scratch *s,
+                      struct err *err)
 {
     size_t n = *n_ids;
     if (n >= NO_SYMBOL)
@@ -324,7 +333,8 @@ static int merge_long(int32_t *id, size_t *n_ids, const struct bpe *b, struct bp
     return 0;
 }
 
-/* The ids of single bytes where the vocabulary lacks some of them: nothing, or the unknown token, once a run with fuse_unk. */
+/* The ids of single bytes where the vocabulary lacks some of them: nothing, or the unknown token,
+ * once a run with fuse_unk. */
 static size_t byte_ids_with_holes(int32_t *out, const struct bpe *b, const uint8_t *bytes, size_t n)
 {
     size_t k = 0;
@@ -347,8 +357,8 @@ void bpe_scratch_release(struct bpe_scratch *s)
     memset(s, 0, sizeof *s);
 }
 
-int bpe_encode(int32_t *out, size_t *n_out, const struct bpe *b, struct bpe_scratch *s, const uint8_t *bytes,
-               size_t n, struct err *err)
+int bpe_encode(int32_t *out, size_t *n_out, const struct bpe *b, struct bpe_scratch *s,
+               const uint8_t *bytes, size_t n, struct err *err)
 {
     if (b->ignore_merges && (out[0] = find_by_bytes(b, bytes, n)) >= 0) {
         *n_out = 1;

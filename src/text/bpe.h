@@ -1,8 +1,9 @@
 /* Byte-pair encoding of one piece of text: which ids its bytes become.
  *
- * The rule (HF tokenizers, tiktoken): begin with one id a byte; as long as some adjacent pair stands in the list of merges, replace the
- * leftmost pair of the lowest rank by its result. Short pieces are merged in place with a scan for the lowest rank; long ones
- * with a heap, so that a megabyte of one letter costs n log n.
+ * The rule (HF tokenizers, tiktoken): begin with one id a byte; as long as some adjacent pair
+ * stands in the list of merges, replace the leftmost pair of the lowest rank by its result. Short
+ * pieces are merged in place with a scan for the lowest rank; long ones with a heap, so that a
+ * megabyte of one letter costs n log n.
  */
 #ifndef MOE2_TEXT_BPE_H
 #define MOE2_TEXT_BPE_H
@@ -15,7 +16,7 @@
 #include "text/vocab.h"
 
 enum {
-    BPE_ID_BITS = 20,      /* ids of the model are below 1 << 20: two of them and a rank fill 64 bits */
+    BPE_ID_BITS = 20, /* ids of the model are below 1 << 20: two of them and a rank fill 64 bits */
     BPE_MAX_VOCAB = 1 << BPE_ID_BITS,
     BPE_MAX_MERGES = (1 << 24) - 1,
     BPE_NO_RANK = (1 << 24) - 1,
@@ -24,7 +25,7 @@ enum {
 
 struct bpe {
     const struct vocab *vocab;
-    int32_t byte_id[256];     /* −1: the vocabulary lacks the byte */
+    int32_t byte_id[256]; /* −1: the vocabulary lacks the byte */
     bool has_all_bytes;
     uint64_t *pairs;          /* left << 44 | right << 24 | rank */
     uint8_t *tags;            /* of each slot of pairs a byte of its hash; 0: the slot is empty */
@@ -34,11 +35,11 @@ struct bpe {
     int32_t *merged;          /* [n_merges], the id that a merge gives */
     int32_t merged_first;     /* if merged[rank] is merged_first + rank for all; else −1 */
     int32_t n_merges;
-    uint32_t *by_bytes;       /* bytes -> id + 1, of tokens in the alphabet; only with ignore_merges */
+    uint32_t *by_bytes; /* bytes -> id + 1, of tokens in the alphabet; only with ignore_merges */
     size_t by_bytes_mask;
-    bool ignore_merges;       /* a piece that is itself a token is that token */
+    bool ignore_merges; /* a piece that is itself a token is that token */
     bool fuse_unk;
-    int32_t unk_id;           /* for bytes that the vocabulary lacks; −1: they vanish */
+    int32_t unk_id; /* for bytes that the vocabulary lacks; −1: they vanish */
 };
 
 /* One merge, in the order of rank. */
@@ -47,8 +48,8 @@ struct bpe_merge {
 };
 
 /* vocab is kept. Of equal pairs the last rank counts, as in HF. */
-int bpe_init(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *merges, int32_t n_merges,
-             bool ignore_merges, struct err *err);
+int bpe_init(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *merges,
+             int32_t n_merges, bool ignore_merges, struct err *err);
 void bpe_release(struct bpe *b);
 
 /* Memory for long pieces, kept between calls. */
@@ -60,8 +61,9 @@ struct bpe_scratch {
 
 void bpe_scratch_release(struct bpe_scratch *s);
 
-/* Writes the ids of n ≥ 1 bytes to out, which has room for n, and their number to *n_out. MOE2_ELIMIT without memory. */
-int bpe_encode(int32_t *out, size_t *n_out, const struct bpe *b, struct bpe_scratch *s, const uint8_t *bytes,
-               size_t n, struct err *err);
+/* Writes the ids of n ≥ 1 bytes to out, which has room for n, and their number to *n_out.
+ * MOE2_ELIMIT without memory. */
+int bpe_encode(int32_t *out, size_t *n_out, const struct bpe *b, struct bpe_scratch *s,
+               const uint8_t *bytes, size_t n, struct err *err);
 
 #endif

@@ -73,7 +73,8 @@ static int grow(struct piece_counts *c, struct err *err)
 static int make_room(struct piece_counts *c, struct err *err)
 {
     if (c->n >= c->n_max)
-        return err_set(err, MOE2_ELIMIT, "more than %zu distinct pieces: train on less text", c->n_max);
+        return err_set(err, MOE2_ELIMIT, "more than %zu distinct pieces: train on less text",
+                       c->n_max);
     return c->n > c->mask / 2 ? grow(c, err) : 0;
 }
 
@@ -94,13 +95,15 @@ static int pool_put(struct piece_counts *c, const uint8_t *p, size_t n, struct e
     return 0;
 }
 
-static int add_long(struct piece_counts *c, const uint8_t *p, size_t n, int64_t count, struct err *err)
+static int add_long(struct piece_counts *c, const uint8_t *p, size_t n, int64_t count,
+                    struct err *err)
 {
     uint64_t hash = hash_bytes(p, n);
     size_t at = hash & c->mask;
     for (; c->entries[at].count; at = (at + 1) & c->mask) {
         struct counted *e = &c->entries[at];
-        if (e->key[0] == hash && is_long(e) && long_length(e) == n && memcmp(long_bytes(c, e), p, n) == 0) {
+        if (e->key[0] == hash && is_long(e) && long_length(e) == n &&
+            memcmp(long_bytes(c, e), p, n) == 0) {
             e->count += count;
             return 0;
         }
@@ -109,12 +112,14 @@ static int add_long(struct piece_counts *c, const uint8_t *p, size_t n, int64_t 
     int rc = pool_put(c, p, n, err);
     if (rc)
         return rc;
-    c->entries[at] = (struct counted){{hash, (uint64_t)LONG << 56 | (uint64_t)n << POOL_BITS | place}, count};
+    c->entries[at] =
+        (struct counted){{hash, (uint64_t)LONG << 56 | (uint64_t)n << POOL_BITS | place}, count};
     c->n++;
     return make_room(c, err);
 }
 
-int piece_counts_add(struct piece_counts *c, const uint8_t *p, size_t n, size_t n_room, int64_t count, struct err *err)
+int piece_counts_add(struct piece_counts *c, const uint8_t *p, size_t n, size_t n_room,
+                     int64_t count, struct err *err)
 {
     assert(n > 0 && n <= 0xffff && n_room >= n);
     if (n > PIECE_INLINE)

@@ -1,6 +1,8 @@
-/* Counting pieces: how often each distinct piece of a text occurs. What a BPE trainer reads of a corpus of any size is this table.
+/* Counting pieces: how often each distinct piece of a text occurs. What a BPE trainer reads of a
+ * corpus of any size is this table.
  *
- * Open addressing over 24-byte entries: a piece of up to 15 bytes lies in its entry, a longer one in a pool.
+ * Open addressing over 24-byte entries: a piece of up to 15 bytes lies in its entry, a longer one
+ * in a pool.
  */
 #ifndef MOE2_TEXT_BPE_COUNT_H
 #define MOE2_TEXT_BPE_COUNT_H
@@ -10,9 +12,11 @@
 
 #include "base/err.h"
 
+/* The key is a piece of up to 15 bytes and its length, as in piece_cache.h; or the hash of a longer
+ * one, and 0xff << 56 | length << 40 | place in the pool. */
 struct counted {
-    uint64_t key[2]; /* as in piece_cache.h: up to 15 bytes and the length; or a hash, and 0xff << 56 | length << 40 | place in pool */
-    int64_t count;   /* 0: the entry is empty */
+    uint64_t key[2];
+    int64_t count; /* 0: the entry is empty */
 };
 
 struct piece_counts {
@@ -26,7 +30,8 @@ int piece_counts_init(struct piece_counts *c, size_t n_max, struct err *err);
 void piece_counts_release(struct piece_counts *c);
 
 /* Adds count to the piece of 1 to 65,535 bytes at p, of which n_room ≥ n bytes can be read. */
-int piece_counts_add(struct piece_counts *c, const uint8_t *p, size_t n, size_t n_room, int64_t count, struct err *err);
+int piece_counts_add(struct piece_counts *c, const uint8_t *p, size_t n, size_t n_room,
+                     int64_t count, struct err *err);
 
 /* Adds everything of other. */
 int piece_counts_join(struct piece_counts *c, const struct piece_counts *other, struct err *err);

@@ -1,11 +1,13 @@
 /* Learning merges: see bpe_learn.h.
  *
- * Distinct pieces ("words") are kept as lists of ids. A heap has the pairs by count, each with the words where it was seen; popping one
- * whose count has fallen since puts it back with the true count. Merging a pair in its words changes the counts of its neighbours only,
- * so the whole work is proportional to the symbols that merging removes.
+ * Distinct pieces ("words") are kept as lists of ids. A heap has the pairs by count, each with the
+ * words where it was seen; popping one whose count has fallen since puts it back with the true
+ * count. Merging a pair in its words changes the counts of its neighbours only, so the whole work
+ * is proportional to the symbols that merging removes.
  *
- * To give HF's merges the bookkeeping is HF's, quirks included: an entry of the heap merges only in the words it came with, the count
- * of the merged pair itself is not taken back, and a merge whose text is a token already gives that token again, without a new id.
+ * To give HF's merges the bookkeeping is HF's, quirks included: an entry of the heap merges only in
+ * the words it came with, the count of the merged pair itself is not taken back, and a merge whose
+ * text is a token already gives that token again, without a new id.
  */
 #include "text/bpe_learn.h"
 
@@ -62,8 +64,8 @@ static char *token_text(struct token_list *t, size_t n)
     return p;
 }
 
-int token_list_add(int32_t *id, bool *added, struct token_list *t, const char *a, size_t n_a, const char *b, size_t n_b,
-                   struct err *err)
+int token_list_add(int32_t *id, bool *added, struct token_list *t, const char *a, size_t n_a,
+                   const char *b, size_t n_b, struct err *err)
 {
     size_t n = n_a + n_b;
     char *text = token_text(t, n);
@@ -99,7 +101,8 @@ struct word {
     int64_t count;
 };
 
-/* A pair and how often it stands in the text; head and n chain the words where this step made it (steps[]). */
+/* A pair and how often it stands in the text; head and n chain the words where this step made it
+ * (steps[]). */
 struct pair {
     uint64_t key; /* left << 32 | right */
     int64_t count;
@@ -128,7 +131,8 @@ struct learner {
     size_t pairs_mask, n_pairs;
     struct candidate *heap;
     size_t n_heap, n_heap_max;
-    struct candidate *rare; /* below min_frequency, not in the heap as long as no id is given again */
+    struct candidate
+        *rare; /* below min_frequency, not in the heap as long as no id is given again */
     size_t n_rare, n_rare_max;
     bool keep_rare;
     uint64_t *touched; /* keys of the pairs that this step made */
@@ -188,7 +192,8 @@ static inline size_t pair_place(const struct learner *l, uint64_t key)
 
 static int pairs_grow(struct learner *l, struct err *err)
 {
-    size_t n = l->pairs ? 2 * (l->pairs_mask + 1) : (size_t)1 << 16, n_old = l->pairs ? l->pairs_mask + 1 : 0;
+    size_t n = l->pairs ? 2 * (l->pairs_mask + 1) : (size_t)1 << 16,
+           n_old = l->pairs ? l->pairs_mask + 1 : 0;
     struct pair *old = l->pairs, *pairs = malloc(n * sizeof *pairs);
     if (!pairs)
         return err_set(err, MOE2_ELIMIT, "no memory for %zu pairs", l->n_pairs);
@@ -240,7 +245,9 @@ static int pair_gain(struct learner *l, uint64_t key, uint32_t word, int64_t cou
     p->count += count;
     if (p->head != NO_PLACE && l->places[p->head].word == word)
         return 0;
-    int rc = p->head == NO_PLACE ? grow_to(&l->touched, &l->n_touched_max, l->n_touched + 1, sizeof *l->touched, err) : 0;
+    int rc = p->head == NO_PLACE ? grow_to(&l->touched, &l->n_touched_max, l->n_touched + 1,
+                                           sizeof *l->touched, err)
+                                 : 0;
     if (!rc)
         rc = grow_to(&l->places, &l->n_places_max, l->n_places + 1, sizeof *l->places, err);
     if (rc)
@@ -353,7 +360,8 @@ static int push_touched(struct learner *l, struct err *err)
     return rc;
 }
 
-/* From now on a pair may become more frequent again: every candidate must be in the heap, as HF has it. */
+/* From now on a pair may become more frequent again: every candidate must be in the heap, as HF has
+ * it. */
 static int keep_rare(struct learner *l, struct err *err)
 {
     l->keep_rare = true;
@@ -368,7 +376,8 @@ static int keep_rare(struct learner *l, struct err *err)
 
 /* ---- words ---- */
 
-static int add_words(struct learner *l, const struct piece_counts *counts, const int32_t *byte_id, struct err *err)
+static int add_words(struct learner *l, const struct piece_counts *counts, const int32_t *byte_id,
+                     struct err *err)
 {
     size_t n_symbols = 0, n;
     for (size_t i = 0; i <= counts->mask; i++)
@@ -410,7 +419,8 @@ static int count_pairs(struct learner *l, struct err *err)
 }
 
 /* Replaces every pair (left, right) of one word by id, from left to right. */
-static int merge_in_word(struct learner *l, uint32_t word, uint32_t left, uint32_t right, uint32_t id, struct err *err)
+static int merge_in_word(struct learner *l, uint32_t word, uint32_t left, uint32_t right,
+                         uint32_t id, struct err *err)
 {
     struct word *w = &l->words[word];
     uint32_t *s = l->symbols + w->first;
@@ -439,7 +449,8 @@ static int merge_in_word(struct learner *l, uint32_t word, uint32_t left, uint32
 }
 
 /* One merge of the most frequent pair; *done when there is none that is frequent enough. */
-static int learn_one(bool *done, struct bpe_merge *merge, struct learner *l, struct token_list *tokens, struct err *err)
+static int learn_one(bool *done, struct bpe_merge *merge, struct learner *l,
+                     struct token_list *tokens, struct err *err)
 {
     struct candidate top;
     for (;;) {
@@ -474,8 +485,9 @@ static int learn_one(bool *done, struct bpe_merge *merge, struct learner *l, str
     return rc ? rc : push_touched(l, err);
 }
 
-int bpe_learn(struct bpe_merge **merges, int32_t *n_merges, struct token_list *tokens, const int32_t *byte_id,
-              const struct piece_counts *counts, const struct bpe_learn_limits *limits, struct err *err)
+int bpe_learn(struct bpe_merge **merges, int32_t *n_merges, struct token_list *tokens,
+              const int32_t *byte_id, const struct piece_counts *counts,
+              const struct bpe_learn_limits *limits, struct err *err)
 {
     struct learner l = {.min_frequency = limits->min_frequency};
     struct bpe_merge *list = NULL;

@@ -1,5 +1,6 @@
-/* Learning merges from counted pieces: the loop of a BPE trainer (Sennrich et al., arXiv 1508.07909, algorithm 1), in the order and with
- * the rules of HF's BpeTrainer, so that equal counts give equal merges.
+/* Learning merges from counted pieces: the loop of a BPE trainer (Sennrich et al., arXiv
+ * 1508.07909, algorithm 1), in the order and with the rules of HF's BpeTrainer, so that equal
+ * counts give equal merges.
  */
 #ifndef MOE2_TEXT_BPE_LEARN_H
 #define MOE2_TEXT_BPE_LEARN_H
@@ -27,8 +28,8 @@ int token_list_init(struct token_list *t, int32_t n_max, struct err *err);
 void token_list_release(struct token_list *t);
 
 /* The id of a written form: as before, or a new one (then *added, which may be NULL, is true). */
-int token_list_add(int32_t *id, bool *added, struct token_list *t, const char *a, size_t n_a, const char *b, size_t n_b,
-                   struct err *err);
+int token_list_add(int32_t *id, bool *added, struct token_list *t, const char *a, size_t n_a,
+                   const char *b, size_t n_b, struct err *err);
 
 struct bpe_learn_limits {
     int32_t n_tokens;      /* stop when there are so many */
@@ -37,9 +38,10 @@ struct bpe_learn_limits {
     const volatile int *stop;
 };
 
-/* Learns merges: *merges becomes a new array of *n_merges, the caller's, and their results are added to tokens. byte_id has the 256
- * tokens that pieces are made of. */
-int bpe_learn(struct bpe_merge **merges, int32_t *n_merges, struct token_list *tokens, const int32_t *byte_id,
-              const struct piece_counts *counts, const struct bpe_learn_limits *limits, struct err *err);
+/* Learns merges: *merges becomes a new array of *n_merges, the caller's, and their results are
+ * added to tokens. byte_id has the 256 tokens that pieces are made of. */
+int bpe_learn(struct bpe_merge **merges, int32_t *n_merges, struct token_list *tokens,
+              const int32_t *byte_id, const struct piece_counts *counts,
+              const struct bpe_learn_limits *limits, struct err *err);
 
 #endif

@@ -1,7 +1,9 @@
-/* Training a byte-level BPE: counting the pieces of a text in threads, learning merges, writing both files. See bpe_train.h.
+/* Training a byte-level BPE: counting the pieces of a text in threads, learning merges, writing
+ * both files. See bpe_train.h.
  *
- * Texts are gathered to batches and cut into tasks between an ASCII letter and a space, where every pre-tokenizer here begins a new
- * piece whatever stands around, so that threads share even one long text and the counts are those of the whole.
+ * Texts are gathered to batches and cut into tasks between an ASCII letter and a space, where every
+ * pre-tokenizer here begins a new piece whatever stands around, so that threads share even one long
+ * text and the counts are those of the whole.
  */
 #include "text/bpe_train.h"
 
@@ -27,7 +29,10 @@ static const struct row rows[] = {
     {"gpt2", split_gpt2, false, {NULL}},
     {"qwen2", split_qwen2, true, {SPLIT_QWEN2}},
     {"llama3", split_llama3, false, {SPLIT_LLAMA3}},
-    {"deepseek", split_deepseek, false, {SPLIT_DEEPSEEK_NUMBERS, SPLIT_DEEPSEEK_HAN, SPLIT_DEEPSEEK_REST}},
+    {"deepseek",
+     split_deepseek,
+     false,
+     {SPLIT_DEEPSEEK_NUMBERS, SPLIT_DEEPSEEK_HAN, SPLIT_DEEPSEEK_REST}},
 };
 
 static const struct row *find_row(const char *name, struct err *err)
@@ -39,7 +44,8 @@ static const struct row *find_row(const char *name, struct err *err)
             return &rows[i];
         n += snprintf(known + n, sizeof known - (size_t)n, "%s%s", i ? ", " : "", rows[i].name);
     }
-    err_set(err, MOE2_ECONFIG, "pre-tokenizer \"%.40s\" is unknown, wanted one of: %s", name, known);
+    err_set(err, MOE2_ECONFIG, "pre-tokenizer \"%.40s\" is unknown, wanted one of: %s", name,
+            known);
     return NULL;
 }
 
@@ -106,7 +112,8 @@ static int batch_add(struct batch *b, const char *text, size_t n, struct err *er
     int rc = buf_append(&b->text, text, n, err);
     while (!rc && begin < end) {
         size_t cut = begin + TASK_BYTES < end ? begin + TASK_BYTES : end;
-        while (cut < end && !(b->text.bytes[cut] == ' ' && is_ascii_letter((uint8_t)b->text.bytes[cut - 1])))
+        while (cut < end &&
+               !(b->text.bytes[cut] == ' ' && is_ascii_letter((uint8_t)b->text.bytes[cut - 1])))
             cut++;
         if (b->n_tasks == b->n_tasks_max) {
             size_t n_max = b->n_tasks_max ? 2 * b->n_tasks_max : 256;
@@ -132,7 +139,8 @@ static int batch_count(struct batch *b, struct counter *counters, int n_threads,
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < n; i++)
             if (!counters[thread].err.code)
-                count_task(&counters[thread], text + b->tasks[i].begin, b->tasks[i].end - b->tasks[i].begin);
+                count_task(&counters[thread], text + b->tasks[i].begin,
+                           b->tasks[i].end - b->tasks[i].begin);
     }
     b->n_tasks = 0;
     buf_clear(&b->text);
@@ -150,7 +158,8 @@ struct source {
 
 /* Reads all texts and counts them. */
 static int count_all(struct source *source, struct batch *b, struct counter *counters,
-                     const struct bpe_train_config *config, struct progress *progress, struct err *err)
+                     const struct bpe_train_config *config, struct progress *progress,
+                     struct err *err)
 {
     const char *text;
     size_t n;
@@ -175,7 +184,8 @@ static int count_all(struct source *source, struct batch *b, struct counter *cou
 }
 
 /* The counts of all threads in the first. */
-static int join_counts(struct counter *counters, int n_threads, struct bpe_train_stats *stats, struct err *err)
+static int join_counts(struct counter *counters, int n_threads, struct bpe_train_stats *stats,
+                       struct err *err)
 {
     int rc = 0;
     for (int i = 0; i < n_threads; i++) {
@@ -190,8 +200,9 @@ static int join_counts(struct counter *counters, int n_threads, struct bpe_train
     return rc;
 }
 
-static int count_pieces(struct piece_counts *out, struct bpe_train_stats *stats, struct source *source,
-                        const struct row *row, const struct bpe_train_config *config, struct err *err)
+static int count_pieces(struct piece_counts *out, struct bpe_train_stats *stats,
+                        struct source *source, const struct row *row,
+                        const struct bpe_train_config *config, struct err *err)
 {
     struct counter counters[MAX_THREADS] = {0};
     struct batch batch = {.text.max_bytes = SIZE_MAX};
@@ -256,19 +267,23 @@ static int put_added(struct buf *out, const struct bpe_train_config *config, str
         if (!rc)
             rc = put_text(out, config->specials[i], err);
         if (!rc)
-            rc = buf_puts(out, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
-                               "\"normalized\": false, \"special\": true}", err);
+            rc = buf_puts(out,
+                          ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
+                          "\"normalized\": false, \"special\": true}",
+                          err);
     }
     return rc ? rc : buf_puts(out, config->n_specials ? "\n  ],\n" : "],\n", err);
 }
 
 static int put_pretokenizer(struct buf *out, const struct row *row, struct err *err)
 {
-    static const char byte_level[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, "
-                                     "\"use_regex\": ";
+    static const char byte_level[] =
+        "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, "
+        "\"use_regex\": ";
     if (!row->patterns[0])
         return buf_printf(out, err, "  \"pre_tokenizer\": %strue},\n", byte_level);
-    int rc = buf_puts(out, "  \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [\n", err);
+    int rc =
+        buf_puts(out, "  \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [\n", err);
     for (int i = 0; i < 3 && row->patterns[i] && !rc; i++) {
         rc = buf_puts(out, "    {\"type\": \"Split\", \"pattern\": {\"Regex\": ", err);
         if (!rc)
@@ -280,10 +295,12 @@ static int put_pretokenizer(struct buf *out, const struct row *row, struct err *
 }
 
 /* BOS in front of each text, where there is a BOS. */
-static int put_post(struct buf *out, const struct bpe_train_config *config, int bos_id, struct err *err)
+static int put_post(struct buf *out, const struct bpe_train_config *config, int bos_id,
+                    struct err *err)
 {
-    static const char byte_level[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, "
-                                     "\"use_regex\": false}";
+    static const char byte_level[] =
+        "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, "
+        "\"use_regex\": false}";
     int rc = buf_puts(out, "  \"post_processor\": ", err);
     if (rc || !config->bos)
         return rc ? rc : buf_printf(out, err, "%s,\n", byte_level);
@@ -291,22 +308,30 @@ static int put_post(struct buf *out, const struct bpe_train_config *config, int 
     rc = put_text(&name, config->bos, err);
     if (!rc)
         rc = buf_printf(out, err,
-                        "{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": %s, \"type_id\": 0}}, "
-                        "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}],\n    \"pair\": [{\"SpecialToken\": {\"id\": %s, "
-                        "\"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, {\"SpecialToken\": {\"id\": %s, "
-                        "\"type_id\": 1}}, {\"Sequence\": {\"id\": \"B\", \"type_id\": 1}}],\n    \"special_tokens\": {%s: "
+                        "{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": "
+                        "{\"id\": %s, \"type_id\": 0}}, "
+                        "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}],\n    \"pair\": "
+                        "[{\"SpecialToken\": {\"id\": %s, "
+                        "\"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, "
+                        "{\"SpecialToken\": {\"id\": %s, "
+                        "\"type_id\": 1}}, {\"Sequence\": {\"id\": \"B\", \"type_id\": 1}}],\n    "
+                        "\"special_tokens\": {%s: "
                         "{\"id\": %s, \"ids\": [%d], \"tokens\": [%s]}}},\n",
-                        name.bytes, name.bytes, name.bytes, name.bytes, name.bytes, bos_id, name.bytes);
+                        name.bytes, name.bytes, name.bytes, name.bytes, name.bytes, bos_id,
+                        name.bytes);
     buf_release(&name);
     return rc;
 }
 
-static int put_model(struct buf *out, const struct token_list *tokens, const struct bpe_merge *merges, int32_t n_merges,
-                     struct err *err)
+static int put_model(struct buf *out, const struct token_list *tokens,
+                     const struct bpe_merge *merges, int32_t n_merges, struct err *err)
 {
-    int rc = buf_puts(out, "  \"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, "
-                           "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"fuse_unk\": false, "
-                           "\"byte_fallback\": false, \"ignore_merges\": false,\n    \"vocab\": {", err);
+    int rc = buf_puts(
+        out,
+        "  \"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, "
+        "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"fuse_unk\": false, "
+        "\"byte_fallback\": false, \"ignore_merges\": false,\n    \"vocab\": {",
+        err);
     for (int32_t id = 0; id < tokens->n && !rc; id++) {
         rc = buf_puts(out, id ? ",\n      " : "\n      ", err);
         if (!rc)
@@ -317,7 +342,8 @@ static int put_model(struct buf *out, const struct token_list *tokens, const str
     if (!rc)
         rc = buf_puts(out, "\n    },\n    \"merges\": [", err);
     for (int32_t i = 0; i < n_merges && !rc; i++) {
-        struct span left = tokens->written[merges[i].left], right = tokens->written[merges[i].right];
+        struct span left = tokens->written[merges[i].left],
+                    right = tokens->written[merges[i].right];
         rc = buf_puts(out, i ? ",\n      [" : "\n      [", err);
         if (!rc)
             rc = put_string(out, left.p, left.n, err);
@@ -331,21 +357,27 @@ static int put_model(struct buf *out, const struct token_list *tokens, const str
     return rc ? rc : buf_puts(out, "\n    ]\n  }\n}\n", err);
 }
 
-static int put_json(struct buf *out, const struct token_list *tokens, const struct bpe_merge *merges, int32_t n_merges,
-                    const struct row *row, const struct bpe_train_config *config, int bos_id, struct err *err)
+static int put_json(struct buf *out, const struct token_list *tokens,
+                    const struct bpe_merge *merges, int32_t n_merges, const struct row *row,
+                    const struct bpe_train_config *config, int bos_id, struct err *err)
 {
-    int rc = buf_puts(out, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n", err);
+    int rc = buf_puts(
+        out, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n", err);
     if (!rc)
         rc = put_added(out, config, err);
     if (!rc)
-        rc = buf_printf(out, err, "  \"normalizer\": %s,\n", row->nfc ? "{\"type\": \"NFC\"}" : "null");
+        rc = buf_printf(out, err, "  \"normalizer\": %s,\n",
+                        row->nfc ? "{\"type\": \"NFC\"}" : "null");
     if (!rc)
         rc = put_pretokenizer(out, row, err);
     if (!rc)
         rc = put_post(out, config, bos_id, err);
     if (!rc)
-        rc = buf_puts(out, "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, "
-                           "\"use_regex\": false},\n", err);
+        rc = buf_puts(out,
+                      "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, "
+                      "\"trim_offsets\": false, "
+                      "\"use_regex\": false},\n",
+                      err);
     return rc ? rc : put_model(out, tokens, merges, n_merges, err);
 }
 
@@ -364,9 +396,12 @@ static int put_config(struct buf *out, const struct bpe_train_config *config, st
         rc = put_config_name(out, "bos_token", config->bos, err);
     if (!rc)
         rc = put_config_name(out, "eos_token", config->eos, err);
-    return rc ? rc : buf_puts(out, "  \"clean_up_tokenization_spaces\": false,\n"
-                                   "  \"model_max_length\": 1000000000000000019884624838656,\n"
-                                   "  \"tokenizer_class\": \"PreTrainedTokenizerFast\"\n}\n", err);
+    return rc ? rc
+              : buf_puts(out,
+                         "  \"clean_up_tokenization_spaces\": false,\n"
+                         "  \"model_max_length\": 1000000000000000019884624838656,\n"
+                         "  \"tokenizer_class\": \"PreTrainedTokenizerFast\"\n}\n",
+                         err);
 }
 
 /* ---- the whole ---- */
@@ -375,17 +410,21 @@ static int check(const struct bpe_train_config *c, struct err *err)
 {
     int64_t least = 256 + (int64_t)c->n_specials;
     if (c->vocab_size < least || c->vocab_size > BPE_TRAIN_MAX_VOCAB)
-        return err_set(err, MOE2_ECONFIG, "vocabulary size is %d, wanted %lld (specials and bytes) to %d", c->vocab_size,
-                       (long long)least, BPE_TRAIN_MAX_VOCAB);
+        return err_set(err, MOE2_ECONFIG,
+                       "vocabulary size is %d, wanted %lld (specials and bytes) to %d",
+                       c->vocab_size, (long long)least, BPE_TRAIN_MAX_VOCAB);
     if (c->min_frequency < 1)
-        return err_set(err, MOE2_ECONFIG, "minimum frequency is %lld, wanted at least 1", (long long)c->min_frequency);
+        return err_set(err, MOE2_ECONFIG, "minimum frequency is %lld, wanted at least 1",
+                       (long long)c->min_frequency);
     if (c->n_threads < 1 || c->n_threads > MAX_THREADS)
-        return err_set(err, MOE2_ECONFIG, "threads are %d, wanted 1 to %d", c->n_threads, MAX_THREADS);
+        return err_set(err, MOE2_ECONFIG, "threads are %d, wanted 1 to %d", c->n_threads,
+                       MAX_THREADS);
     return 0;
 }
 
 /* The id of a special by name: −1 for none. */
-static int special_id(int *id, const char *what, const char *name, const struct bpe_train_config *c, struct err *err)
+static int special_id(int *id, const char *what, const char *name, const struct bpe_train_config *c,
+                      struct err *err)
 {
     *id = -1;
     for (int i = 0; i < c->n_specials && name; i++)
@@ -421,7 +460,8 @@ static int add_special(struct token_list *tokens, const char *name, struct err *
 }
 
 /* Specials first, then the bytes by their code points in the alphabet. */
-static int first_tokens(struct token_list *tokens, int32_t *byte_id, const struct bpe_train_config *c, struct err *err)
+static int first_tokens(struct token_list *tokens, int32_t *byte_id,
+                        const struct bpe_train_config *c, struct err *err)
 {
     int rc = 0;
     for (int i = 0; i < c->n_specials && !rc; i++)
@@ -430,13 +470,15 @@ static int first_tokens(struct token_list *tokens, int32_t *byte_id, const struc
         int byte = visible_to_byte(visible);
         char text[4];
         if (byte >= 0)
-            rc = token_list_add(&byte_id[byte], NULL, tokens, text, utf8_put((uint8_t *)text, visible), NULL, 0, err);
+            rc = token_list_add(&byte_id[byte], NULL, tokens, text,
+                                utf8_put((uint8_t *)text, visible), NULL, 0, err);
     }
     return rc;
 }
 
-int bpe_train(struct buf *json, struct buf *config_json, struct bpe_train_stats *stats, bpe_train_next *next, void *ctx,
-              const struct bpe_train_config *config, struct err *err)
+int bpe_train(struct buf *json, struct buf *config_json, struct bpe_train_stats *stats,
+              bpe_train_next *next, void *ctx, const struct bpe_train_config *config,
+              struct err *err)
 {
     const struct row *row = find_row(config->pre_tokenizer, err);
     if (!row)
@@ -449,7 +491,8 @@ int bpe_train(struct buf *json, struct buf *config_json, struct bpe_train_stats 
     int32_t byte_id[256];
     int bos_id, eos_id;
     size_t n_json = json->n, n_config = config_json->n;
-    struct bpe_learn_limits limits = {config->vocab_size, config->min_frequency, config->sink, config->stop};
+    struct bpe_learn_limits limits = {config->vocab_size, config->min_frequency, config->sink,
+                                      config->stop};
     double begun_s = clock_s(), counted_s = 0;
     int rc = check(config, err);
     if (!rc)

@@ -32,7 +32,8 @@ static bool is_long(const struct piece *e)
     return e->key[1] >> 56 == 0xff;
 }
 
-const struct piece *piece_find_long(const struct piece_cache *c, const uint8_t *p, size_t n, uint64_t *hash)
+const struct piece *piece_find_long(const struct piece_cache *c, const uint8_t *p, size_t n,
+                                    uint64_t *hash)
 {
     *hash = hash_bytes(p, n);
     for (size_t i = 0; i < PIECE_PROBES; i++) {
@@ -84,8 +85,8 @@ static void grow(struct piece_cache *c)
     c->mask = mask;
 }
 
-void piece_keep(struct piece_cache *c, const uint64_t key[2], uint64_t hash, const uint8_t *p, size_t n,
-                const int32_t *ids, size_t n_ids)
+void piece_keep(struct piece_cache *c, const uint64_t key[2], uint64_t hash, const uint8_t *p,
+                size_t n, const int32_t *ids, size_t n_ids)
 {
     if (n_ids == 0 || n_ids > PIECE_MAX_IDS)
         return;

@@ -1,4 +1,5 @@
-/* The stages of a pre-tokenizer, one within the other: see split.h. What a stage cuts is, for the next one, a text of its own. */
+/* The stages of a pre-tokenizer, one within the other: see split.h. What a stage cuts is, for the
+ * next one, a text of its own. */
 #include <string.h>
 
 #include "text/split.h"
@@ -22,7 +23,8 @@ struct joiner {
     bool held, held_match, last_match;
 };
 
-static int run_stage(const struct walk *w, int stage_idx, const uint8_t *text, size_t n, struct err *err);
+static int run_stage(const struct walk *w, int stage_idx, const uint8_t *text, size_t n,
+                     struct err *err);
 
 /* ByteLevel: the space in front, then its own expression. */
 static int byte_level(const struct walk *w, const uint8_t *text, size_t n, struct err *err)
@@ -90,14 +92,16 @@ static int joiner_put(struct joiner *j, size_t begin, size_t end, bool is_match,
     return rc;
 }
 
-static int run_regex(const struct walk *w, int stage_idx, const uint8_t *text, size_t n, struct err *err)
+static int run_regex(const struct walk *w, int stage_idx, const uint8_t *text, size_t n,
+                     struct err *err)
 {
     const struct split_stage *stage = &w->p->stages[stage_idx];
     struct joiner j = {.w = w, .stage = stage, .next_stage = stage_idx + 1, .text = text};
     struct split_search search = {0};
     size_t done = 0, begin, end;
     int rc = 0, found;
-    while ((found = split_regex_next(&begin, &end, &search, stage->regex, w->scratch, text, n, err)) > 0) {
+    while ((found = split_regex_next(&begin, &end, &search, stage->regex, w->scratch, text, n,
+                                     err)) > 0) {
         if (done < begin)
             rc = joiner_put(&j, done, begin, false, err);
         if (!rc)
@@ -113,7 +117,8 @@ static int run_regex(const struct walk *w, int stage_idx, const uint8_t *text, s
     return rc ? rc : joiner_flush(&j, err);
 }
 
-static int run_stage(const struct walk *w, int stage_idx, const uint8_t *text, size_t n, struct err *err)
+static int run_stage(const struct walk *w, int stage_idx, const uint8_t *text, size_t n,
+                     struct err *err)
 {
     if (stage_idx == w->p->n_stages)
         return byte_level(w, text, n, err);
@@ -128,8 +133,8 @@ static int run_stage(const struct walk *w, int stage_idx, const uint8_t *text, s
     return rc;
 }
 
-int pretokenize(const struct pretokenizer *p, struct split_scratch *s, const uint8_t *text, size_t n,
-                const uint8_t *classes, split_take *take, void *ctx, struct err *err)
+int pretokenize(const struct pretokenizer *p, struct split_scratch *s, const uint8_t *text,
+                size_t n, const uint8_t *classes, split_take *take, void *ctx, struct err *err)
 {
     struct walk w = {p, s, classes, take, ctx};
     return n ? run_stage(&w, 0, text, n, err) : 0;

@@ -1,8 +1,9 @@
 /* Pre-tokenizers: cutting a text into the pieces that BPE works on, none of which it ever joins.
  *
- * A tokenizer.json describes them as a sequence of regular expressions. The well-known ones are recognised by their literal text and
- * cut by hand-written code over UTF-8 (split_fast.c); any other goes to PCRE2's JIT (split_regex.c). Both give the same pieces,
- * which tests/test_split.c holds them to.
+ * A tokenizer.json describes them as a sequence of regular expressions. The well-known ones are
+ * recognised by their literal text and cut by hand-written code over UTF-8 (split_fast.c); any
+ * other goes to PCRE2's JIT (split_regex.c). Both give the same pieces, which tests/test_split.c
+ * holds them to.
  */
 #ifndef MOE2_TEXT_SPLIT_H
 #define MOE2_TEXT_SPLIT_H
@@ -14,29 +15,41 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-/* The end of the piece of valid UTF-8 text that begins at at < end. Nothing before at matters, and nothing from end on is seen. classes is
- * the table of unicode_table_new. */
+/* The end of the piece of valid UTF-8 text that begins at at < end. Nothing before at matters, and
+ * nothing from end on is seen. classes is the table of unicode_table_new. */
 typedef size_t split_next(const uint8_t *text, size_t at, size_t end, const uint8_t *classes);
 
-split_next split_gpt2, split_qwen2, split_llama3, split_deepseek, split_digits_each, split_digits_runs, split_none;
+split_next split_gpt2, split_qwen2, split_llama3, split_deepseek, split_digits_each,
+    split_digits_runs, split_none;
 
 /* The regular expressions as they stand in tokenizer.json. */
-#define SPLIT_GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-#define SPLIT_QWEN2                                                                                         \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" \
+#define SPLIT_GPT2                                                                                 \
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define SPLIT_QWEN2                                                                                \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "                          \
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"                                                                \
     "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define SPLIT_LLAMA3                                                                                             \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" \
+#define SPLIT_LLAMA3                                                                               \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "                     \
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"                                                                \
     "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-/* DeepSeek-V3's three, one after the other: numbers; Han and kana, U+4E00–9FA5 and U+3040–30FF; the rest. */
+/* DeepSeek-V3's three, one after the other: numbers; Han and kana, U+4E00–9FA5 and U+3040–30FF; the
+ * rest. */
 #define SPLIT_DEEPSEEK_NUMBERS "\\p{N}{1,3}"
-#define SPLIT_DEEPSEEK_HAN \
+#define SPLIT_DEEPSEEK_HAN                                                                         \
     "[\xe4\xb8\x80-\xe9\xbe\xa5\xe3\x81\x80-\xe3\x82\x9f\xe3\x82\xa0-\xe3\x83\xbf]+"
-#define SPLIT_DEEPSEEK_REST                                                                                   \
-    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+" \
+#define SPLIT_DEEPSEEK_REST                                                                        \
+    "[!\"#$%&'()*+,\\-./"                                                                          \
+    ":;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"                 \
     "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"
 
-enum split_behavior { SPLIT_REMOVED, SPLIT_ISOLATED, SPLIT_MERGED_WITH_PREVIOUS, SPLIT_MERGED_WITH_NEXT, SPLIT_CONTIGUOUS };
+enum split_behavior {
+    SPLIT_REMOVED,
+    SPLIT_ISOLATED,
+    SPLIT_MERGED_WITH_PREVIOUS,
+    SPLIT_MERGED_WITH_NEXT,
+    SPLIT_CONTIGUOUS
+};
 
 struct split_regex;
 
@@ -54,16 +67,18 @@ struct split_stage {
 struct pretokenizer {
     struct split_stage stages[SPLIT_MAX_STAGES];
     int n_stages;
-    bool add_prefix_space; /* ByteLevel: put a space before each piece that comes to it without one */
+    bool add_prefix_space; /* ByteLevel: a space before each piece that comes to it without one */
     bool use_regex;        /* ByteLevel: cut by split_gpt2 */
 };
 
 /* The one hand-written splitter that does all that p does, or NULL. */
 split_next *pretokenizer_fast(const struct pretokenizer *p);
 
-/* Compiles a regular expression (or, if literal, a string). MOE2_EFORMAT names what is wrong with it: its syntax, or something that
- * Oniguruma, which HF uses, reads otherwise than PCRE2 (&& in a class, \h). */
-int split_regex_new(struct split_regex **out, const char *pattern, size_t n, bool literal, struct err *err);
+/* Compiles a regular expression (or, if literal, a string). MOE2_EFORMAT names what is wrong with
+ * it: its syntax, or something that Oniguruma, which HF uses, reads otherwise than PCRE2 (&& in a
+ * class, \h). */
+int split_regex_new(struct split_regex **out, const char *pattern, size_t n, bool literal,
+                    struct err *err);
 void split_regex_free(struct split_regex *r);
 
 /* What one thread needs to match; made when first used. */
@@ -80,15 +95,16 @@ struct split_search {
     bool begun;
 };
 
-/* The next match: 1 with [*begin, *end) filled, 0 when there is none, or negative with err filled. It may be empty, but not right
- * behind the one before. */
-int split_regex_next(size_t *begin, size_t *end, struct split_search *search, const struct split_regex *r,
-                     struct split_scratch *s, const uint8_t *text, size_t n, struct err *err);
+/* The next match: 1 with [*begin, *end) filled, 0 when there is none, or negative with err filled.
+ * It may be empty, but not right behind the one before. */
+int split_regex_next(size_t *begin, size_t *end, struct split_search *search,
+                     const struct split_regex *r, struct split_scratch *s, const uint8_t *text,
+                     size_t n, struct err *err);
 
 /* Gives every piece of text, in order, to take, which ends the walk by returning an error. */
 typedef int split_take(void *ctx, const uint8_t *piece, size_t n, struct err *err);
-int pretokenize(const struct pretokenizer *p, struct split_scratch *s, const uint8_t *text, size_t n,
-                const uint8_t *classes, split_take *take, void *ctx, struct err *err);
+int pretokenize(const struct pretokenizer *p, struct split_scratch *s, const uint8_t *text,
+                size_t n, const uint8_t *classes, split_take *take, void *ctx, struct err *err);
 
 void pretokenizer_release(struct pretokenizer *p);
 

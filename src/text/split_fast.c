@@ -1,9 +1,11 @@
 /* Hand-written splitters for the well-known regular expressions: see split.h.
  *
- * Each alternative of an expression is a few lines here, tried in its order at the place where a piece begins. Two facts make that
- * short: every expression but DeepSeek's matches at every character, so pieces follow each other without gaps; and none looks
- * back. Long runs of ASCII letters are measured sixteen bytes at a time. The one look-ahead, \s+(?!\S), means: a run of white
- * space leaves its last character to what follows, unless nothing follows or it is the only one.
+ * Each alternative of an expression is a few lines here, tried in its order at the place where a
+ * piece begins. Two facts make that short: every expression but DeepSeek's matches at every
+ * character, so pieces follow each other without gaps; and none looks back. Long runs of ASCII
+ * letters are measured sixteen bytes at a time. The one look-ahead, \s+(?!\S), means: a run of
+ * white space leaves its last character to what follows, unless nothing follows or it is the only
+ * one.
  */
 #include "text/split.h"
 
@@ -14,10 +16,16 @@
 
 #include "text/unicode.h"
 
-enum { LETTER = UNICODE_L, NUMBER = UNICODE_N, SPACE = UNICODE_SPACE, LETTER_NUMBER_SPACE = LETTER | NUMBER | SPACE };
+enum {
+    LETTER = UNICODE_L,
+    NUMBER = UNICODE_N,
+    SPACE = UNICODE_SPACE,
+    LETTER_NUMBER_SPACE = LETTER | NUMBER | SPACE
+};
 
 /* The classes of the character at at, and its length. */
-static inline uint8_t class_at(const uint8_t *text, size_t at, const uint8_t *classes, size_t *length)
+static inline uint8_t class_at(const uint8_t *text, size_t at, const uint8_t *classes,
+                               size_t *length)
 {
     return classes[utf8_get(text + at, length)];
 }
@@ -27,10 +35,12 @@ static inline size_t ascii_letters(const uint8_t *text, size_t at, size_t end)
 {
 #ifdef __SSE2__
     while (end - at >= 16) {
-        __m128i x = _mm_or_si128(_mm_loadu_si128((const __m128i *)(text + at)), _mm_set1_epi8(0x20));
+        __m128i x =
+            _mm_or_si128(_mm_loadu_si128((const __m128i *)(text + at)), _mm_set1_epi8(0x20));
         /* x − 'a' < 26 without sign: shifted by 128, since the compare is signed */
         x = _mm_add_epi8(x, _mm_set1_epi8((char)(128 - 'a')));
-        unsigned letters = (unsigned)_mm_movemask_epi8(_mm_cmplt_epi8(x, _mm_set1_epi8((char)(26 - 128))));
+        unsigned letters =
+            (unsigned)_mm_movemask_epi8(_mm_cmplt_epi8(x, _mm_set1_epi8((char)(26 - 128))));
         if (letters != 0xffff)
             return at + (unsigned)__builtin_ctz(~letters);
         at += 16;
@@ -54,7 +64,8 @@ static inline size_t letters(const uint8_t *text, size_t at, size_t end, const u
 }
 
 /* The end of the run of characters that have none of the bits. */
-static size_t run_without(uint8_t bits, const uint8_t *text, size_t at, size_t end, const uint8_t *classes)
+static size_t run_without(uint8_t bits, const uint8_t *text, size_t at, size_t end,
+                          const uint8_t *classes)
 {
     size_t length;
     while (at < end && !(class_at(text, at, classes, &length) & bits))
@@ -69,13 +80,15 @@ static size_t newlines(const uint8_t *text, size_t at, size_t end)
     return at;
 }
 
-/* 's 't 'm 'd 're 've 'll: the end of one that begins at the apostrophe at at, or at. With any_case also in capitals, and ſ (U+017F), which
- * is an s to a regular expression without regard to case. */
+/* 's 't 'm 'd 're 've 'll: the end of one that begins at the apostrophe at at, or at. With any_case
+ * also in capitals, and ſ (U+017F), which is an s to a regular expression without regard to case.
+ */
 static size_t contraction(const uint8_t *text, size_t at, size_t end, bool any_case)
 {
     if (end - at < 2)
         return at;
-    uint8_t fold = any_case ? 0x20 : 0, a = text[at + 1] | fold, b = end - at > 2 ? text[at + 2] | fold : 0;
+    uint8_t fold = any_case ? 0x20 : 0, a = text[at + 1] | fold,
+            b = end - at > 2 ? text[at + 2] | fold : 0;
     if (a == 's' || a == 't' || a == 'm' || a == 'd')
         return at + 2;
     if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l'))
@@ -97,7 +110,8 @@ static size_t spaces(const uint8_t *text, size_t at, size_t end, const uint8_t *
 }
 
 /* \s*[\r\n]+|\s+(?!\S)|\s+ where white space stands at at. */
-static size_t spaces_and_newlines(const uint8_t *text, size_t at, size_t end, const uint8_t *classes)
+static size_t spaces_and_newlines(const uint8_t *text, size_t at, size_t end,
+                                  const uint8_t *classes)
 {
     size_t length, last = at, here = at, after_newline = 0;
     while (here < end && class_at(text, here, classes, &length) & SPACE) {
@@ -135,7 +149,8 @@ size_t split_gpt2(const uint8_t *text, size_t at, size_t end, const uint8_t *cla
 }
 
 /* Qwen2 and Llama 3 differ in how many digits stay together. */
-static inline size_t split_contractions(const uint8_t *text, size_t at, size_t end, const uint8_t *classes, int max_digits)
+static inline size_t split_contractions(const uint8_t *text, size_t at, size_t end,
+                                        const uint8_t *classes, int max_digits)
 {
     size_t length, next_length;
     if (text[at] == '\'') {
@@ -148,7 +163,8 @@ static inline size_t split_contractions(const uint8_t *text, size_t at, size_t e
     if (bits & LETTER)
         return letters(text, next, end, classes);
     if (bits & NUMBER) {
-        for (int i = 1; i < max_digits && next < end && class_at(text, next, classes, &length) & NUMBER; i++)
+        for (int i = 1;
+             i < max_digits && next < end && class_at(text, next, classes, &length) & NUMBER; i++)
             next += length;
         return next;
     }
@@ -172,8 +188,9 @@ size_t split_llama3(const uint8_t *text, size_t at, size_t end, const uint8_t *c
 
 /* ---- DeepSeek-V3: three expressions, each within the pieces of the one before ----
  *
- * Numbers, then runs of Han and kana, are cut out first; the third expression sees the stretches between, and those runs, as texts of their
- * own. So it is written here with an end that comes early: a number, or a change between Han or kana and anything else. */
+ * Numbers, then runs of Han and kana, are cut out first; the third expression sees the stretches
+ * between, and those runs, as texts of their own. So it is written here with an end that comes
+ * early: a number, or a change between Han or kana and anything else. */
 
 enum { LETTER_MARK = UNICODE_L | UNICODE_M, PUNCT_SYMBOL = UNICODE_P | UNICODE_S };
 
@@ -182,8 +199,10 @@ static bool is_han_kana(uint32_t c)
     return (c >= 0x4e00 && c <= 0x9fa5) || (c >= 0x3040 && c <= 0x30ff);
 }
 
-/* The classes of the character at at if it lies in the same stretch (han says in which kind), else 0 with *length 0. */
-static inline uint8_t stretch_class(const uint8_t *text, size_t at, size_t end, const uint8_t *classes, bool han, size_t *length)
+/* The classes of the character at at if it lies in the same stretch (han says in which kind), else
+ * 0 with *length 0. */
+static inline uint8_t stretch_class(const uint8_t *text, size_t at, size_t end,
+                                    const uint8_t *classes, bool han, size_t *length)
 {
     if (at < end) {
         uint32_t c = utf8_get(text + at, length);
@@ -194,7 +213,8 @@ static inline uint8_t stretch_class(const uint8_t *text, size_t at, size_t end, 
     return 0;
 }
 
-static size_t stretch_run(uint8_t bits, const uint8_t *text, size_t at, size_t end, const uint8_t *classes, bool han)
+static size_t stretch_run(uint8_t bits, const uint8_t *text, size_t at, size_t end,
+                          const uint8_t *classes, bool han)
 {
     size_t length;
     while (stretch_class(text, at, end, classes, han, &length) & bits)
@@ -202,14 +222,16 @@ static size_t stretch_run(uint8_t bits, const uint8_t *text, size_t at, size_t e
     return at;
 }
 
-static size_t letters_marks(const uint8_t *text, size_t at, size_t end, const uint8_t *classes, bool han)
+static size_t letters_marks(const uint8_t *text, size_t at, size_t end, const uint8_t *classes,
+                            bool han)
 {
     if (han)
         return stretch_run(LETTER_MARK, text, at, end, classes, han);
     for (;;) {
         at = ascii_letters(text, at, end);
         size_t length;
-        if (at == end || text[at] < 0x80 || !(stretch_class(text, at, end, classes, han, &length) & LETTER_MARK))
+        if (at == end || text[at] < 0x80 ||
+            !(stretch_class(text, at, end, classes, han, &length) & LETTER_MARK))
             return at;
         at += length;
     }
@@ -232,7 +254,8 @@ static size_t stretch_spaces(const uint8_t *text, size_t at, size_t end, const u
 }
 
 /* Characters that no alternative takes: up to where one does, or the stretch ends. */
-static size_t deepseek_gap(const uint8_t *text, size_t at, size_t end, const uint8_t *classes, bool han)
+static size_t deepseek_gap(const uint8_t *text, size_t at, size_t end, const uint8_t *classes,
+                           bool han)
 {
     size_t length, next_length;
     for (;; at += length) {

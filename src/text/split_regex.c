@@ -1,8 +1,9 @@
 /* Splitting by any regular expression, with PCRE2: see split.h.
  *
- * HF tokenizers uses Oniguruma in Ruby's syntax. For what tokenizers write the two agree, but for: classes with && and \h (hexadecimal in
- * Ruby), which are refused; ^ and $, which Ruby always reads line by line (PCRE2_MULTILINE does the same); and characters younger than
- * PCRE2's own Unicode tables, which count as unassigned here.
+ * HF tokenizers uses Oniguruma in Ruby's syntax. For what tokenizers write the two agree, but for:
+ * classes with && and \h (hexadecimal in Ruby), which are refused; ^ and $, which Ruby always reads
+ * line by line (PCRE2_MULTILINE does the same); and characters younger than PCRE2's own Unicode
+ * tables, which count as unassigned here.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,8 @@ enum {
     HEAP_LIMIT_KIB = 1 << 20,
 };
 
-/* How many bytes from pattern[at] on go together: an escape, the opening of a class with a ] that is meant literally, [:alpha:]. */
+/* How many bytes from pattern[at] on go together: an escape, the opening of a class with a ] that
+ * is meant literally, [:alpha:]. */
 static size_t unit(const char *pattern, size_t n, size_t at, bool in_class)
 {
     const char *p = pattern + at;
@@ -60,8 +62,9 @@ static const char *foreign(const char *pattern, size_t n)
 }
 
 /* White_Space, as Oniguruma's \s has it; PCRE2's also takes U+180E in. */
-#define SPACES                                                                                              \
-    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define SPACES                                                                                     \
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}"    \
+    "\\x{205f}\\x{3000}"
 
 /* The pattern with \s and, outside of classes, \S spelt out. */
 static int spell_spaces(struct buf *out, const char *pattern, size_t n, struct err *err)
@@ -90,8 +93,8 @@ static pcre2_code *compile(const char *pattern, size_t n, bool literal, struct e
         return NULL;
     size_t at;
     uint32_t options = PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE);
-    pcre2_code *made = pcre2_compile((PCRE2_SPTR)(literal ? pattern : spelt.bytes), literal ? n : spelt.n, options,
-                                     &code, &at, NULL);
+    pcre2_code *made = pcre2_compile((PCRE2_SPTR)(literal ? pattern : spelt.bytes),
+                                     literal ? n : spelt.n, options, &code, &at, NULL);
     buf_release(&spelt);
     if (made)
         return made;
@@ -101,13 +104,16 @@ static pcre2_code *compile(const char *pattern, size_t n, bool literal, struct e
     return NULL;
 }
 
-int split_regex_new(struct split_regex **out, const char *pattern, size_t n, bool literal, struct err *err)
+int split_regex_new(struct split_regex **out, const char *pattern, size_t n, bool literal,
+                    struct err *err)
 {
     if (n == 0 || n > SPLIT_MAX_PATTERN_BYTES)
-        return err_set(err, MOE2_EFORMAT, "a pattern of %zu bytes, wanted 1 to %d", n, SPLIT_MAX_PATTERN_BYTES);
+        return err_set(err, MOE2_EFORMAT, "a pattern of %zu bytes, wanted 1 to %d", n,
+                       SPLIT_MAX_PATTERN_BYTES);
     const char *odd = literal ? NULL : foreign(pattern, n);
     if (odd)
-        return err_set(err, MOE2_EFORMAT, "pattern \"%.100s\" uses %s, which is not understood here", pattern, odd);
+        return err_set(err, MOE2_EFORMAT,
+                       "pattern \"%.100s\" uses %s, which is not understood here", pattern, odd);
     struct split_regex *r = calloc(1, sizeof *r);
     if (!r)
         return err_set(err, MOE2_ELIMIT, "no memory for a pattern");
@@ -155,12 +161,13 @@ static int scratch_ready(struct split_scratch *s, struct err *err)
     return 0;
 }
 
-static int match_once(const struct split_regex *r, struct split_scratch *s, const uint8_t *text, size_t n,
-                      size_t at, struct err *err)
+static int match_once(const struct split_regex *r, struct split_scratch *s, const uint8_t *text,
+                      size_t n, size_t at, struct err *err)
 {
     int rc = pcre2_match(r->code, text, n, at, PCRE2_NO_UTF_CHECK, s->match, s->context);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-        rc = pcre2_match(r->code, text, n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, s->match, s->context);
+        rc = pcre2_match(r->code, text, n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, s->match,
+                         s->context);
     if (rc >= 0)
         return 1;
     if (rc == PCRE2_ERROR_NOMATCH)
@@ -170,8 +177,9 @@ static int match_once(const struct split_regex *r, struct split_scratch *s, cons
     return err_set(err, MOE2_ELIMIT, "splitting the text by a pattern: %s", why);
 }
 
-int split_regex_next(size_t *begin, size_t *end, struct split_search *search, const struct split_regex *r,
-                     struct split_scratch *s, const uint8_t *text, size_t n, struct err *err)
+int split_regex_next(size_t *begin, size_t *end, struct split_search *search,
+                     const struct split_regex *r, struct split_scratch *s, const uint8_t *text,
+                     size_t n, struct err *err)
 {
     int rc = scratch_ready(s, err);
     while (!rc && search->at <= n) {

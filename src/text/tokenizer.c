@@ -1,5 +1,5 @@
-/* Encoding: added tokens, normal form, pieces, BPE, post-processor. See tokenizer.h; reading a tokenizer.json is tokenizer_json.c's,
- * the way back is tokenizer_decode.c's. */
+/* Encoding: added tokens, normal form, pieces, BPE, post-processor. See tokenizer.h; reading a
+ * tokenizer.json is tokenizer_json.c's, the way back is tokenizer_decode.c's. */
 #include "text/tokenizer.h"
 
 #include <assert.h>
@@ -47,8 +47,8 @@ void ids_release(struct ids *ids)
 
 /* ---- life ---- */
 
-int tokenizer_parse(struct tokenizer **out, const char *json, size_t n_json, const char *config, size_t n_config,
-                    struct err *err)
+int tokenizer_parse(struct tokenizer **out, const char *json, size_t n_json, const char *config,
+                    size_t n_config, struct err *err)
 {
     struct tokenizer *t = calloc(1, sizeof *t);
     if (!t)
@@ -72,7 +72,9 @@ static int find_files(char **json_path, char **config_path, const char *path, st
         dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
     }
     *json_path = is_dir ? path_join(path, "tokenizer.json") : strdup(path);
-    *config_path = is_dir ? path_join(path, "tokenizer_config.json") : dir ? path_join(dir, "tokenizer_config.json") : NULL;
+    *config_path = is_dir ? path_join(path, "tokenizer_config.json")
+                   : dir  ? path_join(dir, "tokenizer_config.json")
+                          : NULL;
     free(dir);
     if (!*json_path || !*config_path)
         return err_set(err, MOE2_ELIMIT, "no memory for a path");
@@ -83,7 +85,8 @@ static int find_files(char **json_path, char **config_path, const char *path, st
 
 int tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
 {
-    struct buf json = {.max_bytes = TOKENIZER_MAX_FILE_BYTES}, config = {.max_bytes = TOKENIZER_MAX_FILE_BYTES};
+    struct buf json = {.max_bytes = TOKENIZER_MAX_FILE_BYTES},
+               config = {.max_bytes = TOKENIZER_MAX_FILE_BYTES};
     char *json_path = NULL, *config_path = NULL;
     int rc = find_files(&json_path, &config_path, path, err);
     if (!rc)
@@ -91,7 +94,8 @@ int tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
     if (!rc && file_exists(config_path))
         rc = file_read(&config, config_path, err);
     if (!rc) {
-        rc = tokenizer_parse(out, json.bytes ? json.bytes : "", json.n, config.bytes, config.n, err);
+        const char *text = json.bytes ? json.bytes : "";
+        rc = tokenizer_parse(out, text, json.n, config.bytes, config.n, err);
         if (rc)
             err_prefix(err, "%s", path);
     }
@@ -120,9 +124,11 @@ int tokenizer_bytes_new(struct tokenizer **out, struct err *err)
         rc = vocab_add(&t->vocab, byte, written, n, 0, err);
     }
     if (!rc)
-        rc = vocab_add(&t->vocab, TOKENIZER_BYTES_BOS, "<|bos|>", 7, VOCAB_ADDED | VOCAB_SPECIAL, err);
+        rc = vocab_add(&t->vocab, TOKENIZER_BYTES_BOS, "<|bos|>", 7, VOCAB_ADDED | VOCAB_SPECIAL,
+                       err);
     if (!rc)
-        rc = vocab_add(&t->vocab, TOKENIZER_BYTES_EOS, "<|eos|>", 7, VOCAB_ADDED | VOCAB_SPECIAL, err);
+        rc = vocab_add(&t->vocab, TOKENIZER_BYTES_EOS, "<|eos|>", 7, VOCAB_ADDED | VOCAB_SPECIAL,
+                       err);
     if (rc) {
         tokenizer_free(t);
         return rc;
@@ -144,7 +150,8 @@ void tokenizer_free(struct tokenizer *t)
     free(t);
 }
 
-int tokenizer_scratch_new(struct tokenizer_scratch **out, const struct tokenizer *t, struct err *err)
+int tokenizer_scratch_new(struct tokenizer_scratch **out, const struct tokenizer *t,
+                          struct err *err)
 {
     struct tokenizer_scratch *s = calloc(1, sizeof *s);
     if (!s)
@@ -181,9 +188,10 @@ struct encoder {
     uint8_t seen; /* classes of the non-ASCII characters of the whole text */
 };
 
-/* BPE of a piece that the cache does not have; there is room for it in out. key is NULL for a long one. */
-static int encode_new(const struct encoder *e, const uint64_t *key, uint64_t hash, const uint8_t *p, size_t n,
-                      bool keep, struct err *err)
+/* BPE of a piece that the cache does not have; there is room for it in out. key is NULL for a long
+ * one. */
+static int encode_new(const struct encoder *e, const uint64_t *key, uint64_t hash, const uint8_t *p,
+                      size_t n, bool keep, struct err *err)
 {
     int32_t *ids = e->out->v + e->out->n;
     size_t n_ids;
@@ -216,8 +224,8 @@ static int encode_long(const struct encoder *e, const uint8_t *p, size_t n, stru
 }
 
 /* Appends the ids of a piece of up to PIECE_INLINE bytes. */
-static inline int encode_keyed(const struct encoder *e, const uint64_t key[2], uint64_t hash, const uint8_t *p, size_t n,
-                               struct err *err)
+static inline int encode_keyed(const struct encoder *e, const uint64_t key[2], uint64_t hash,
+                               const uint8_t *p, size_t n, struct err *err)
 {
     if (e->out->capacity - e->out->n < PIECE_INLINE + 1) {
         int rc = ids_reserve(e->out, PIECE_INLINE + 1, err);
@@ -243,8 +251,8 @@ static int take_piece(void *ctx, const uint8_t *piece, size_t n, struct err *err
     return encode_keyed(ctx, key, piece_hash(key), piece, n, err);
 }
 
-/* Text without added tokens, in its normal form. Pieces are cut some at a time, and their entries of the cache asked for, before the first
- * of them is looked up: by then the entries have come. */
+/* Text without added tokens, in its normal form. Pieces are cut some at a time, and their entries
+ * of the cache asked for, before the first of them is looked up: by then the entries have come. */
 static int encode_text(struct encoder *e, const uint8_t *text, size_t n, struct err *err)
 {
     enum { AHEAD = 32 };
@@ -271,7 +279,8 @@ static int encode_text(struct encoder *e, const uint8_t *text, size_t n, struct 
         }
         for (int i = 0; i < n_ahead && !rc; i++)
             rc = ahead[i].n <= PIECE_INLINE
-                     ? encode_keyed(e, ahead[i].key, ahead[i].hash, text + ahead[i].begin, ahead[i].n, err)
+                     ? encode_keyed(e, ahead[i].key, ahead[i].hash, text + ahead[i].begin,
+                                    ahead[i].n, err)
                      : encode_long(e, text + ahead[i].begin, ahead[i].n, err);
     }
     return rc;
@@ -282,8 +291,8 @@ static int encode_text(struct encoder *e, const uint8_t *text, size_t n, struct 
 typedef int encode_between(struct encoder *e, const uint8_t *text, size_t n, struct err *err);
 
 /* The added tokens of one set as their ids, and what lies between them by way of between. */
-static int encode_added(struct encoder *e, const struct added_set *set, encode_between *between, const uint8_t *text,
-                        size_t n, struct err *err)
+static int encode_added(struct encoder *e, const struct added_set *set, encode_between *between,
+                        const uint8_t *text, size_t n, struct err *err)
 {
     struct added_search search = {0};
     struct added_match found;
@@ -329,13 +338,15 @@ static int encode_bytes(struct ids *out, const uint8_t *text, size_t n, struct e
 }
 
 /* Valid UTF-8 in *text and *n, or an error. */
-static int make_valid(struct encoder *e, const uint8_t **text, size_t *n, int flags, struct err *err)
+static int make_valid(struct encoder *e, const uint8_t **text, size_t *n, int flags,
+                      struct err *err)
 {
     size_t good = utf8_scan(*text, *n, e->t->classes, &e->seen);
     if (good == *n)
         return 0;
     if (!(flags & TOKENIZER_REPLACE))
-        return err_set(err, MOE2_EFORMAT, "the text is not UTF-8: byte %zu is 0x%02x", good, (*text)[good]);
+        return err_set(err, MOE2_EFORMAT, "the text is not UTF-8: byte %zu is 0x%02x", good,
+                       (*text)[good]);
     struct buf *b = &e->s->repaired;
     buf_clear(b);
     int rc = utf8_repair(b, *text, *n, err);
@@ -350,7 +361,8 @@ static int make_valid(struct encoder *e, const uint8_t **text, size_t *n, int fl
 static int encode_all(struct encoder *e, const uint8_t *text, size_t n, int flags, struct err *err)
 {
     const struct tokenizer *t = e->t;
-    int rc = flags & TOKENIZER_SPECIAL ? ids_append(e->out, t->before, (size_t)t->n_before, err) : 0;
+    int rc =
+        flags & TOKENIZER_SPECIAL ? ids_append(e->out, t->before, (size_t)t->n_before, err) : 0;
     if (!rc && t->is_bytes)
         rc = encode_bytes(e->out, text, n, err);
     if (!rc && !t->is_bytes)
@@ -363,12 +375,12 @@ static int encode_all(struct encoder *e, const uint8_t *text, size_t n, int flag
     return rc;
 }
 
-int tokenizer_encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct ids *out, const char *text,
-                     size_t n_bytes, int flags, struct err *err)
+int tokenizer_encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct ids *out,
+                     const char *text, size_t n_bytes, int flags, struct err *err)
 {
     if (n_bytes > TOKENIZER_MAX_TEXT_BYTES)
-        return err_set(err, MOE2_ELIMIT, "a text of %zu bytes, wanted at most %d in one piece", n_bytes,
-                       TOKENIZER_MAX_TEXT_BYTES);
+        return err_set(err, MOE2_ELIMIT, "a text of %zu bytes, wanted at most %d in one piece",
+                       n_bytes, TOKENIZER_MAX_TEXT_BYTES);
     struct tokenizer_scratch *own = NULL;
     int rc = s ? 0 : tokenizer_scratch_new(&own, t, err);
     if (rc)

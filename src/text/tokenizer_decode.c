@@ -1,7 +1,8 @@
 /* From ids to text, at once or id by id, and what a tokenizer tells of itself: see tokenizer.h.
  *
- * A token's bytes need not be whole characters, so the text is a stream of bytes that is checked as it goes out: whole characters at
- * once, the beginning of one when its rest has come, anything else as U+FFFD (Rust's from_utf8_lossy, which HF uses).
+ * A token's bytes need not be whole characters, so the text is a stream of bytes that is checked as
+ * it goes out: whole characters at once, the beginning of one when its rest has come, anything else
+ * as U+FFFD (Rust's from_utf8_lossy, which HF uses).
  */
 #include <string.h>
 
@@ -57,12 +58,15 @@ void token_stream_init(struct token_stream *s, const struct tokenizer *t, int fl
     *s = (struct token_stream){.t = t, .flags = flags};
 }
 
-/* Appends what of the bytes is text by now, and keeps the beginning of a character for the next call. */
-static int put_bytes(struct token_stream *s, struct buf *out, const uint8_t *bytes, size_t n, struct err *err)
+/* Appends what of the bytes is text by now, and keeps the beginning of a character for the next
+ * call. */
+static int put_bytes(struct token_stream *s, struct buf *out, const uint8_t *bytes, size_t n,
+                     struct err *err)
 {
     int rc = 0;
     while (s->n_pending && n && !rc) {
-        /* The pending part and one byte more: a whole character, still a beginning, or a part that is replaced. */
+        /* The pending part and one byte more: a whole character, still a beginning, or a part that
+         * is replaced. */
         uint8_t joined[5];
         memcpy(joined, s->pending, (size_t)s->n_pending);
         joined[s->n_pending] = *bytes;
@@ -128,7 +132,8 @@ int token_stream_end(struct token_stream *s, struct buf *out, struct err *err)
     return rc;
 }
 
-int tokenizer_decode(const struct tokenizer *t, struct buf *out, const int32_t *ids, size_t n, int flags, struct err *err)
+int tokenizer_decode(const struct tokenizer *t, struct buf *out, const int32_t *ids, size_t n,
+                     int flags, struct err *err)
 {
     struct token_stream s;
     token_stream_init(&s, t, flags);

@@ -1,8 +1,10 @@
-/* Reading tokenizer.json (and of tokenizer_config.json what concerns BOS and EOS): see tokenizer.h for what is understood.
+/* Reading tokenizer.json (and of tokenizer_config.json what concerns BOS and EOS): see tokenizer.h
+ * for what is understood.
  *
- * Format: the serialised form of Hugging Face's tokenizers, version "1.0". Ids of added tokens are checked against the ones that HF
- * would give: it ignores what the file says (a token of the vocabulary keeps its id, others are numbered behind it), so a file in
- * which the two differ contradicts itself and is refused. The pre-tokenizer is tokenizer_json_pre.c's.
+ * Format: the serialised form of Hugging Face's tokenizers, version "1.0". Ids of added tokens are
+ * checked against the ones that HF would give: it ignores what the file says (a token of the
+ * vocabulary keeps its id, others are numbered behind it), so a file in which the two differ
+ * contradicts itself and is refused. The pre-tokenizer is tokenizer_json_pre.c's.
  */
 #include "text/tokenizer_json.h"
 
@@ -15,7 +17,8 @@
 
 /* ---- fields ---- */
 
-int json_flag(bool *out, const json_t *object, const char *where, const char *key, bool or_else, struct err *err)
+int json_flag(bool *out, const json_t *object, const char *where, const char *key, bool or_else,
+              struct err *err)
 {
     const json_t *v = json_object_get(object, key);
     if (v && !json_is_null(v) && !json_is_boolean(v))
@@ -38,8 +41,8 @@ static int read_id(int32_t *out, const json_t *v, const char *token, struct err 
         return err_set(err, MOE2_EFORMAT, "the id of \"%.60s\" is not a whole number", token);
     json_int_t id = json_integer_value(v);
     if (id < 0 || id >= TOKENIZER_MAX_VOCAB)
-        return err_set(err, MOE2_ELIMIT, "the id of \"%.60s\" is %lld, wanted 0 to %d", token, (long long)id,
-                       TOKENIZER_MAX_VOCAB - 1);
+        return err_set(err, MOE2_ELIMIT, "the id of \"%.60s\" is %lld, wanted 0 to %d", token,
+                       (long long)id, TOKENIZER_MAX_VOCAB - 1);
     *out = (int32_t)id;
     return 0;
 }
@@ -52,7 +55,8 @@ static int measure(int32_t *n, size_t *n_text, json_t *vocab, json_t *added, str
     size_t i;
     *n = 0;
     *n_text = 0;
-    json_object_foreach(vocab, token, value) {
+    json_object_foreach(vocab, token, value)
+    {
         int32_t id = 0;
         int rc = read_id(&id, value, token, err);
         if (rc)
@@ -60,7 +64,8 @@ static int measure(int32_t *n, size_t *n_text, json_t *vocab, json_t *added, str
         *n = id >= *n ? id + 1 : *n;
         *n_text += strlen(token);
     }
-    json_array_foreach(added, i, value) {
+    json_array_foreach(added, i, value)
+    {
         token = json_string_value(json_object_get(value, "content"));
         if (!token)
             return err_set(err, MOE2_EFORMAT, "added_tokens[%zu] has no content", i);
@@ -85,7 +90,8 @@ static int read_vocab(struct tokenizer *t, json_t *vocab, json_t *added, struct 
         rc = vocab_init(&t->vocab, n, n_text, err);
     const char *token;
     json_t *value;
-    json_object_foreach(vocab, token, value) {
+    json_object_foreach(vocab, token, value)
+    {
         if (rc)
             return rc;
         rc = vocab_add(&t->vocab, (int32_t)json_integer_value(value), token, strlen(token), 0, err);
@@ -116,13 +122,13 @@ static int find_part(int32_t *id, const struct vocab *v, struct span s, size_t i
 {
     *id = vocab_find(v, s.p, s.n);
     if (*id < 0)
-        return err_set(err, MOE2_EFORMAT, "merge %zu: \"%.*s\" is not in the vocabulary", idx, s.n < 60 ? (int)s.n : 60,
-                       s.p);
+        return err_set(err, MOE2_EFORMAT, "merge %zu: \"%.*s\" is not in the vocabulary", idx,
+                       s.n < 60 ? (int)s.n : 60, s.p);
     return 0;
 }
 
-static int read_merge(struct bpe_merge *m, struct buf *joined, const struct vocab *v, const json_t *json, size_t idx,
-                      struct err *err)
+static int read_merge(struct bpe_merge *m, struct buf *joined, const struct vocab *v,
+                      const json_t *json, size_t idx, struct err *err)
 {
     struct span part[2];
     int rc = merge_parts(part, json, idx, err);
@@ -133,7 +139,9 @@ static int read_merge(struct bpe_merge *m, struct buf *joined, const struct voca
     buf_clear(joined);
     for (int i = 0; i < 2 && !rc; i++)
         rc = buf_append(joined, part[i].p, part[i].n, err);
-    return rc ? rc : find_part(&m->merged, v, (struct span){joined->bytes, (uint32_t)joined->n}, idx, err);
+    return rc ? rc
+              : find_part(&m->merged, v, (struct span){joined->bytes, (uint32_t)joined->n}, idx,
+                          err);
 }
 
 static int read_merges(struct tokenizer *t, json_t *merges, bool ignore_merges, struct err *err)
@@ -141,8 +149,8 @@ static int read_merges(struct tokenizer *t, json_t *merges, bool ignore_merges, 
     if (!json_is_array(merges))
         return err_set(err, MOE2_EFORMAT, "model.merges is missing or no list");
     if (json_array_size(merges) > BPE_MAX_MERGES)
-        return err_set(err, MOE2_ELIMIT, "model.merges has %zu entries, wanted at most %d", json_array_size(merges),
-                       BPE_MAX_MERGES);
+        return err_set(err, MOE2_ELIMIT, "model.merges has %zu entries, wanted at most %d",
+                       json_array_size(merges), BPE_MAX_MERGES);
     struct bpe_merge *list = malloc((json_array_size(merges) + 1) * sizeof *list);
     if (!list)
         return err_set(err, MOE2_ELIMIT, "no memory for %zu merges", json_array_size(merges));
@@ -151,7 +159,8 @@ static int read_merges(struct tokenizer *t, json_t *merges, bool ignore_merges, 
     int rc = 0;
     size_t i;
     json_t *value;
-    json_array_foreach(merges, i, value) {
+    json_array_foreach(merges, i, value)
+    {
         const char *text = json_string_value(value);
         if (text && strncmp(text, "#version", 8) == 0)
             continue;
@@ -184,13 +193,15 @@ static int read_unknown(struct tokenizer *t, const json_t *model, struct err *er
     if (rc || t->bpe.has_all_bytes)
         return rc;
     if (byte_fallback)
-        return err_set(err, MOE2_EFORMAT, "model.byte_fallback is true and the vocabulary lacks bytes of its own");
+        return err_set(err, MOE2_EFORMAT,
+                       "model.byte_fallback is true and the vocabulary lacks bytes of its own");
     const char *unk = json_string_value(json_object_get(model, "unk_token"));
     if (!unk)
         return 0;
     t->bpe.unk_id = vocab_find(&t->vocab, unk, strlen(unk));
     if (t->bpe.unk_id < 0)
-        return err_set(err, MOE2_EFORMAT, "model.unk_token \"%.60s\" is not in the vocabulary", unk);
+        return err_set(err, MOE2_EFORMAT, "model.unk_token \"%.60s\" is not in the vocabulary",
+                       unk);
     return 0;
 }
 
@@ -220,8 +231,8 @@ static int read_model(struct tokenizer *t, json_t *model, json_t *added, struct 
 /* ---- added tokens ---- */
 
 /* Gives one added token its id, and notes it in the vocabulary. next_id is HF's count. */
-static int place_added(struct tokenizer *t, int32_t *next_id, const json_t *json, const char *content, bool special,
-                       struct err *err)
+static int place_added(struct tokenizer *t, int32_t *next_id, const json_t *json,
+                       const char *content, bool special, struct err *err)
 {
     struct vocab *v = &t->vocab;
     int32_t stated = (int32_t)json_integer_value(json_object_get(json, "id"));
@@ -231,8 +242,8 @@ static int place_added(struct tokenizer *t, int32_t *next_id, const json_t *json
         return err_set(err, MOE2_EFORMAT, "added token \"%.60s\" stands there twice", content);
     int32_t wanted = id >= 0 ? id : *next_id;
     if (stated != wanted)
-        return err_set(err, MOE2_EFORMAT, "added token \"%.60s\" has id %d, but its place is %d", content, stated,
-                       wanted);
+        return err_set(err, MOE2_EFORMAT, "added token \"%.60s\" has id %d, but its place is %d",
+                       content, stated, wanted);
     if (id >= 0) {
         v->flags[id] |= flags;
         *next_id = id >= *next_id ? id + 1 : *next_id;
@@ -242,7 +253,8 @@ static int place_added(struct tokenizer *t, int32_t *next_id, const json_t *json
     return vocab_add(v, wanted, content, strlen(content), flags, err);
 }
 
-static int index_added(struct tokenizer *t, const char *content, int flags, bool normalized, struct err *err)
+static int index_added(struct tokenizer *t, const char *content, int flags, bool normalized,
+                       struct err *err)
 {
     int32_t id = vocab_find(&t->vocab, content, strlen(content));
     if (!normalized)
@@ -258,7 +270,8 @@ static int index_added(struct tokenizer *t, const char *content, int flags, bool
     return rc;
 }
 
-static int read_added_token(struct tokenizer *t, int32_t *next_id, const json_t *json, struct err *err)
+static int read_added_token(struct tokenizer *t, int32_t *next_id, const json_t *json,
+                            struct err *err)
 {
     const char *content = json_string_value(json_object_get(json, "content"));
     if (!*content)
@@ -290,7 +303,8 @@ static int read_added(struct tokenizer *t, json_t *added, size_t n_model, struct
     json_t *value;
     int32_t next_id = (int32_t)n_model;
     int rc = 0;
-    json_array_foreach(added, i, value) {
+    json_array_foreach(added, i, value)
+    {
         rc = read_added_token(t, &next_id, value, err);
         if (rc)
             break;
@@ -310,13 +324,16 @@ static int read_normalizer(struct tokenizer *t, const json_t *json, struct err *
         return 0;
     }
     if (strcmp(type, "Sequence") != 0)
-        return err_set(err, MOE2_EFORMAT, "normalizer is %.40s, wanted none, NFC or a Sequence of them", type);
+        return err_set(err, MOE2_EFORMAT,
+                       "normalizer is %.40s, wanted none, NFC or a Sequence of them", type);
     json_t *list = json_object_get(json, "normalizers"), *value;
     size_t i;
     int rc = 0;
-    json_array_foreach(list, i, value) {
+    json_array_foreach(list, i, value)
+    {
         rc = strcmp(json_type_of(value), "Sequence") == 0
-                 ? err_set(err, MOE2_EFORMAT, "normalizer is a Sequence within a Sequence, wanted NFC there")
+                 ? err_set(err, MOE2_EFORMAT,
+                           "normalizer is a Sequence within a Sequence, wanted NFC there")
                  : read_normalizer(t, value, err);
         if (rc)
             break;
@@ -328,7 +345,8 @@ static int read_decoder(struct tokenizer *t, const json_t *json, struct err *err
 {
     t->byte_decoder = json && !json_is_null(json);
     if (t->byte_decoder && strcmp(json_type_of(json), "ByteLevel") != 0)
-        return err_set(err, MOE2_EFORMAT, "decoder is %.40s, wanted none or ByteLevel", json_type_of(json));
+        return err_set(err, MOE2_EFORMAT, "decoder is %.40s, wanted none or ByteLevel",
+                       json_type_of(json));
     return 0;
 }
 
@@ -340,9 +358,11 @@ static int put_around(struct tokenizer *t, bool front, json_int_t id, struct err
     int *n = front ? &t->n_before : &t->n_after;
     int32_t *ids = front ? t->before : t->after;
     if (id < 0 || id >= t->vocab.n || !(t->vocab.flags[id] & VOCAB_PRESENT))
-        return err_set(err, MOE2_EFORMAT, "post_processor adds id %lld, which has no token", (long long)id);
+        return err_set(err, MOE2_EFORMAT, "post_processor adds id %lld, which has no token",
+                       (long long)id);
     if (*n == TOKENIZER_MAX_AROUND)
-        return err_set(err, MOE2_ELIMIT, "post_processor adds more than %d tokens", TOKENIZER_MAX_AROUND);
+        return err_set(err, MOE2_ELIMIT, "post_processor adds more than %d tokens",
+                       TOKENIZER_MAX_AROUND);
     if (front)
         memmove(ids + 1, ids, (size_t)*n * sizeof *ids);
     ids[front ? 0 : *n] = (int32_t)id;
@@ -350,49 +370,61 @@ static int put_around(struct tokenizer *t, bool front, json_int_t id, struct err
     return 0;
 }
 
-/* The ids that a template's special token stands for; in front the last one goes first, since each goes outside. */
-static int put_special(struct tokenizer *t, bool front, const json_t *specials, const char *name, struct err *err)
+/* The ids that a template's special token stands for; in front the last one goes first, since each
+ * goes outside. */
+static int put_special(struct tokenizer *t, bool front, const json_t *specials, const char *name,
+                       struct err *err)
 {
     const json_t *ids = json_object_get(json_object_get(specials, name), "ids");
     size_t n = json_array_size(ids);
     if (!n)
-        return err_set(err, MOE2_EFORMAT, "post_processor: special token \"%.60s\" has no ids", name);
+        return err_set(err, MOE2_EFORMAT, "post_processor: special token \"%.60s\" has no ids",
+                       name);
     int rc = 0;
     for (size_t i = 0; i < n && !rc; i++) {
         const json_t *id = json_array_get(ids, front ? n - 1 - i : i);
         rc = json_is_integer(id) ? put_around(t, front, json_integer_value(id), err)
-                                 : err_set(err, MOE2_EFORMAT, "post_processor: an id of \"%.60s\" is no number", name);
+                                 : err_set(err, MOE2_EFORMAT,
+                                           "post_processor: an id of \"%.60s\" is no number", name);
     }
     return rc;
 }
 
-/* Where the text stands in a template: the index of {"Sequence": {"id": "A"}}, which must be there once. */
+/* Where the text stands in a template: the index of {"Sequence": {"id": "A"}}, which must be there
+ * once. */
 static int find_sequence(size_t *place, const json_t *single, struct err *err)
 {
     size_t n_found = 0;
     for (size_t i = 0; i < json_array_size(single); i++) {
-        const json_t *item = json_array_get(single, i), *sequence = json_object_get(item, "Sequence");
+        const json_t *item = json_array_get(single, i),
+                     *sequence = json_object_get(item, "Sequence");
         const char *id = json_string_value(json_object_get(sequence, "id"));
         if (sequence && id && strcmp(id, "A") == 0) {
             *place = i;
             n_found++;
-        } else if (!json_string_value(json_object_get(json_object_get(item, "SpecialToken"), "id"))) {
-            return err_set(err, MOE2_EFORMAT, "post_processor: single[%zu] is neither Sequence A nor a SpecialToken", i);
+        } else if (!json_string_value(
+                       json_object_get(json_object_get(item, "SpecialToken"), "id"))) {
+            return err_set(err, MOE2_EFORMAT,
+                           "post_processor: single[%zu] is neither Sequence A nor a SpecialToken",
+                           i);
         }
     }
     if (n_found != 1)
-        return err_set(err, MOE2_EFORMAT, "post_processor: the template has the text %zu times, wanted once", n_found);
+        return err_set(err, MOE2_EFORMAT,
+                       "post_processor: the template has the text %zu times, wanted once", n_found);
     return 0;
 }
 
 static const char *special_name(const json_t *single, size_t i)
 {
-    return json_string_value(json_object_get(json_object_get(json_array_get(single, i), "SpecialToken"), "id"));
+    return json_string_value(
+        json_object_get(json_object_get(json_array_get(single, i), "SpecialToken"), "id"));
 }
 
 static int read_template(struct tokenizer *t, const json_t *json, struct err *err)
 {
-    const json_t *single = json_object_get(json, "single"), *specials = json_object_get(json, "special_tokens");
+    const json_t *single = json_object_get(json, "single"),
+                 *specials = json_object_get(json, "special_tokens");
     size_t place = 0, n = json_array_size(single);
     int rc = find_sequence(&place, single, err);
     for (size_t i = place; i-- > 0 && !rc;)
@@ -425,12 +457,15 @@ static int read_post(struct tokenizer *t, const json_t *json, int depth, struct 
     if (strcmp(type, "RobertaProcessing") == 0 || strcmp(type, "BertProcessing") == 0)
         return read_cls_sep(t, json, err);
     if (strcmp(type, "Sequence") != 0 || depth > 4)
-        return err_set(err, MOE2_EFORMAT, "post_processor is %.40s, wanted ByteLevel, TemplateProcessing, "
-                       "RobertaProcessing, BertProcessing or a Sequence of them", type);
+        return err_set(err, MOE2_EFORMAT,
+                       "post_processor is %.40s, wanted ByteLevel, TemplateProcessing, "
+                       "RobertaProcessing, BertProcessing or a Sequence of them",
+                       type);
     json_t *list = json_object_get(json, "processors"), *value;
     size_t i;
     int rc = 0;
-    json_array_foreach(list, i, value) {
+    json_array_foreach(list, i, value)
+    {
         rc = read_post(t, value, depth + 1, err);
         if (rc)
             break;
@@ -461,8 +496,11 @@ static int read_config(struct tokenizer *t, const json_t *config, struct err *er
     if (t->n_before + t->n_after > 0)
         return 0;
     if ((add_bos && t->bos_id < 0) || (add_eos && t->eos_id < 0))
-        return err_set(err, MOE2_EFORMAT, "tokenizer_config.json: add_%s_token is true, but %s_token is no token of "
-                       "the vocabulary", t->bos_id < 0 && add_bos ? "bos" : "eos", t->bos_id < 0 && add_bos ? "bos" : "eos");
+        return err_set(err, MOE2_EFORMAT,
+                       "tokenizer_config.json: add_%s_token is true, but %s_token is no token of "
+                       "the vocabulary",
+                       t->bos_id < 0 && add_bos ? "bos" : "eos",
+                       t->bos_id < 0 && add_bos ? "bos" : "eos");
     if (add_bos)
         t->before[t->n_before++] = t->bos_id;
     if (add_eos)
@@ -472,8 +510,10 @@ static int read_config(struct tokenizer *t, const json_t *config, struct err *er
 
 /* ---- the whole ---- */
 
-/* flags are jansson's: a config is read with whole numbers as reals, because transformers writes 10^30 for "no limit". */
-static int load(json_t **out, const char *text, size_t n, size_t flags, const char *name, struct err *err)
+/* flags are jansson's: a config is read with whole numbers as reals, because transformers writes
+ * 10^30 for "no limit". */
+static int load(json_t **out, const char *text, size_t n, size_t flags, const char *name,
+                struct err *err)
 {
     json_error_t e;
     *out = json_loadb(text, n, flags, &e);
@@ -509,20 +549,22 @@ static int read_root(struct tokenizer *t, const json_t *root, const json_t *conf
     return rc;
 }
 
-int tokenizer_read(struct tokenizer *t, const char *json, size_t n_json, const char *config, size_t n_config,
-                   struct err *err)
+int tokenizer_read(struct tokenizer *t, const char *json, size_t n_json, const char *config,
+                   size_t n_config, struct err *err)
 {
     json_t *root = NULL, *config_root = NULL;
     int rc = load(&root, json, n_json, 0, "tokenizer.json", err);
     if (!rc && config)
-        rc = load(&config_root, config, n_config, JSON_DECODE_INT_AS_REAL, "tokenizer_config.json", err);
+        rc = load(&config_root, config, n_config, JSON_DECODE_INT_AS_REAL, "tokenizer_config.json",
+                  err);
     if (!rc)
         rc = read_root(t, root, config_root, err);
     json_decref(root);
     json_decref(config_root);
     if (rc)
         return rc;
-    int32_t rest[4] = {t->bos_id, t->eos_id, t->n_before ? t->before[0] : -1, t->n_after ? t->after[0] : -1};
+    int32_t rest[4] = {t->bos_id, t->eos_id, t->n_before ? t->before[0] : -1,
+                       t->n_after ? t->after[0] : -1};
     t->fingerprint = hash_bytes(json, n_json) ^ hash_bytes(rest, sizeof rest);
     return 0;
 }

@@ -9,7 +9,8 @@
 #include "text/split.h"
 
 /* A boolean field; or_else where it is missing or null. where names the object in messages. */
-int json_flag(bool *out, const json_t *object, const char *where, const char *key, bool or_else, struct err *err);
+int json_flag(bool *out, const json_t *object, const char *where, const char *key, bool or_else,
+              struct err *err);
 
 /* The field "type", or "without a type". */
 const char *json_type_of(const json_t *object);

@@ -1,5 +1,6 @@
-/* Reading the pre_tokenizer of a tokenizer.json: a tree of Sequences is laid flat, well-known expressions get their hand-written
- * splitter, the others go to PCRE2. ByteLevel must come last: what it makes are no longer characters.
+/* Reading the pre_tokenizer of a tokenizer.json: a tree of Sequences is laid flat, well-known
+ * expressions get their hand-written splitter, the others go to PCRE2. ByteLevel must come last:
+ * what it makes are no longer characters.
  */
 #include <string.h>
 
@@ -39,19 +40,24 @@ static int read_behavior(enum split_behavior *out, const json_t *json, struct er
             *out = names[i].behavior;
             return 0;
         }
-    return err_set(err, MOE2_EFORMAT, "pre_tokenizer: Split has behavior \"%.40s\", wanted Isolated, Removed, "
-                   "MergedWithPrevious, MergedWithNext or Contiguous", name ? name : "");
+    return err_set(err, MOE2_EFORMAT,
+                   "pre_tokenizer: Split has behavior \"%.40s\", wanted Isolated, Removed, "
+                   "MergedWithPrevious, MergedWithNext or Contiguous",
+                   name ? name : "");
 }
 
 static int read_split(struct item *item, const json_t *json, struct err *err)
 {
-    const json_t *pattern = json_object_get(json, "pattern"), *text = json_object_get(pattern, "Regex");
+    const json_t *pattern = json_object_get(json, "pattern"),
+                 *text = json_object_get(pattern, "Regex");
     if (!text) {
         text = json_object_get(pattern, "String");
         item->literal = true;
     }
     if (!json_is_string(text))
-        return err_set(err, MOE2_EFORMAT, "pre_tokenizer: Split has no pattern, wanted {\"Regex\": …} or {\"String\": …}");
+        return err_set(
+            err, MOE2_EFORMAT,
+            "pre_tokenizer: Split has no pattern, wanted {\"Regex\": …} or {\"String\": …}");
     item->pattern = json_string_value(text);
     item->n_pattern = json_string_length(text);
     int rc = json_flag(&item->invert, json, "pre_tokenizer: Split", "invert", false, err);
@@ -69,8 +75,11 @@ static int read_digits(struct item *item, const json_t *json, struct err *err)
 static int read_byte_level(struct reader *r, const json_t *json, struct err *err)
 {
     r->byte_level = true;
-    int rc = json_flag(&r->p->add_prefix_space, json, "pre_tokenizer: ByteLevel", "add_prefix_space", true, err);
-    return rc ? rc : json_flag(&r->p->use_regex, json, "pre_tokenizer: ByteLevel", "use_regex", true, err);
+    int rc = json_flag(&r->p->add_prefix_space, json, "pre_tokenizer: ByteLevel",
+                       "add_prefix_space", true, err);
+    return rc ? rc
+              : json_flag(&r->p->use_regex, json, "pre_tokenizer: ByteLevel", "use_regex", true,
+                          err);
 }
 
 static int read_one(struct reader *r, const json_t *json, int depth, struct err *err)
@@ -84,7 +93,8 @@ static int read_one(struct reader *r, const json_t *json, int depth, struct err 
         return rc;
     }
     if (r->byte_level)
-        return err_set(err, MOE2_EFORMAT, "pre_tokenizer: %.40s comes after ByteLevel, which must be last", type);
+        return err_set(err, MOE2_EFORMAT,
+                       "pre_tokenizer: %.40s comes after ByteLevel, which must be last", type);
     if (strcmp(type, "ByteLevel") == 0)
         return read_byte_level(r, json, err);
     if (r->n == SPLIT_MAX_STAGES)
@@ -94,21 +104,25 @@ static int read_one(struct reader *r, const json_t *json, int depth, struct err 
         return read_split(item, json, err);
     if (strcmp(type, "Digits") == 0)
         return read_digits(item, json, err);
-    return err_set(err, MOE2_EFORMAT, "pre_tokenizer is %.40s, wanted ByteLevel, Split, Digits or a Sequence of them", type);
+    return err_set(err, MOE2_EFORMAT,
+                   "pre_tokenizer is %.40s, wanted ByteLevel, Split, Digits or a Sequence of them",
+                   type);
 }
 
 static bool is_isolated(const struct item *i, const char *pattern)
 {
-    return i->pattern && !i->literal && i->behavior == SPLIT_ISOLATED && strcmp(i->pattern, pattern) == 0;
+    return i->pattern && !i->literal && i->behavior == SPLIT_ISOLATED &&
+           strcmp(i->pattern, pattern) == 0;
 }
 
-/* The hand-written splitter of one item, or NULL. These expressions match everywhere, so that removing what does not match
- * (Removed with invert) leaves all of it. */
+/* The hand-written splitter of one item, or NULL. These expressions match everywhere, so that
+ * removing what does not match (Removed with invert) leaves all of it. */
 static split_next *fast_for(const struct item *i)
 {
     if (i->digits)
         return i->digits;
-    if (i->literal || !(i->behavior == SPLIT_ISOLATED || (i->behavior == SPLIT_REMOVED && i->invert)))
+    if (i->literal ||
+        !(i->behavior == SPLIT_ISOLATED || (i->behavior == SPLIT_REMOVED && i->invert)))
         return NULL;
     return strcmp(i->pattern, SPLIT_QWEN2) == 0    ? split_qwen2
            : strcmp(i->pattern, SPLIT_LLAMA3) == 0 ? split_llama3
@@ -123,7 +137,8 @@ static int make_stages(struct reader *r, struct err *err)
         struct item *item = &r->items[i];
         struct split_stage *stage = &r->p->stages[r->p->n_stages++];
         *stage = (struct split_stage){.behavior = item->behavior, .invert = item->invert};
-        if (i + 2 < r->n && is_isolated(item, SPLIT_DEEPSEEK_NUMBERS) && is_isolated(item + 1, SPLIT_DEEPSEEK_HAN) &&
+        if (i + 2 < r->n && is_isolated(item, SPLIT_DEEPSEEK_NUMBERS) &&
+            is_isolated(item + 1, SPLIT_DEEPSEEK_HAN) &&
             is_isolated(item + 2, SPLIT_DEEPSEEK_REST)) {
             stage->fast = split_deepseek;
             i += 2;
@@ -141,6 +156,7 @@ int read_pretokenizer(struct pretokenizer *p, const json_t *json, struct err *er
     struct reader r = {.p = p};
     int rc = !json || json_is_null(json) ? 0 : read_one(&r, json, 0, err);
     if (!rc && !r.byte_level)
-        rc = err_set(err, MOE2_EFORMAT, "pre_tokenizer has no ByteLevel: only byte-level BPE is understood");
+        rc = err_set(err, MOE2_EFORMAT,
+                     "pre_tokenizer has no ByteLevel: only byte-level BPE is understood");
     return rc ? rc : make_stages(&r, err);
 }

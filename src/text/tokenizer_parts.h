@@ -12,10 +12,10 @@
 enum { TOKENIZER_MAX_AROUND = 64 }; /* ids that a post-processor may put before or behind a text */
 
 struct tokenizer {
-    bool is_bytes;    /* the tokenizer without a file; of what follows only bos_id and eos_id count */
+    bool is_bytes; /* the tokenizer without a file; of what follows only bos_id and eos_id count */
     bool nfc;
     bool byte_decoder; /* false: no decoder, tokens are joined by spaces as HF does */
-    uint8_t *classes; /* unicode_table_new */
+    uint8_t *classes;  /* unicode_table_new */
     struct vocab vocab;
     struct bpe bpe;
     struct added_set added_raw, added_normalized;
@@ -36,7 +36,7 @@ struct tokenizer_scratch {
 };
 
 /* Fills a zeroed tokenizer from the two files' text; the caller frees it whatever comes out. */
-int tokenizer_read(struct tokenizer *t, const char *json, size_t n_json, const char *config, size_t n_config,
-                   struct err *err);
+int tokenizer_read(struct tokenizer *t, const char *json, size_t n_json, const char *config,
+                   size_t n_config, struct err *err);
 
 #endif

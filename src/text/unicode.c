@@ -1,5 +1,5 @@
-/* UTF-8, classes of code points and NFC: see unicode.h. UTF-8 is the table 3-7 of the Unicode standard: no surrogates, no overlong
- * forms, nothing above U+10FFFF. */
+/* UTF-8, classes of code points and NFC: see unicode.h. UTF-8 is the table 3-7 of the Unicode
+ * standard: no surrogates, no overlong forms, nothing above U+10FFFF. */
 #include "text/unicode.h"
 
 #include <assert.h>
@@ -11,7 +11,8 @@ int unicode_table_new(uint8_t **out, struct err *err)
 {
     uint8_t *table = calloc(UNICODE_N_CODE_POINTS, 1);
     if (!table)
-        return err_set(err, MOE2_ELIMIT, "no memory for a table of %d code points", UNICODE_N_CODE_POINTS);
+        return err_set(err, MOE2_ELIMIT, "no memory for a table of %d code points",
+                       UNICODE_N_CODE_POINTS);
     for (int i = 0; i < n_unicode_runs; i++) {
         uint8_t bits = (uint8_t)(unicode_runs[i] & 0xff);
         uint32_t first = unicode_runs[i] >> 8;
@@ -83,7 +84,8 @@ size_t utf8_check(const uint8_t *p, size_t n, size_t *n_bad, bool *cut)
 {
     uint8_t a = p[0];
     size_t want = a < 0x80 ? 1 : a < 0xc2 ? 0 : a < 0xe0 ? 2 : a < 0xf0 ? 3 : a < 0xf5 ? 4 : 0;
-    /* Only the second byte has a range of its own: it keeps out overlong forms, surrogates and what lies past U+10FFFF. */
+    /* Only the second byte has a range of its own: it keeps out overlong forms, surrogates and what
+     * lies past U+10FFFF. */
     uint8_t low = a == 0xe0 ? 0xa0 : a == 0xf0 ? 0x90 : 0x80;
     uint8_t high = a == 0xed ? 0x9f : a == 0xf4 ? 0x8f : 0xbf;
     size_t good = want > 0;
@@ -185,17 +187,19 @@ static size_t next_slow(const uint8_t *text, size_t at, size_t n, const uint8_t 
     return n;
 }
 
-int unicode_nfc(struct buf *out, const uint8_t *text, size_t n, const uint8_t *table, struct err *err)
+int unicode_nfc(struct buf *out, const uint8_t *text, size_t n, const uint8_t *table,
+                struct err *err)
 {
-    /* Only stretches of characters that can change are worked on, each with the character before it, which they may join; one younger
-     * than Unicode 9.0 joins nothing. */
+    /* Only stretches of characters that can change are worked on, each with the character before
+     * it, which they may join; one younger than Unicode 9.0 joins nothing. */
     size_t done = 0, length;
     int rc = 0;
     while (done < n && !rc) {
         size_t begin = next_slow(text, done, n, table), end = begin;
         while (end < n && table[utf8_get(text + end, &length)] & UNICODE_NFC_SLOW)
             end += length;
-        if (begin < end && begin > done && table[utf8_last(text, begin, &length)] & UNICODE_NFC_KNOWN)
+        if (begin < end && begin > done &&
+            table[utf8_last(text, begin, &length)] & UNICODE_NFC_KNOWN)
             begin -= length;
         rc = buf_append(out, text + done, begin - done, err);
         if (!rc)

@@ -1,7 +1,8 @@
 /* What the tokenizers need to know of Unicode: UTF-8 in and out, classes of code points, NFC.
  *
- * The classes are those of Hugging Face's tokenizers (see tools/make_unicode_tables.py), not those of whichever Unicode version a
- * library of this machine carries: equal ids are the point. A table of one byte a code point makes a class a single load.
+ * The classes are those of Hugging Face's tokenizers (see tools/make_unicode_tables.py), not those
+ * of whichever Unicode version a library of this machine carries: equal ids are the point. A table
+ * of one byte a code point makes a class a single load.
  */
 #ifndef MOE2_TEXT_UNICODE_H
 #define MOE2_TEXT_UNICODE_H
@@ -21,7 +22,7 @@ enum {
     UNICODE_M = 16,
     UNICODE_SPACE = 32,      /* White_Space */
     UNICODE_NFC_SLOW = 64,   /* may change, move or join its neighbour under NFC */
-    UNICODE_NFC_KNOWN = 128, /* NFC of HF tokenizers (Unicode 9.0) knows it; others are left alone */
+    UNICODE_NFC_KNOWN = 128, /* HF's NFC (Unicode 9.0) knows it; it leaves others alone */
     UNICODE_N_CODE_POINTS = 0x110000,
 };
 
@@ -51,7 +52,8 @@ static inline uint32_t utf8_get(const uint8_t *p, size_t *n_bytes)
         return (uint32_t)(p[0] & 15) << 12 | (uint32_t)(p[1] & 63) << 6 | (p[2] & 63);
     }
     *n_bytes = 4;
-    return (uint32_t)(p[0] & 7) << 18 | (uint32_t)(p[1] & 63) << 12 | (uint32_t)(p[2] & 63) << 6 | (p[3] & 63);
+    return (uint32_t)(p[0] & 7) << 18 | (uint32_t)(p[1] & 63) << 12 | (uint32_t)(p[2] & 63) << 6 |
+           (p[3] & 63);
 }
 
 /* The last code point of valid UTF-8 text[0 … end), end ≥ 1, and its length. */
@@ -60,24 +62,26 @@ uint32_t utf8_last(const uint8_t *text, size_t end, size_t *n_bytes);
 /* Writes a code point's 1–4 bytes and returns their number. */
 size_t utf8_put(uint8_t *out, uint32_t code_point);
 
-/* The length of the character at p if it is whole and valid (1–4); else 0, and *n_bad is the length of the part that one U+FFFD
- * stands for: the longest beginning of a valid character, at least 1 byte. *cut (NULL is fine) says that the text ends within
- * what could still become a character. n ≥ 1. */
+/* The length of the character at p if it is whole and valid (1–4); else 0, and *n_bad is the length
+ * of the part that one U+FFFD stands for: the longest beginning of a valid character, at least 1
+ * byte. *cut (NULL is fine) says that the text ends within what could still become a character. n ≥
+ * 1. */
 size_t utf8_check(const uint8_t *p, size_t n, size_t *n_bad, bool *cut);
 
-/* Where valid UTF-8 ends: n, or the offset of the first invalid byte. Adds the classes of the code points before it to *seen, ASCII
- * left out; table is that of unicode_table_new. */
+/* Where valid UTF-8 ends: n, or the offset of the first invalid byte. Adds the classes of the code
+ * points before it to *seen, ASCII left out; table is that of unicode_table_new. */
 size_t utf8_scan(const uint8_t *text, size_t n, const uint8_t *table, uint8_t *seen);
 
 /* Appends text with every invalid part as U+FFFD. */
 int utf8_repair(struct buf *out, const uint8_t *text, size_t n, struct err *err);
 
-/* Appends the NFC of valid UTF-8, as HF tokenizers makes it: characters younger than Unicode 9.0 stay as they are, and nothing joins
- * them or moves past them. */
-int unicode_nfc(struct buf *out, const uint8_t *text, size_t n, const uint8_t *table, struct err *err);
+/* Appends the NFC of valid UTF-8, as HF tokenizers makes it: characters younger than Unicode 9.0
+ * stay as they are, and nothing joins them or moves past them. */
+int unicode_nfc(struct buf *out, const uint8_t *text, size_t n, const uint8_t *table,
+                struct err *err);
 
-/* The byte-level alphabet of GPT-2: every byte as a visible code point (33–126, 161–172 and 174–255 as themselves, the other 68 in
- * increasing order as 256 + n). */
+/* The byte-level alphabet of GPT-2: every byte as a visible code point (33–126, 161–172 and 174–255
+ * as themselves, the other 68 in increasing order as 256 + n). */
 uint32_t byte_to_visible(uint8_t byte);
 int visible_to_byte(uint32_t code_point); /* −1: not in the alphabet */
 

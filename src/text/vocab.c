@@ -1,4 +1,5 @@
-/* The tokens of a tokenizer: see vocab.h. An open-addressed table of ids; the keys are the written forms themselves. */
+/* The tokens of a tokenizer: see vocab.h. An open-addressed table of ids; the keys are the written
+ * forms themselves. */
 #include "text/vocab.h"
 
 #include <assert.h>
@@ -74,7 +75,8 @@ int32_t vocab_find(const struct vocab *v, const char *written, size_t n)
     return (int32_t)v->slots[slot_of(v, written, n)] - 1;
 }
 
-/* The bytes of a written form: through the alphabet if every character is in it (then true), else as they stand. */
+/* The bytes of a written form: through the alphabet if every character is in it (then true), else
+ * as they stand. */
 static bool to_bytes(char *out, size_t *n_out, const char *written, size_t n)
 {
     const uint8_t *p = (const uint8_t *)written;
@@ -102,12 +104,13 @@ void vocab_stand_for(struct vocab *v, int32_t id, const char *written, size_t n)
     v->bytes[id] = (struct span){text, (uint32_t)n_bytes};
 }
 
-int vocab_add(struct vocab *v, int32_t id, const char *written, size_t n, uint8_t flags, struct err *err)
+int vocab_add(struct vocab *v, int32_t id, const char *written, size_t n, uint8_t flags,
+              struct err *err)
 {
     assert(id >= 0 && id < v->n && v->n_text + 2 * n <= v->n_text_max);
     if (v->flags[id])
-        return err_set(err, MOE2_EFORMAT, "\"%.*s\" and \"%.40s\" have the same id, %d", (int)v->written[id].n,
-                       v->written[id].p, written, id);
+        return err_set(err, MOE2_EFORMAT, "\"%.*s\" and \"%.40s\" have the same id, %d",
+                       (int)v->written[id].n, v->written[id].p, written, id);
     size_t slot = slot_of(v, written, n);
     if (v->slots[slot])
         return err_set(err, MOE2_EFORMAT, "token \"%.40s\" stands there twice", written);

@@ -1,5 +1,5 @@
-/* The tokens of a tokenizer: for each id how it is written in the file and which bytes it stands for, and the way back from the
- * written form. Ids may have holes.
+/* The tokens of a tokenizer: for each id how it is written in the file and which bytes it stands
+ * for, and the way back from the written form. Ids may have holes.
  */
 #ifndef MOE2_TEXT_VOCAB_H
 #define MOE2_TEXT_VOCAB_H
@@ -22,22 +22,25 @@ struct span {
 };
 
 struct vocab {
-    int32_t n;             /* the largest id plus one */
-    struct span *written;  /* [n], as in the file */
-    struct span *bytes;    /* [n], in a text: through the byte-level alphabet, or the written form itself */
-    uint8_t *flags;        /* [n] */
-    uint32_t *slots;       /* written form -> id + 1; 0 is empty */
-    size_t mask;           /* of slots, whose number is a power of two */
-    char *text;            /* what written and bytes point into */
+    int32_t n;            /* the largest id plus one */
+    struct span *written; /* [n], as in the file */
+    struct span
+        *bytes; /* [n], in a text: through the byte-level alphabet, or the written form itself */
+    uint8_t *flags;  /* [n] */
+    uint32_t *slots; /* written form -> id + 1; 0 is empty */
+    size_t mask;     /* of slots, whose number is a power of two */
+    char *text;      /* what written and bytes point into */
     size_t n_text, n_text_max;
 };
 
-/* Room for ids below n and n_text_bytes of written forms in all, those given to vocab_stand_for counted again. */
+/* Room for ids below n and n_text_bytes of written forms in all, those given to vocab_stand_for
+ * counted again. */
 int vocab_init(struct vocab *v, int32_t n, size_t n_text_bytes, struct err *err);
 void vocab_release(struct vocab *v);
 
 /* Adds a token; 0 ≤ id < n. MOE2_EFORMAT when the id or the written form is taken. */
-int vocab_add(struct vocab *v, int32_t id, const char *written, size_t n_bytes, uint8_t flags, struct err *err);
+int vocab_add(struct vocab *v, int32_t id, const char *written, size_t n_bytes, uint8_t flags,
+              struct err *err);
 
 /* Makes a token stand for the bytes of another written form, of at most 3 times its length. */
 void vocab_stand_for(struct vocab *v, int32_t id, const char *written, size_t n_bytes);

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Encoding and BPE training, ours beside the peers, each in processes of its own, alternating.
+#   bench/tokenizer.sh [--rounds 5] [--passes 5] [--data ../shared/data] [--only encode|train]
+# Needs the shared data (tokenizers/qwen2, tokenizers/deepseek_v3, promessi_sposi, clean_mc4_it). Prints medians, ratios, versions,
+# threads, and whether the ids are those of HF tokenizers.
+set -eu
+cd "$(dirname "$0")/.."
+rounds=5 passes=5 data=${MOE2_DATA:-../shared/data} only=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --rounds) rounds=$2 ;; --passes) passes=$2 ;; --data) data=$2 ;; --only) only=$2 ;;
+    *) echo "bench/tokenizer.sh: unknown option $1" >&2; exit 2 ;;
+    esac
+    shift 2
+done
+venv=${MOE2_TOKENIZER_VENV:-$HOME/.cache/moe2/tokpeers}
+python=$venv/bin/python
+if ! "$python" -c 'import tokenizers, tiktoken, gigatoken, fastokens, quicktok, bpe_qwen, rustbpe, gigabpe' 2>/dev/null; then
+    python3 -m venv "$venv" >&2
+    "$venv/bin/pip" install -q -r bench/peers/tokenizer_requirements.txt >&2
+fi
+lock=${MOE2_LOCK:-/tmp/moe2.lock}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+novel=$data/promessi_sposi/promessi_sposi.txt
+"$python" - "$data/clean_mc4_it/sample.csv" "$work" <<'PY'
+import csv, sys
+csv.field_size_limit(1 << 30)
+rows = [r["text"].replace("\0", "") for r in csv.DictReader(open(sys.argv[1], encoding="utf-8", newline=""))]
+open(sys.argv[2] + "/web", "w", encoding="utf-8", newline="").write("\n".join(rows))
+open(sys.argv[2] + "/web_docs", "w", encoding="utf-8", newline="").write("\0".join(rows))
+PY
+cp "$novel" "$work/novel"
+
+# Runs a command alone on the machine and notes its JSON line with what it was about.
+note() { # fields, command...
+    local fields=$1
+    shift
+    flock -x "$lock" "$@" >"$work/line" 2>/dev/null && sed "s/^{/{$fields, /" "$work/line" >>"$work/out" || true
+}
+
+for r in $(seq "$rounds"); do
+    for vocab in qwen2 deepseek_v3; do
+        for job in "novel 1" "web 1" "web_docs 2"; do
+            [ "$only" = train ] && continue
+            read -r text threads <<<"$job"
+            fields="\"what\": \"encode\", \"vocab\": \"$vocab\", \"text\": \"$text\""
+            note "$fields" build/release/bench_tokenizer "$data/tokenizers/$vocab" "$work/$text" "$passes" "$threads"
+            for engine in tokenizers tiktoken gigatoken fastokens quicktok-v1 bpe-qwen; do
+                note "$fields" "$python" bench/peers/tokenizer.py encode "$engine" "$data/tokenizers/$vocab" "$work/$text" "$passes" "$threads"
+            done
+        done
+    done
+    for threads in 1 2; do
+        [ "$only" = encode ] && continue
+        fields="\"what\": \"train\", \"text\": \"novel\""
+        note "$fields" build/release/bench_bpe_train "$work/novel" 8192 "$threads"
+        for engine in tokenizers rustbpe gigabpe; do
+            note "$fields" "$python" bench/peers/tokenizer.py train "$engine" "$work/novel" 8192 "$threads"
+        done
+    done
+done
+"$python" bench/peers/tokenizer_table.py "$work/out"
