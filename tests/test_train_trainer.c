@@ -250,6 +250,13 @@ static void a_nan_in_a_weight_stops_with_step_and_tensor_and_leaves_the_checkpoi
     assert_non_null(strstr(err.msg, "step 3"));
     assert_non_null(strstr(err.msg, "layer"));
     assert_int_equal(f.trainer.state.step, 2);
+    err = (struct err){0};
+    f.trainer.saved_step = -1; /* somebody stops the run now */
+    assert_int_equal(MOE2_ENUMERIC, trainer_save(&f.trainer, &err));
+    assert_string_equal(
+        "step 2: the checkpoint is not written: model.layers.1.mlp.shared_experts.down_proj.weight "
+        "holds a NaN or infinity (element 3)",
+        err.msg);
     fixture_open(
         &g, &(struct fixture_setting){.steps = 10, .batch = 2, .micro_batch = 2, .from = last});
     assert_int_equal(g.trainer.state.step, 2);

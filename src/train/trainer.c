@@ -283,7 +283,12 @@ int trainer_save(struct trainer *t, struct err *err)
     if (!t->o.checkpoints || t->saved_step == t->state.step)
         return 0;
     char *last = NULL;
-    int rc = checkpoint_path(&last, t, "last", err);
+    int64_t n_params = 0;
+    const struct param *params = decoder_params(t->dec, &n_params);
+    int rc = params_check_finite(params, n_params, decoder_device(t->dec), err);
+    if (rc) /* the last good checkpoint stays */
+        return err_prefix(err, "step %" PRId64 ": the checkpoint is not written", t->state.step);
+    rc = checkpoint_path(&last, t, "last", err);
     if (!rc)
         rc = checkpoint_save(last,
                              &(struct checkpoint_parts){t->dec, t->opt, &t->measures, &t->state,
