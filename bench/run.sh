@@ -16,6 +16,10 @@ echo "== the same, 8 x 256, float32, AVX2 kernels alone"
 bash bench/train.sh --kernels cpu:avx2
 echo "== kernels"
 flock "$lock" build/release/bench_kernels
+if [ -x build/release/bench_onednn ]; then
+    echo "== products beside oneDNN (apt-get install libdnnl-dev)"
+    flock "$lock" build/release/bench_onednn
+fi
 echo "== routing"
 flock "$lock" build/release/bench_route
 echo "== tokenizers"

@@ -5,7 +5,6 @@
  */
 #include <ctype.h>
 #include <dlfcn.h>
-#include <dnnl.h>
 #include <jansson.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -205,8 +204,6 @@ static bool on_path(const char *program)
 static void add_libraries(struct rows *r)
 {
     char text[128];
-    const dnnl_version_t *dnnl = dnnl_version();
-    add(r, "library", "oneDNN", "%d.%d.%d", dnnl->major, dnnl->minor, dnnl->patch);
     add(r, "library", "jansson", "%s", jansson_version_str());
     add(r, "library", "libyaml", "%s", yaml_get_version_string());
     pcre2_config(PCRE2_CONFIG_VERSION, text);
