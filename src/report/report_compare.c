@@ -170,8 +170,7 @@ static void loss_section(struct page *p)
     if (loss)
         page_figure(p->h, p->dir, "loss",
                     "Validation loss in nats a token against the tokens trained on: means over the "
-                    "seeds, bands are "
-                    "95 % intervals.");
+                    "seeds, bands (from three seeds on) are 95 % intervals.");
     if (minus)
         page_figure(p->h, p->dir, "loss_difference",
                     "The same minus the baseline's loss at the same step and seed, which shows "
@@ -196,7 +195,8 @@ static void balance_section(struct page *p)
             p->h, p->dir, "max_vio",
             "How far the busiest expert of a batch is above its fair share (MaxVio, mean "
             "over layers, logarithmic) during training: geometric means over the seeds with "
-            "their 95 % intervals.");
+            "their 95 % intervals. A router whose value is exactly 0 has no line: expert "
+            "choice while it trains.");
     if (figure_load_by_rank(p->figures, p->groups, p->n_groups))
         page_figure(p->h, p->dir, "load_by_rank",
                     "Loads on the evaluated text, sorted within each layer, mean over layers and "
