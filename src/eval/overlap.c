@@ -7,36 +7,43 @@
 
 #include "route/balance.h"
 
-int overlap_open(struct overlap *o, struct decoder *dec, const char *dir, struct err *err)
+int overlap_begin(struct overlap *o, struct decoder *dec, struct decoder *other, const char *name,
+                  struct err *err)
 {
-    const struct model_config *a = decoder_config(dec), *b;
-    *o = (struct overlap){0};
-    int rc =
-        decoder_open(&o->other, &(struct decoder_options){.dir = dir}, decoder_device(dec), err);
-    if (rc)
-        return rc;
-    b = decoder_config(o->other);
+    const struct model_config *a = decoder_config(dec), *b = decoder_config(other);
     if (a->vocab_size != b->vocab_size || a->num_hidden_layers != b->num_hidden_layers ||
         a->n_routed_experts != b->n_routed_experts ||
-        a->first_k_dense_replace != b->first_k_dense_replace) {
-        rc = err_set(
-            err, MOE2_ECONFIG,
-            "%s has another vocabulary or other experts, so that their choices can't be compared",
-            dir);
-    } else {
-        o->mean = calloc((size_t)a->num_hidden_layers + 1, sizeof *o->mean);
-        o->sums = calloc((size_t)a->num_hidden_layers + 1, sizeof *o->sums);
-        if (!o->mean || !o->sums)
-            rc = err_set(err, MOE2_ELIMIT, "no memory for overlaps");
-    }
+        a->first_k_dense_replace != b->first_k_dense_replace)
+        return err_set(err, MOE2_ECONFIG,
+                       "%s has another vocabulary or other experts, so that their choices can't be "
+                       "compared",
+                       name);
+    size_t n = (size_t)a->num_hidden_layers + 1;
+    *o = (struct overlap){
+        .other = other, .mean = calloc(n, sizeof *o->mean), .sums = calloc(n, sizeof *o->sums)};
+    if (o->mean && o->sums)
+        return 0;
+    overlap_close(o);
+    return err_set(err, MOE2_ELIMIT, "no memory for overlaps");
+}
+
+int overlap_open(struct overlap *o, struct decoder *dec, const char *dir, struct err *err)
+{
+    struct decoder *other = NULL;
+    int rc = decoder_open(&other, &(struct decoder_options){.dir = dir}, decoder_device(dec), err);
+    if (!rc)
+        rc = overlap_begin(o, dec, other, dir, err);
     if (rc)
-        overlap_close(o);
+        decoder_free(other);
+    else
+        o->owns = true;
     return rc;
 }
 
 void overlap_close(struct overlap *o)
 {
-    decoder_free(o->other);
+    if (o->owns)
+        decoder_free(o->other);
     free(o->mean);
     free(o->sums);
     *o = (struct overlap){0};

@@ -309,6 +309,11 @@ static int train(struct run *r, const struct train_state *state, struct err *err
     if (rc)
         return rc;
     say_model(r);
+    if (r->rc->routing.incentive.load == LOAD_QUEUE &&
+        r->rc->train.micro_batch >= r->rc->train.batch_tokens / r->rc->train.sequence)
+        log_line(&r->log.sink, LOG_WARN,
+                 "router.load is queue, which is always 0 with one micro-batch a step; "
+                 "train.micro_batch makes it several");
     if (r->resumes)
         log_line(&r->log.sink, LOG_INFO, "going on from step %" PRId64 " of %" PRId64, state->step,
                  r->rc->train.steps);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "eval/overlap.h"
 #include "eval/routing_stats.h"
 #include "eval/sample.h"
 #include "io/json_util.h"
@@ -26,13 +27,17 @@ struct findings {
     struct evaluation last;    /* the last evaluation in metrics.jsonl */
     double routing_s, steps_s; /* sums over the steps in metrics.jsonl */
     struct buf before, after;  /* samples */
+    struct overlap overlap;    /* with the choices before the first step */
     double latency_ms;
 };
+
+enum { OVERLAP_TOKENS = 4096 }; /* of the test text */
 
 static void findings_release(struct findings *f)
 {
     routing_stats_free(f->routing);
     free(f->results);
+    overlap_close(&f->overlap);
     buf_release(&f->before);
     buf_release(&f->after);
 }
@@ -125,28 +130,47 @@ static int read_line(void *ctx, const json_t *line, struct err *err)
     return rc;
 }
 
-/* What the model writes now, and what it wrote before its first step. */
-static int take_samples(struct findings *f, const struct run_judged *j, struct err *err)
+/* The model as it was before its first step. */
+static int open_first(struct decoder **out, const struct run_judged *j, struct err *err)
 {
     const struct run_config *rc = j->rc;
-    struct sample_options o = {rc->eval.sample_tokens, 0.8, (uint64_t)rc->seed, j->eval.prefix};
-    struct decoder_options first = {
-        .dir = *rc->model.checkpoint ? rc->model.checkpoint : NULL,
-        .config = *rc->model.checkpoint ? NULL : decoder_config(j->dec),
+    bool is_new = !*rc->model.checkpoint;
+    struct decoder_options o = {
+        .dir = is_new ? NULL : rc->model.checkpoint,
+        .config = is_new ? decoder_config(j->dec) : NULL,
         .seed = (uint64_t)rc->seed,
         .router = &rc->routing,
         .compute = rc->train.dtype ? DT_BF16 : DT_F32,
     };
-    struct decoder *dec = NULL;
-    int code = sample_text(&f->after, j->dec, j->data->tokenizer, rc->eval.prompt, &o, err);
-    if (!code)
-        code = decoder_open(&dec, &first, decoder_device(j->dec), err);
-    if (!code)
-        code = sample_text(&f->before, dec, j->data->tokenizer, rc->eval.prompt, &o, err);
-    decoder_free(dec);
-    if (code)
-        err_prefix(err, "sample");
-    return code;
+    return decoder_open(out, &o, decoder_device(j->dec), err);
+}
+
+/* What the model writes now and wrote before its first step, and how many of its choices are still
+ * those of then. */
+static int look_back(struct findings *f, const struct run_judged *j, struct err *err)
+{
+    struct sample_options o = {j->rc->eval.sample_tokens, 0.8, (uint64_t)j->rc->seed,
+                               j->eval.prefix};
+    struct perplexity_options window = {.window = j->eval.window,
+                                        .stride = j->eval.window,
+                                        .prefix = j->eval.prefix,
+                                        .max_tokens = OVERLAP_TOKENS};
+    const char *prompt = j->rc->eval.prompt;
+    struct decoder *first = NULL;
+    int rc = open_first(&first, j, err);
+    if (!rc && o.n_tokens)
+        rc = sample_text(&f->after, j->dec, j->data->tokenizer, prompt, &o, err);
+    if (!rc && o.n_tokens)
+        rc = sample_text(&f->before, first, j->data->tokenizer, prompt, &o, err);
+    if (!rc)
+        rc = overlap_begin(&f->overlap, j->dec, first, "the first model", err);
+    if (!rc)
+        rc = overlap_run(&f->overlap, j->dec, &j->data->test.tokens, &window, err);
+    f->overlap.other = NULL;
+    decoder_free(first);
+    if (rc)
+        err_prefix(err, "looking back");
+    return rc;
 }
 
 static int find_out(struct findings *f, const struct run_judged *j, struct err *err)
@@ -165,8 +189,8 @@ static int find_out(struct findings *f, const struct run_judged *j, struct err *
         rc = measure(f, j, err);
     if (!rc)
         rc = sample_latency_ms(&f->latency_ms, j->dec, j->eval.window, err);
-    if (!rc && j->rc->eval.sample_tokens)
-        rc = take_samples(f, j, err);
+    if (!rc)
+        rc = look_back(f, j, err);
     return rc;
 }
 
@@ -336,6 +360,7 @@ static int print(struct buf *out, const struct run_judged *j, const struct findi
     }
     jw_end(&w);
     routing_stats_print(&w, "routing", f->routing, f->results);
+    jw_reals(&w, "picks_overlap_with_start", f->overlap.mean, f->overlap.n_layers);
     jw_real(&w, "latency_ms_per_token", f->latency_ms);
     print_machine(&w, j);
     if (j->rc->eval.sample_tokens) {
