@@ -99,9 +99,10 @@ static inline void fix_summary(struct buf *b, const struct fixture *f, const cha
                "\"peak_rss_bytes\":%d,\"final_loss\":%.4f},"
                "\"validation\":{\"best\":{\"step\":%d,\"loss\":%.6f,\"bits_per_byte\":%.6f}},"
                "\"test\":{\"tokens\":10000,\"nll\":%.4f,\"loss\":%.6f,\"ppl\":%.5f,\"bits_per_"
-               "byte\":%.6f},",
+               "byte\":%.6f%s},",
                n, n * 2048, n * 0.41, 5000.0, 314572800, f->loss, n, f->loss + 0.01,
-               (f->loss + 0.01) * 0.43, f->loss * 10000, f->loss, exp(f->loss), f->loss * 0.43);
+               (f->loss + 0.01) * 0.43, f->loss * 10000, f->loss, exp(f->loss), f->loss * 0.43,
+               strcmp(f->router, "expert_choice") == 0 ? ",\"look_ahead\":{\"loss\":3.5}" : "");
     buf_printf(b, NULL,
                "\"routing\":{\"max_vio_batch\":%.4f,\"max_vio_global\":%.4f,\"load_cv\":%.4f,"
                "\"load_entropy\":%.4f,"

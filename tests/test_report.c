@@ -120,8 +120,7 @@ static void a_broken_file_is_named_with_its_line(void **state)
          "report_test/report/broken/metrics.jsonl:2"},
         {"metrics.jsonl", "{\"loss\":1}\n",
          "report_test/report/broken/metrics.jsonl:1: has no \"step\""},
-        {"metrics.jsonl", "7\n",
-         "report_test/report/broken/metrics.jsonl:1: has no \"step\""},
+        {"metrics.jsonl", "7\n", "report_test/report/broken/metrics.jsonl:1: has no \"step\""},
         {"metrics.jsonl", "{\"step\":1,\"layers\":[{\"load\":[]}]}\n",
          "report_test/report/broken/metrics.jsonl:1: layers are 1 of 0 experts, wanted 1 to "
          "256 of 1 to 1024"},
@@ -373,6 +372,13 @@ static void when_nothing_differs_the_report_says_so(void **state)
                                  "do (5 seeds, paired 95 % intervals). rd_esi can't be told "
                                  "from none in test loss (0.0000 ± 0.0176 nats a token).");
     comparison_release(&c);
+    make_plan(dir, (const char *[]){"none", "rd_esi"}, 2, 2, "");
+    buf_clear(&b);
+    assert_int_equal(0, comparison_read(&c, dir, NULL, NULL));
+    assert_int_equal(0, comparison_finding(&b, &c, NULL));
+    assert_non_null(
+        strstr(b.bytes, " Two seeds are few: their intervals rest on one degree of freedom."));
+    comparison_release(&c);
     make_plan(dir, (const char *[]){"none", "rd_esi"}, 2, 1, "");
     buf_clear(&b);
     assert_int_equal(0, comparison_read(&c, dir, NULL, NULL));
@@ -546,6 +552,8 @@ static void the_report_of_a_comparison_has_all_its_sections_in_one_file(void **s
     }
     assert_null(strstr(html, "was not drawn"));
     assert_non_null(strstr(html, "xz -9"));
+    assert_non_null(strstr(
+        html, "Looking ahead in the text as in training, expert_choice reaches 3.5000 ± 0.0000"));
     char *table = read_all("report_test/report/full/table.txt"),
          *json = read_all("report_test/report/full/comparison.json");
     assert_string_equal(table, text.bytes);

@@ -56,6 +56,15 @@ static int put_side(struct buf *out, const struct comparison *c, int side, struc
     return rc;
 }
 
+/* Two seeds can differ alike by chance, and then look certain. */
+static int put_caution(struct buf *out, int n_pairs, struct err *err)
+{
+    return n_pairs > 2
+               ? 0
+               : buf_puts(out, " Two seeds are few: their intervals rest on one degree of freedom.",
+                          err);
+}
+
 static int put_rd_esi(struct buf *out, const struct comparison *c, struct err *err)
 {
     char text[MEASURE_TEXT_BYTES];
@@ -101,7 +110,9 @@ int comparison_finding(struct buf *out, const struct comparison *c, struct err *
                         "No router differs from %s in test loss by more than the seeds do (%d "
                         "seeds, paired 95 %% intervals).",
                         base, n_pairs);
-        return rc ? rc : put_rd_esi(out, c, err);
+        if (!rc)
+            rc = put_rd_esi(out, c, err);
+        return rc ? rc : put_caution(out, n_pairs, err);
     }
     rc = buf_printf(out, err, "Against %s, ", base);
     if (!rc && lower)
@@ -119,7 +130,9 @@ int comparison_finding(struct buf *out, const struct comparison *c, struct err *
         rc = buf_puts(out, "; the others do not differ by more than the seeds do", err);
     if (!rc)
         rc = buf_printf(out, err, " (nats a token, %d seeds, paired 95 %% intervals).", n_pairs);
-    return rc ? rc : put_rd_esi(out, c, err);
+    if (!rc)
+        rc = put_rd_esi(out, c, err);
+    return rc ? rc : put_caution(out, n_pairs, err);
 }
 
 /* ---- tables ---- */

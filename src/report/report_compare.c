@@ -95,12 +95,37 @@ static void put_table(struct page *p, int which)
     table_free(t);
 }
 
+/* Expert choice sees the rest of the sequence when it picks; how much that flatters it is said, and kept out of the table. */
+static void look_ahead(struct page *p)
+{
+    for (int i = 0; i < p->c->n_routers; i++) {
+        const struct comparison_entry *e = &p->c->routers[i];
+        double losses[COMPARISON_MAX_SEEDS];
+        char ahead[MEASURE_TEXT_BYTES], causal[MEASURE_TEXT_BYTES];
+        int n = 0;
+        for (int r = 0; r < e->n_runs; r++) {
+            double v = e->have[r] ? run_number(e->have[r], "test.look_ahead.loss") : NAN;
+            if (isfinite(v))
+                losses[n++] = v;
+        }
+        struct stats_interval v = stats_interval95(losses, n);
+        if (n)
+            html_paragraph(p->h,
+                           "Looking ahead in the text as in training, %s reaches %s nats a token; "
+                           "a model that "
+                           "writes can't do that, so the table holds its causal evaluation, %s.",
+                           e->label, measure_text(ahead, &v, 4, 0),
+                           measure_text(causal, &e->value[MEASURE_TEST_LOSS], 4, 0));
+    }
+}
+
 static void result_section(struct page *p)
 {
     const struct comparison *c = p->c;
     char title[128];
     html_section(p->h, "Result");
     put_table(p, 0);
+    look_ahead(p);
     if (c->baseline < 0)
         return;
     snprintf(title, sizeof title, "Test loss minus that of %.60s", c->routers[c->baseline].label);
