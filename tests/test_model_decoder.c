@@ -692,8 +692,8 @@ static void what_does_not_fit_is_told_in_one_message(void **state)
     assert_not_opened(dir, MOE2_EFORMAT,
                       "%s: 6 tensors are missing (model.layers.1.mlp.experts.3.gate_proj.weight, "
                       "model.layers.1.mlp.experts.3.up_proj.weight, "
-                      "model.layers.1.mlp.experts.3.down_proj.weight, …); 1 is unknown "
-                      "(model.layers.1.mlp.gate.bias); 1 has another shape "
+                      "model.layers.1.mlp.experts.3.down_proj.weight, …); 1 tensor is unknown "
+                      "(model.layers.1.mlp.gate.bias); 1 tensor has another shape "
                       "(model.norm.weight is [25], wanted [24])");
     temp_remove(dir);
 }
@@ -722,7 +722,7 @@ static void tensors_of_a_prediction_layer_are_left_out(void **state)
     decoder_free(dec);
     device_close(dev);
     write_spoiled(dir, NULL, "model.layers.4.enorm.weight", NULL, NULL);
-    assert_not_opened(dir, MOE2_EFORMAT, "%s: 1 is unknown (model.layers.4.enorm.weight)");
+    assert_not_opened(dir, MOE2_EFORMAT, "%s: 1 tensor is unknown (model.layers.4.enorm.weight)");
     temp_remove(dir);
 }
 

@@ -50,6 +50,7 @@ static int see(struct routing_stats *stats, struct perplexity *sum, struct scori
         struct perplexity p = {0};
         int64_t n_bytes = 0;
         rc = scoring_read(&ids, &n_bytes, s, t->paths[i], err);
+        bool is_read = !rc;
         struct tokens tokens = {.ids = ids.v, .n = (int64_t)ids.n};
         routing_stats_domain(stats, (int)i);
         s->options.seen = routing_stats_seen;
@@ -58,7 +59,7 @@ static int see(struct routing_stats *stats, struct perplexity *sum, struct scori
             rc = perplexity_run(&p, s->dec, &tokens, &s->options, err);
         if (!rc && overlap)
             rc = overlap_run(overlap, s->dec, &tokens, &s->options, err);
-        if (rc)
+        if (rc && is_read) /* scoring_read names the file itself */
             err_prefix(err, "%s", t->paths[i]);
         sum->tokens += p.tokens;
         sum->nll += p.nll;

@@ -117,10 +117,10 @@ static int check_names(const struct safetensors *st, const struct param_list *li
     find_misfits(&missing, &shape, &type, st, list);
     char text[460] = "";
     trouble_tell(text, sizeof text, &missing, "tensor is missing", "tensors are missing");
-    trouble_tell(text, sizeof text, &unknown, "is unknown", "are unknown");
-    trouble_tell(text, sizeof text, &shape, "has another shape", "have another shape");
-    trouble_tell(text, sizeof text, &type, "is of a type other than F32, F16 and BF16",
-                 "are of types other than F32, F16 and BF16");
+    trouble_tell(text, sizeof text, &unknown, "tensor is unknown", "tensors are unknown");
+    trouble_tell(text, sizeof text, &shape, "tensor has another shape", "tensors have another shape");
+    trouble_tell(text, sizeof text, &type, "tensor is of a type other than F32, F16 and BF16",
+                 "tensors are of types other than F32, F16 and BF16");
     return text[0] ? err_set(err, MOE2_EFORMAT, "%s: %s", dir, text) : 0;
 }
 
@@ -159,6 +159,8 @@ int param_list_load(struct param_list *list, const char *dir, const struct model
 {
     struct safetensors *st = NULL;
     float *piece = NULL;
+    if (!file_is_dir(dir))
+        return err_set(err, MOE2_EIO, "%s: is no checkpoint folder", dir);
     int rc = safetensors_open(&st, dir, err);
     if (rc || (rc = check_names(st, list, config, dir, err)))
         goto done;
