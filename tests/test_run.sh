@@ -120,6 +120,18 @@ grep -q "results/raw/checkpoints/last can't be exported: " err.txt || fail "the 
     fail "expert choice: $(tail -1 out.txt)"
 grep -q '"look_ahead"' results/choice/metrics.json || fail "expert choice has no look-ahead figure"
 
+# ---- other ways of running: bf16 with recomputation, several windows over the test text, from a checkpoint ----
+"$moe2" train_eval --config tiny.yaml --set name=half --set train.dtype=bf16 train.checkpoint_activations=true train.steps=3 \
+    eval.window=64 eval.stride=24 >out.txt 2>&1 || fail "bf16: $(tail -1 out.txt)"
+"$moe2" train_eval --config tiny.yaml --set name=from --set model.checkpoint=$r/checkpoints/best train.steps=3 >out.txt 2>&1 ||
+    fail "training on from a checkpoint: $(tail -1 out.txt)"
+if command -v python3 >/dev/null; then
+    [ "$(json results/half/metrics.json 'd["test"]["tokens"], d["routing"]["tokens"]')" = "(700, 700)" ] ||
+        fail "overlapping windows counted tokens twice: $(json results/half/metrics.json 'd["routing"]["tokens"]')"
+    first=$(grep -m1 '"grad_norm"' results/from/metrics.jsonl | sed 's/.*"loss": *\([0-9.]*\).*/\1/')
+    [ "$(python3 -c "print($first < 5)")" = True ] || fail "a model from a checkpoint begins with a loss of $first"
+fi
+
 # ---- words that are off ----
 expect "no configuration" "moe2 train: --config is missing (see --help)" "$moe2" train
 expect "no such mode" "moe2 run: --mode is \"test\", wanted train, evaluate or train_eval" "$moe2" run --config tiny.yaml --mode test
