@@ -25,7 +25,7 @@
 #include "base/log.h"
 
 enum {
-    BPE_TRAIN_MAX_PIECES = 1 << 26,      /* distinct pieces kept; beyond it MOE2_ELIMIT says so */
+    BPE_TRAIN_MAX_PIECES = 1 << 25,      /* distinct; about 8 GB then; more are MOE2_ELIMIT */
     BPE_TRAIN_MAX_PIECE_BYTES = 1 << 16, /* a longer piece is not counted (stats say how many) */
     BPE_TRAIN_MAX_VOCAB = 1 << 20,
 };
