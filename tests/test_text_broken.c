@@ -121,6 +121,23 @@ static void every_broken_file_gives_its_sentence(void **state)
     }
 }
 
+static void an_added_token_of_five_thousand_letters_is_refused(void **state)
+{
+    (void)state;
+    char letters[5001], json[6000];
+    memset(letters, 'x', 5000);
+    letters[5000] = 0;
+    snprintf(json, sizeof json,
+             "{\"added_tokens\":[{\"id\":3,\"content\":\"%s\"}]," PRE "," MODEL "}", letters);
+    struct tokenizer *t = NULL;
+    struct err err = {0};
+    assert_int_equal(MOE2_ELIMIT, tokenizer_parse(&t, json, strlen(json), NULL, 0, &err));
+    assert_string_equal("added token \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…\" has 5000 bytes, "
+                        "wanted at most 4096",
+                        err.msg);
+    assert_null(t);
+}
+
 static void the_smallest_file_that_is_whole_is_read(void **state)
 {
     (void)state;
@@ -212,6 +229,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_broken_file_gives_its_sentence),
+        cmocka_unit_test(an_added_token_of_five_thousand_letters_is_refused),
         cmocka_unit_test(the_smallest_file_that_is_whole_is_read),
         cmocka_unit_test(a_broken_config_gives_its_sentence),
         cmocka_unit_test(every_truncation_of_a_real_file_is_refused),

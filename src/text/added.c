@@ -110,10 +110,11 @@ static bool is_single_word(const uint8_t *text, size_t begin, size_t end, size_t
     return end == n || !unicode_is_word(utf8_get(text + end, &length));
 }
 
-static size_t strip_left(const uint8_t *text, size_t begin, const uint8_t *classes)
+/* Not further than to taken, where the match before ended. */
+static size_t strip_left(const uint8_t *text, size_t begin, size_t taken, const uint8_t *classes)
 {
     size_t length;
-    while (begin > 0 && classes[utf8_last(text, begin, &length)] & UNICODE_SPACE)
+    while (begin > taken && classes[utf8_last(text, begin, &length)] & UNICODE_SPACE)
         begin -= length;
     return begin;
 }
@@ -144,7 +145,7 @@ bool added_next(struct added_match *out, struct added_search *search, const stru
         if (flags & ADDED_SINGLE_WORD && !is_single_word(text, begin, end, n))
             continue;
         if (flags & ADDED_LSTRIP)
-            begin = strip_left(text, begin, classes);
+            begin = strip_left(text, begin, search->taken, classes);
         if (begin < search->taken) /* the match before took these spaces */
             begin = search->taken;
         if (flags & ADDED_RSTRIP)

@@ -16,6 +16,7 @@
 #include "base/err.h"
 
 enum { ADDED_LSTRIP = 1, ADDED_RSTRIP = 2, ADDED_SINGLE_WORD = 4 };
+enum { ADDED_MAX_BYTES = 4096 }; /* of one token */
 
 struct added_node;
 
@@ -28,7 +29,7 @@ struct added_set {
     uint8_t first;      /* one of them */
 };
 
-/* Adds a token of at least one byte; of two equal ones the first counts. */
+/* Adds a token of 1 to ADDED_MAX_BYTES bytes; of two equal ones the first counts. */
 int added_put(struct added_set *a, const char *bytes, size_t n, int32_t id, int flags,
               struct err *err);
 void added_release(struct added_set *a);

@@ -186,7 +186,7 @@ static int refuse_text(const json_t *model, const char *key, struct err *err)
 
 static int read_unknown(struct tokenizer *t, const json_t *model, struct err *err)
 {
-    bool byte_fallback;
+    bool byte_fallback = false;
     int rc = json_flag(&t->bpe.fuse_unk, model, "model", "fuse_unk", false, err);
     if (!rc)
         rc = json_flag(&byte_fallback, model, "model", "byte_fallback", false, err);
@@ -276,7 +276,10 @@ static int read_added_token(struct tokenizer *t, int32_t *next_id, const json_t 
     const char *content = json_string_value(json_object_get(json, "content"));
     if (!*content)
         return 0; /* HF passes over an empty one */
-    bool special, normalized, lstrip, rstrip, single_word;
+    if (strlen(content) > ADDED_MAX_BYTES)
+        return err_set(err, MOE2_ELIMIT, "added token \"%.40s…\" has %zu bytes, wanted at most %d",
+                       content, strlen(content), ADDED_MAX_BYTES);
+    bool special = false, normalized = false, lstrip = false, rstrip = false, single_word = false;
     char where[96];
     snprintf(where, sizeof where, "added token \"%.60s\"", content);
     int rc = json_flag(&special, json, where, "special", false, err);
@@ -485,7 +488,7 @@ static int32_t named_id(const struct tokenizer *t, const json_t *config, const c
 
 static int read_config(struct tokenizer *t, const json_t *config, struct err *err)
 {
-    bool add_bos, add_eos;
+    bool add_bos = false, add_eos = false;
     int rc = json_flag(&add_bos, config, "tokenizer_config.json", "add_bos_token", false, err);
     if (!rc)
         rc = json_flag(&add_eos, config, "tokenizer_config.json", "add_eos_token", false, err);

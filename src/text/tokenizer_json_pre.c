@@ -66,7 +66,7 @@ static int read_split(struct item *item, const json_t *json, struct err *err)
 
 static int read_digits(struct item *item, const json_t *json, struct err *err)
 {
-    bool each;
+    bool each = false;
     int rc = json_flag(&each, json, "pre_tokenizer: Digits", "individual_digits", false, err);
     item->digits = each ? split_digits_each : split_digits_runs;
     return rc;
