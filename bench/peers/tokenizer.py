@@ -1,7 +1,7 @@
 """A peer's encoding or training speed, as one JSON line in the form of bench_tokenizer.
 
-usage: tokenizer.py encode ENGINE TOKENIZER_DIR TEXT PASSES THREADS      TEXT: documents between NUL bytes
-       tokenizer.py train ENGINE TEXT VOCAB_SIZE THREADS
+usage: tokenizer.py encode ENGINE TOKENIZER_DIR TEXT PASSES THREADS wall|cpu      TEXT: documents between NUL bytes
+       tokenizer.py train ENGINE TEXT VOCAB_SIZE THREADS wall|cpu
 
 first is the first pass of the process, warm the median of PASSES further ones: most peers keep a cache of words, so only first is the
 speed on text not seen before. With one document and one thread a plain encode call is timed, else the engine's batch call.
@@ -87,19 +87,19 @@ def flat(result):
     return [int(i) for i in (result.tolist() if hasattr(result, "tolist") else result)]
 
 
-def encode(engine, folder, text_path, passes, threads):
-    began = time.perf_counter()
+def encode(engine, folder, text_path, passes, threads, clock):
+    began = clock()
     one, batch = ENGINES[engine](f"{folder}/tokenizer.json", threads)
-    load_s = time.perf_counter() - began
+    load_s = clock() - began
     with open(text_path, encoding="utf-8", newline="") as f:
         docs = f.read().split("\0")
     n_bytes = sum(len(d.encode()) for d in docs)
     seconds, result = [], None
     for _ in range(passes + 1):
-        began, cpu = time.perf_counter(), time.process_time()
+        began, wall, cpu = clock(), time.perf_counter(), time.process_time()
         result = [one(docs[0])] if threads == 1 and len(docs) == 1 else batch(docs)
-        seconds.append(time.perf_counter() - began)
-        cpu = time.process_time() - cpu
+        seconds.append(clock() - began)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     digest, n_tokens = 0xCBF29CE484222325, 0
     if isinstance(result, tuple):  # all ids, and where documents begin
         result = [result[0]]
@@ -109,13 +109,13 @@ def encode(engine, folder, text_path, passes, threads):
             n_tokens += 1
     return dict(documents=len(docs), bytes=n_bytes, tokens=n_tokens, hash=f"{digest:016x}",
                 first=round(n_bytes / seconds[0] / 1e6, 2), warm=round(n_bytes / statistics.median(seconds[1:]) / 1e6, 2),
-                cpu_per_wall=round(cpu / seconds[-1], 2), load_s=round(load_s, 3))
+                cpu_per_wall=round(cpu / wall, 2), load_s=round(load_s, 3))
 
 
-def train(engine, text_path, vocab_size, threads):
+def train(engine, text_path, vocab_size, threads, clock):
     with open(text_path, encoding="utf-8", newline="") as f:
         text = f.read()
-    began = time.perf_counter()
+    began = clock()
     if engine == "tokenizers":
         from tokenizers import Tokenizer, models, pre_tokenizers, trainers
         t = Tokenizer(models.BPE())
@@ -129,19 +129,20 @@ def train(engine, text_path, vocab_size, threads):
     elif engine == "gigabpe":
         import gigabpe
         gigabpe.train_bpe([text_path], vocab_size=vocab_size, pretokenizer="bytelevel", threads=threads)
-    return dict(bytes=len(text.encode()), vocab_size=vocab_size, seconds=round(time.perf_counter() - began, 4))
+    return dict(bytes=len(text.encode()), vocab_size=vocab_size, seconds=round(clock() - began, 4))
 
 
 def main():
     kind, engine, *rest = sys.argv[1:]
-    threads = int(rest[-1])
+    threads = int(rest[-2])
+    clock = time.process_time if rest[-1] == "cpu" else time.perf_counter
     for name in ("RAYON_NUM_THREADS", "TOKENIZERS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
     if kind == "encode":
-        out = encode(engine, rest[0], rest[1], int(rest[2]), threads)
+        out = encode(engine, rest[0], rest[1], int(rest[2]), threads, clock)
     else:
-        out = train(engine, rest[0], int(rest[1]), threads)
+        out = train(engine, rest[0], int(rest[1]), threads, clock)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(dict(engine=engine, version=importlib.metadata.version(engine), threads=threads, **out, peak_mib=round(peak, 1))))
 
