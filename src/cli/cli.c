@@ -19,17 +19,20 @@ static const struct cli_flag *flag_find(const struct cli_flag *flags, int n_flag
     return NULL;
 }
 
-static int flag_unknown(const struct cli_flag *flags, int n_flags, const char *word,
+/* word is what was typed, its first n bytes the name. */
+static int flag_unknown(const struct cli_flag *flags, int n_flags, const char *word, size_t n_name,
                         struct err *err)
 {
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)(n_name < sizeof name ? n_name : sizeof name), word);
     const char *names[64];
     int n = 0;
     for (; n < n_flags && n < 64; n++)
         names[n] = flags[n].name;
-    const char *nearest = words_nearest(word, names, (size_t)n);
+    const char *nearest = words_nearest(name, names, (size_t)n);
     if (nearest)
-        return err_set(err, MOE2_ECONFIG, "unknown option %s, did you mean %s?", word, nearest);
-    return err_set(err, MOE2_ECONFIG, "unknown option %s (see --help)", word);
+        return err_set(err, MOE2_ECONFIG, "unknown option %s, did you mean %s?", name, nearest);
+    return err_set(err, MOE2_ECONFIG, "unknown option %s (see --help)", name);
 }
 
 static int flag_store(const struct cli_flag *f, const char *value, struct err *err)
@@ -74,7 +77,7 @@ int cli_parse(int argc, char **argv, const struct cli_flag *flags, int n_flags, 
         size_t n = strcspn(word, "=");
         const struct cli_flag *f = flag_find(flags, n_flags, word, n);
         if (!f)
-            return flag_unknown(flags, n_flags, word, err);
+            return flag_unknown(flags, n_flags, word, n, err);
         if (f - flags < 64)
             seen[f - flags] = true;
         if (f->kind == FLAG_BOOL) {
