@@ -16,5 +16,6 @@ double peak_avx2(int64_t n)
     volatile float sink = 0;
     for (int i = 0; i < 12; i++)
         sink += _mm256_cvtss_f32(sum[i]);
+    (void)sink; /* was written: the loop must stay */
     return (double)n * 12 * 8 * 2;
 }

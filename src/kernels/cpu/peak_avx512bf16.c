@@ -18,5 +18,6 @@ double peak_avx512bf16(int64_t n)
     volatile float sink = 0;
     for (int i = 0; i < 24; i++)
         sink += _mm512_cvtss_f32(sum[i]);
+    (void)sink; /* was written: the loop must stay */
     return (double)n * 24 * 64;
 }
