@@ -7,9 +7,12 @@
 enum { SCORING_WINDOW = 2048 }; /* unless --window says more: attention's work grows with it */
 
 #define SCORING_UNSAID INT64_MIN /* a --window or --stride that nobody gave */
-#define SCORING_INIT {.window = SCORING_UNSAID, .stride = SCORING_UNSAID}
+#define SCORING_INIT                                                                               \
+    {                                                                                              \
+        .window = SCORING_UNSAID, .stride = SCORING_UNSAID                                         \
+    }
 
-struct scoring { /* begins as SCORING_INIT */
+struct scoring {                                        /* begins as SCORING_INIT */
     const char *model, *text, *tokenizer_path, *device; /* from the flags */
     int64_t window, stride, threads;
     bool bf16, json;

@@ -99,7 +99,8 @@ static int cores(void)
 }
 
 enum { HUGE_PAGE = 2 << 20 };
-static const size_t most_bytes = (size_t)1 << 46; /* of one block: half of what a process can address */
+static const size_t most_bytes = (size_t)1
+                                 << 46; /* of one block: half of what a process can address */
 
 static void *cpu_alloc(struct device *dev, size_t n_bytes)
 {

@@ -118,7 +118,8 @@ static int check_names(const struct safetensors *st, const struct param_list *li
     char text[460] = "";
     trouble_tell(text, sizeof text, &missing, "tensor is missing", "tensors are missing");
     trouble_tell(text, sizeof text, &unknown, "tensor is unknown", "tensors are unknown");
-    trouble_tell(text, sizeof text, &shape, "tensor has another shape", "tensors have another shape");
+    trouble_tell(text, sizeof text, &shape, "tensor has another shape",
+                 "tensors have another shape");
     trouble_tell(text, sizeof text, &type, "tensor is of a type other than F32, F16 and BF16",
                  "tensors are of types other than F32, F16 and BF16");
     return text[0] ? err_set(err, MOE2_EFORMAT, "%s: %s", dir, text) : 0;
