@@ -160,7 +160,7 @@ void text_phrases_init(struct text_phrases *p)
 static bool is_phrase(const char *phrase, const char *s, size_t n_left)
 {
     size_t i = 0;
-    while (phrase[i] && i < n_left && lower(s[i]) == (uint8_t)phrase[i])
+    while (i < n_left && phrase[i] && lower(s[i]) == (uint8_t)phrase[i])
         i++;
     return !phrase[i];
 }
