@@ -3,7 +3,7 @@
 # unique file names, formatting. Prints a line for each fault and exits 1 if there was one.
 #   tools/lint.sh [BUILD_FOLDER]     the folder with libmoe2.a, for the check of globals
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 build=${1:-build/release}
 faults=0
 fault() { echo "lint: $*"; faults=$((faults + 1)); }
@@ -55,6 +55,20 @@ grep -rnE '\b(TODO|FIXME|XXX)\b' src include tests bench fuzz tools --include='*
 find src -name '*.c' -printf '%f\n' | sort | uniq -d | while read -r n; do echo "$n"; done >/tmp/lint.$$
 while read -r n; do fault "two files are called $n"; done </tmp/lint.$$
 
+# ---- sizes, and what a file is for ----
+while read -r f; do
+    read -r first <"$f"
+    case $first in "/*"* | "//"*) ;; *) fault "$f does not open with what it is for" ;; esac
+    lines=$(wc -l <"$f")
+    limit=700
+    case $f in tests/*) limit=900 ;; esac
+    [ "$lines" -le $limit ] || fault "$f has $lines lines, wanted at most $limit"
+done < <(git ls-files '*.c' '*.h' '*.cpp')
+git ls-files 'src/*.c' 'src/*.h' | xargs awk '/^{/ { start = FNR }
+    /^}/ { if (start && FNR - start > 70) print FILENAME ":" start ": a function of " FNR - start " lines, wanted at most 70"; start = 0 }' \
+    >/tmp/lint.$$
+while read -r l; do fault "$l"; done </tmp/lint.$$
+
 # ---- paths of one machine ----
 git grep -nIE '(^|[^A-Za-z0-9_.-])/(work|farm|root)/' -- . ':!*.json' ':!tools/lint.sh' >/tmp/lint.$$ 2>/dev/null &&
     while read -r l; do fault "a path of one machine: $l"; done </tmp/lint.$$
@@ -68,6 +82,12 @@ if [ -f "$build/libmoe2.a" ]; then
     while read -r file name; do
         [[ ${name%%.*} =~ $may_write ]] || fault "writable global $name in $file"
     done </tmp/lint.$$
+fi
+
+# ---- scripts ----
+if command -v shellcheck >/dev/null; then
+    git ls-files '*.sh' .ci/run | xargs shellcheck -s bash -S warning -e SC1007,SC2034 -f gcc >/tmp/lint.$$
+    while read -r l; do fault "$l"; done </tmp/lint.$$
 fi
 
 # ---- formatting ----
