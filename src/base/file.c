@@ -135,6 +135,49 @@ void file_abort(struct file_writer *w)
     *w = (struct file_writer){0};
 }
 
+int file_continue(struct file_writer *w, const char *path, const char *temp_path, int64_t n_keep,
+                  struct err *err)
+{
+    *w = (struct file_writer){0};
+    int rc = file_may_replace(path, err);
+    if (rc)
+        return rc;
+    w->path = strdup(path);
+    w->temp_path = strdup(temp_path);
+    w->f = fopen(temp_path, n_keep ? "r+be" : "wbe");
+    struct stat st;
+    if (!w->path || !w->temp_path)
+        rc = err_set(err, MOE2_ELIMIT, "%s: no memory for its name", path);
+    else if (!w->f || fstat(fileno(w->f), &st))
+        rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", temp_path, strerror(errno));
+    else if (st.st_size < n_keep)
+        rc = err_set(err, MOE2_EFORMAT, "%s: has %lld bytes, wanted at least %lld", temp_path,
+                     (long long)st.st_size, (long long)n_keep);
+    else if (ftruncate(fileno(w->f), n_keep) || fseeko(w->f, n_keep, SEEK_SET))
+        rc = err_set(err, MOE2_EIO, "%s: can't be continued: %s", temp_path, strerror(errno));
+    if (rc)
+        file_leave(w, err);
+    return rc;
+}
+
+int file_flush(struct file_writer *w, struct err *err)
+{
+    if (fflush(w->f) || ferror(w->f) || fdatasync(fileno(w->f)))
+        return err_set(err, MOE2_EIO, "%s: can't be written: %s", w->temp_path, strerror(errno));
+    return 0;
+}
+
+int file_leave(struct file_writer *w, struct err *err)
+{
+    int rc = 0;
+    if (w->f && fclose(w->f))
+        rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", w->temp_path, strerror(errno));
+    free(w->path);
+    free(w->temp_path);
+    *w = (struct file_writer){0};
+    return rc;
+}
+
 int file_write(const char *path, const void *bytes, size_t n, struct err *err)
 {
     struct file_writer w;

@@ -37,6 +37,14 @@ int file_commit(struct file_writer *w,
                 struct err *err);       /* the writer is empty afterwards, whatever came out */
 void file_abort(struct file_writer *w); /* a zeroed or committed writer is fine */
 
+/* For a file so long in the making that a run may be killed and go on later: opens temp_path, a neighbour of path that the caller
+ * names, keeps its first n_keep bytes and writes behind them; 0 begins it anew. A file shorter than n_keep is MOE2_EFORMAT. */
+int file_continue(struct file_writer *w, const char *path, const char *temp_path, int64_t n_keep,
+                  struct err *err);
+int file_flush(struct file_writer *w, struct err *err); /* all that was put is on the disk */
+int file_leave(struct file_writer *w,
+               struct err *err); /* closes it and leaves temp_path for a later file_continue */
+
 /* file_begin, put, commit in one. */
 int file_write(const char *path, const void *bytes, size_t n, struct err *err);
 

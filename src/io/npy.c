@@ -218,10 +218,21 @@ void npy_close(struct npy *a)
 
 /* ---- writing ---- */
 
-static int put_header(struct npy_writer *w, const char *descr, const int64_t *shape, int n_dims,
-                      struct err *err)
+/* NumPy's name of a type, or NULL. */
+static const char *descr_of(enum dtype dtype)
+{
+    for (int i = 0; i < N_TYPES; i++)
+        if (TYPES[i].dtype == dtype)
+            return TYPES[i].descr;
+    return NULL;
+}
+
+int npy_header(struct buf *out, enum dtype dtype, const int64_t *shape, int n_dims, struct err *err)
 {
     struct buf b = {0};
+    const char *descr = descr_of(dtype);
+    if (!descr)
+        return err_set(err, MOE2_EFORMAT, "%s has no name in npy files", dtype_name(dtype));
     int rc = buf_printf(&b, err, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr);
     for (int d = 0; d < n_dims && !rc; d++)
         rc = buf_printf(&b, err, "%lld%s", (long long)shape[d],
@@ -233,11 +244,11 @@ static int put_header(struct npy_writer *w, const char *descr, const int64_t *sh
     if (!rc)
         rc = buf_append(&b, "\n", 1, err);
     if (!rc)
-        rc = file_put(&w->file, "\x93NUMPY\x01", 8, err);
+        rc = buf_append(out, "\x93NUMPY\x01", 8, err);
     if (!rc)
-        rc = file_put(&w->file, (uint8_t[]){(uint8_t)b.n, (uint8_t)(b.n >> 8)}, 2, err);
+        rc = buf_append(out, (uint8_t[]){(uint8_t)b.n, (uint8_t)(b.n >> 8)}, 2, err);
     if (!rc)
-        rc = file_put(&w->file, b.bytes, b.n, err);
+        rc = buf_append(out, b.bytes, b.n, err);
     buf_release(&b);
     return rc;
 }
@@ -245,26 +256,25 @@ static int put_header(struct npy_writer *w, const char *descr, const int64_t *sh
 int npy_begin(struct npy_writer *w, const char *path, enum dtype dtype, const int64_t *shape,
               int n_dims, struct err *err)
 {
-    const char *descr = NULL;
     int64_t n_bytes = (int64_t)dtype_bytes(dtype);
     bool overflow = false;
+    struct buf header = {0};
     *w = (struct npy_writer){0};
     assert(n_dims >= 0 && n_dims <= NPY_MAX_DIMS);
-    for (int i = 0; i < N_TYPES; i++)
-        if (TYPES[i].dtype == dtype)
-            descr = TYPES[i].descr;
-    if (!descr)
-        return err_set(err, MOE2_EFORMAT, "%s: %s has no name in npy files", path,
-                       dtype_name(dtype));
     for (int d = 0; d < n_dims; d++) {
         assert(shape[d] >= 0);
         overflow |= __builtin_mul_overflow(n_bytes, shape[d], &n_bytes);
     }
     if (overflow)
         return err_set(err, MOE2_EFORMAT, "%s: has a shape larger than any file", path);
-    int rc = file_begin(&w->file, path, err);
+    int rc = npy_header(&header, dtype, shape, n_dims, err);
+    if (rc)
+        err_prefix(err, "%s", path);
     if (!rc)
-        rc = put_header(w, descr, shape, n_dims, err);
+        rc = file_begin(&w->file, path, err);
+    if (!rc)
+        rc = file_put(&w->file, header.bytes, header.n, err);
+    buf_release(&header);
     if (rc)
         npy_abort(w);
     w->n_bytes_left = n_bytes;

@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "tensor/dtype.h"
@@ -36,6 +37,10 @@ void npy_close(struct npy *a);
  * those are MOE2_EFORMAT. */
 int npy_write(const char *path, enum dtype dtype, const int64_t *shape, int n_dims,
               const void *data, struct err *err);
+
+/* Appends the header of such an array to out: for a file that is written by other means. */
+int npy_header(struct buf *out, enum dtype dtype, const int64_t *shape, int n_dims,
+               struct err *err);
 
 /* The same in pieces, for arrays that never lie in memory as a whole: begin, put any number of
  * times, commit or abort. */

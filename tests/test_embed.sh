@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# What "moe2 embed" writes, refuses and leaves behind; a killed run goes on.   test_embed.sh MOE2
+set -u
+moe2=$(realpath "$1")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failed=0
+fault() { echo "FAILED: $*"; failed=1; }
+check() { [ "$2" = "$3" ] || fault "$1: wanted \"$2\", seen \"$3\""; }
+
+seq 1 40 | sed 's/.*/{"text": "riga & di prova, numero & su molte"}/;=' | awk 'NR % 2 { n = $0; next } { gsub(/&/, n); print }' >a.jsonl
+"$moe2" embed --features hashed --fit a.jsonl --in a.jsonl --out a.npy --dim 64 --threads 1 >said 2>&1 || fault "embed: $(cat said)"
+check "the size is a header and 40 rows of 64 numbers" $((128 + 40 * 64 * 4)) "$(stat -c %s a.npy)"
+check "what it says" "a.npy: 40 rows of 64 numbers, hashed features, 64 dimensions, idf of 40 texts" "$(head -1 said)"
+check "nothing else is left" "a.hashed.safetensors a.jsonl a.npy said" "$(ls | tr '\n' ' ' | sed 's/ $//')"
+
+"$moe2" embed --features hashed --state a.hashed.safetensors --in a.jsonl --out b.npy --threads 2 >said 2>&1 || fault "state: $(cat said)"
+cmp a.npy b.npy || fault "features read from a file, and another number of threads, give other bytes"
+"$moe2" embed --features hashed --fit a.jsonl --in a.jsonl --out c.npy --dim 64 --seed 2 >said 2>&1 || fault "seed: $(cat said)"
+cmp -s a.npy c.npy && fault "another seed gives the same bytes"
+
+# A question is its text and its options, one a line.
+printf '%s\n' '{"question": "Chi?", "choices": ["io", "tu"], "answer": 0}' '{"question": "Chi?", "options": ["io", "tu"]}' >q.jsonl
+printf '%s\n' '{"text": "Chi?\nio\ntu"}' '{"text": "Chi?\nio\ntu"}' >t.jsonl
+for f in q t; do "$moe2" embed --features hashed --state a.hashed.safetensors --in $f.jsonl --out $f.npy >said 2>&1 || fault "$f: $(cat said)"; done
+cmp q.npy t.npy || fault "a question is not its text and options"
+
+# A run that was killed goes on from there.
+awk 'BEGIN { for (i = 0; i < 5000; i++) print "{\"text\": \"il testo " i " di una lunga fila, con parole " i % 7 "\"}" }' >long.jsonl
+state="--features hashed --state a.hashed.safetensors"
+"$moe2" embed $state --in long.jsonl --out straight.npy >said 2>&1 || fault "long: $(cat said)"
+"$moe2" embed $state --in long.jsonl --out killed.npy --threads 1 >/dev/null 2>&1 &
+victim=$!
+for _ in $(seq 200); do [ -s killed.npy.part ] && break; sleep 0.01; done
+kill -9 $victim 2>/dev/null
+wait $victim 2>/dev/null
+"$moe2" embed $state --in long.jsonl --out killed.npy >said 2>&1 || fault "after a kill: $(cat said)"
+cmp straight.npy killed.npy || fault "a killed run and its sequel give other bytes than a straight one"
+[ -e killed.npy.part ] || [ -e killed.npy.part.json ] && fault "the sequel leaves its notes behind"
+
+refused() { # what, status, message, then the words
+    local what=$1 status=$2 message=$3
+    shift 3
+    "$moe2" embed "$@" >said 2>error
+    check "$what: status" "$status" "$?"
+    check "$what" "moe2 embed: $message" "$(cat error)"
+}
+echo '{"title": "x"}' >none.jsonl
+: >empty.jsonl
+printf '{"question": "Chi?", "choices": [1]}\n' >number.jsonl
+refused "a row without text" 1 "none.jsonl: line 1 has neither a text nor a question" $state --in none.jsonl --out x.npy
+refused "options that are no text" 1 "number.jsonl: line 1: choices 0 is no text" $state --in number.jsonl --out x.npy
+refused "nothing to fit on" 1 "empty.jsonl: has no rows to fit on" --features hashed --fit empty.jsonl --in a.jsonl --out x.npy
+refused "no such features" 2 '--features is "lsa", wanted hashed' --features lsa --in a.jsonl --out x.npy
+refused "too few dimensions" 2 "hashed features of 3 dimensions, wanted 16 to 65536" --features hashed --fit a.jsonl --dim 3 --in a.jsonl --out x.npy
+refused "too many threads" 2 "--threads is 999, wanted 0 (all cores) to 256" $state --in a.jsonl --out x.npy --threads 999
+refused "a file that is no features" 1 "a.npy: the header says it has 379676406402707 bytes, wanted at most 100000000" --features hashed --state a.npy --in a.jsonl --out x.npy
+ls x.npy* >/dev/null 2>&1 && fault "a refused run leaves $(ls x.npy*)"
+"$moe2" embed $state --in empty.jsonl --out empty.npy >said 2>&1 || fault "an empty file: $(cat said)"
+check "an empty file gives an array without rows" 128 "$(stat -c %s empty.npy)"
+
+[ $failed -eq 0 ] && echo "moe2 embed writes, resumes and refuses as promised"
+exit $failed
