@@ -1,6 +1,7 @@
 /* Records: see records.h. The forms are records_jsonl.c and records_csv.c. */
 #include "io/records.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,6 +157,25 @@ int records_need(const char **text, size_t *n, const struct records *r, const ch
                    : nearest ? ", the nearest is \""
                              : "",
                    nearest && !is_null ? nearest : "", nearest && !is_null ? "\"" : "");
+}
+
+int records_n_columns(const struct records *r)
+{
+    return r->form == RECORDS_CSV ? r->n_names : 0;
+}
+
+const char *records_column(const struct records *r, int i)
+{
+    assert(r->form == RECORDS_CSV && i >= 0 && i < r->n_names);
+    return r->names[i];
+}
+
+const char *records_cell(const struct records *r, int i, size_t *n)
+{
+    assert(r->form == RECORDS_CSV && i >= 0 && i < r->n_fields);
+    if (n)
+        *n = r->fields[i].n;
+    return r->text.bytes + r->fields[i].text_at;
 }
 
 enum records_form records_form(const struct records *r)

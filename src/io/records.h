@@ -70,6 +70,12 @@ const char *records_field(const struct records *r, const char *name, size_t *n);
 int records_need(const char **text, size_t *n, const struct records *r, const char *name,
                  struct err *err);
 
+/* The columns of a CSV file in the order of the file: how many, their names (borrowed until records_close), and the current
+ * record's text in column i (as records_field). For files whose columns are data: an expert each. */
+int records_n_columns(const struct records *r);
+const char *records_column(const struct records *r, int i);
+const char *records_cell(const struct records *r, int i, size_t *n);
+
 enum records_form records_form(const struct records *r);
 int64_t records_number(const struct records *r);              /* of the current record, from 1 */
 int64_t records_line_number(const struct records *r);         /* where it begins, from 1 */
