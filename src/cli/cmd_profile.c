@@ -32,7 +32,7 @@ static const char HELP[] =
     "  --gnuplot PROGRAM   draws the figures\n"
     "  --json              print the table as JSON\n\n"
     "Without --fleet and --models the imported curves themselves are written. More: moe2 help "
-    "profile\n\n"
+    "costs\n\n"
     "examples:\n"
     "  moe2 profile --import ../shared/data/devices --out results\n"
     "  moe2 profile --import ../shared/data/devices --fleet configs/fleet/demo.yaml --out results\n"
