@@ -108,6 +108,21 @@ static int fill_random(struct decoder *dec, uint64_t seed, struct err *err)
     return 0;
 }
 
+/* Weights that are only read stay where the checkpoint has them, when they can. */
+static int bind_weights(struct decoder *dec, const struct decoder_options *o, struct err *err)
+{
+    if (o->dir && !dec->train) {
+        int rc = mapped_weights_open(&dec->mapped, &dec->list, o, &dec->config, dec->dev, err);
+        if (rc || dec->mapped.st)
+            return rc;
+    }
+    int rc = alloc_weights(dec, err);
+    if (rc)
+        return rc;
+    return o->dir ? param_list_load(&dec->list, o->dir, &dec->config, dec->dev, o->log, err)
+                  : fill_random(dec, o->seed, err);
+}
+
 static int open_router(struct decoder *dec, struct layer *layer, int64_t idx,
                        const struct router_config *wanted, struct err *err)
 {
@@ -223,10 +238,7 @@ int decoder_open(struct decoder **out, const struct decoder_options *o, struct d
     dec->softmax_scale = rope_softmax_scale(&dec->config);
     if ((rc = param_list_make(&dec->list, &dec->config, err)) ||
         (rc = model_params_find(&dec->mp, &dec->list, &dec->config, err)) ||
-        (rc = alloc_weights(dec, err)) ||
-        (rc = o->dir ? param_list_load(&dec->list, o->dir, &dec->config, dev, o->log, err)
-                     : fill_random(dec, o->seed, err)) ||
-        (rc = open_layers_as_saved(dec, o, err)))
+        (rc = bind_weights(dec, o, err)) || (rc = open_layers_as_saved(dec, o, err)))
         goto fail;
     decoder_refresh(dec);
     *out = dec;
@@ -249,6 +261,7 @@ void decoder_free(struct decoder *dec)
     device_free(dec->dev, dec->data, n * sizeof *dec->data);
     device_free(dec->dev, dec->grad, n * sizeof *dec->grad);
     device_free(dec->dev, dec->half, n * sizeof *dec->half);
+    mapped_weights_close(&dec->mapped, dec->dev);
     param_list_release(&dec->list);
     free(dec);
 }
@@ -322,8 +335,10 @@ static int save_one(struct decoder *dec, const struct param *p, struct safetenso
         int64_t n = p->n - first < n_piece ? p->n - first : n_piece;
         if (router) /* the live bias is the router's */
             memcpy(piece, router_native_bias(router) + first, (size_t)n * sizeof *piece);
-        else
+        else if (p->data)
             dec->dev->ops->read(dec->dev, piece, p->data + first, (size_t)n * sizeof *piece);
+        else
+            dtype_to_f32(piece, p->half + first, DT_BF16, n);
         dtype_from_f32(narrow, piece, t, n);
         int rc = safetensors_put_piece(w, idx, first * size, narrow, n * size, err);
         if (rc)

@@ -37,8 +37,10 @@ struct param {
     int layer, expert; /* −1 where it has none */
     int n_dims;
     int64_t shape[4], n;
-    float *data;    /* device; float32 master */
-    uint16_t *half; /* device; bf16 working copy for products, NULL when compute is float32 */
+    bool follows;   /* begins where the one before ends: one product reads both */
+    float *data;    /* device; float32 master. NULL where a checkpoint's bf16 is all there is */
+    uint16_t *half; /* device; bf16 for products: a working copy, or the checkpoint's own bytes;
+                       NULL when products read float32 */
     float *grad;    /* device; NULL when it is not trained */
 };
 

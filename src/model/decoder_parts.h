@@ -14,6 +14,7 @@
 #define MOE2_MODEL_DECODER_PARTS_H
 
 #include "model/decoder.h"
+#include "model/mapped.h"
 #include "model/params.h"
 
 #define LATENT_EPS                                                                                 \
@@ -97,6 +98,7 @@ struct decoder {
     struct model_params mp;
     float *data, *grad; /* [list.n_elements] */
     uint16_t *half;
+    struct mapped_weights mapped; /* instead of data and half, for a decoder that only reads */
     struct layer *layers;
     int n_layers_open; /* for freeing a half-built decoder */
 

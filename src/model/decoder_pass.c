@@ -81,8 +81,9 @@ int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder
     dec->mode = dec->train && !dec->looks_ahead ? mode : DECODER_EVAL;
     upload(dec, batch);
     const struct param *table = dec->mp.embed;
-    dec->dev->k->embed_forward(dec->dev, dec->x[0], table->data, DT_F32, dec->ids, dec->T,
-                               dec->d.D);
+    const void *rows = table->data ? (const void *)table->data : table->half;
+    dec->dev->k->embed_forward(dec->dev, dec->x[0], rows, table->data ? DT_F32 : DT_BF16, dec->ids,
+                               dec->T, dec->d.D);
     struct err why = {0};
     int64_t n_done = 0;
     while (n_done < dec->d.L && !(rc = block_forward(dec, n_done, dec->x[n_done + 1], batch, &why)))

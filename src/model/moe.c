@@ -16,7 +16,7 @@
 static struct grouped_args grouped_of(struct decoder *dec, struct layer *layer, int64_t N,
                                       int64_t K, void **w, bool weights)
 {
-    bool half = weights && dec->half;
+    bool half = weights && layer->p.expert_down->half;
     return (struct grouped_args){.w = w,
                                  .offset = layer->lists.offset,
                                  .E = dec->d.E,

@@ -33,6 +33,7 @@ static void add(struct maker *m, enum param_kind kind, int64_t rows, int64_t col
         l->n_elements = (l->n_elements + ALIGN - 1) / ALIGN * ALIGN;
     int64_t offset = l->n_elements;
     l->n_elements += n;
+    bool follows = m->join;
     m->join = false;
     if (i >= m->capacity || m->rc)
         return;
@@ -54,7 +55,8 @@ static void add(struct maker *m, enum param_kind kind, int64_t rows, int64_t col
                                   .expert = m->expert,
                                   .n_dims = cols ? 2 : 1,
                                   .shape = {rows, cols},
-                                  .n = n};
+                                  .n = n,
+                                  .follows = follows};
 }
 
 static void add_joined(struct maker *m, int64_t rows_a, int64_t rows_b, int64_t cols, const char *a,

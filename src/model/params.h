@@ -63,6 +63,16 @@ int64_t param_list_bytes(const struct param_list *list, enum dtype dtype);
 int param_list_load(struct param_list *list, const char *dir, const struct model_config *config,
                     struct device *dev, const struct log_sink *log, struct err *err);
 
+/* Opens a checkpoint folder and checks it against the list as param_list_load does; nothing is read.
+ */
+struct safetensors;
+int param_list_check(struct safetensors **out, const struct param_list *list, const char *dir,
+                     const struct model_config *config, struct err *err);
+
+/* MOE2_ENUMERIC: names the file and the tensor that hold a NaN or an infinity at that element. */
+int param_blame(const struct safetensors *st, const struct param *p, int64_t element,
+                struct err *err);
+
 /* Begins a checkpoint of the list's tensors in dtype; put them in the list's order. */
 struct safetensors_writer;
 int param_list_create(struct safetensors_writer **out, const struct param_list *list,

@@ -140,6 +140,14 @@ static int load_one(const struct param *p, const struct safetensors *st, struct 
     return rc;
 }
 
+int param_blame(const struct safetensors *st, const struct param *p, int64_t element,
+                struct err *err)
+{
+    const struct safetensor *t = safetensors_find(st, p->name);
+    return err_set(err, MOE2_ENUMERIC, "%s: tensor %s holds a NaN or an infinity at element %lld",
+                   safetensors_shard_path(st, t->shard_idx), t->name, (long long)element);
+}
+
 /* One look over the whole allocation; what lies between tensors is zero. */
 static int check_finite(const struct param_list *list, const struct safetensors *st,
                         struct device *dev, struct err *err)
@@ -149,10 +157,24 @@ static int check_finite(const struct param_list *list, const struct safetensors 
         return 0;
     while (i + 1 < list->n && list->offset[i + 1] <= bad)
         i++;
-    const struct safetensor *t = safetensors_find(st, list->params[i].name);
-    return err_set(err, MOE2_ENUMERIC, "%s: tensor %s holds a NaN or an infinity at element %lld",
-                   safetensors_shard_path(st, t->shard_idx), t->name,
-                   (long long)(bad - list->offset[i]));
+    return param_blame(st, &list->params[i], bad - list->offset[i], err);
+}
+
+int param_list_check(struct safetensors **out, const struct param_list *list, const char *dir,
+                     const struct model_config *config, struct err *err)
+{
+    struct safetensors *st = NULL;
+    if (!file_is_dir(dir))
+        return err_set(err, MOE2_EIO, "%s: is no checkpoint folder", dir);
+    int rc = safetensors_open(&st, dir, err);
+    if (!rc)
+        rc = check_names(st, list, config, dir, err);
+    if (rc) {
+        safetensors_close(st);
+        return rc;
+    }
+    *out = st;
+    return 0;
 }
 
 int param_list_load(struct param_list *list, const char *dir, const struct model_config *config,
@@ -160,10 +182,8 @@ int param_list_load(struct param_list *list, const char *dir, const struct model
 {
     struct safetensors *st = NULL;
     float *piece = NULL;
-    if (!file_is_dir(dir))
-        return err_set(err, MOE2_EIO, "%s: is no checkpoint folder", dir);
-    int rc = safetensors_open(&st, dir, err);
-    if (rc || (rc = check_names(st, list, config, dir, err)))
+    int rc = param_list_check(&st, list, dir, config, err);
+    if (rc)
         goto done;
     if (!dev->host_memory && !(piece = malloc(MAX_PIECE * sizeof *piece))) {
         rc = err_set(err, MOE2_ELIMIT, "%s: no memory for a piece of a tensor", dir);
