@@ -3,8 +3,9 @@
  *
  *     bench_step [--config configs/model/medium.json] [--device cpu] [--threads N] [--dtype
  * f32|bf16] [--batch 8] [--seq 256]
- *                [--steps 6] [--warm 2] [--incentive NAME] [--checkpointing] [--json]
+ *                [--steps 6] [--warm 2] [--incentive NAME] [--checkpointing] [--json] [--profile]
  *
+ * --profile also prints the time of every kernel (step_profile.h).
  * The same work as bench/peers/moe_train.py: Zipf tokens, every id but a sequence's first a target,
  * AdamW (betas 0.9 and 0.95, decay 0.1), no clipping. Useful work a step is 3 · (2 · parameters in
  * products · tokens + the causal half of attention).
@@ -18,10 +19,12 @@
 #include "model/decoder.h"
 #include "train/optimizer.h"
 
+#include "step_profile.h"
+
 struct options {
     const char *config, *device, *dtype, *incentive;
     int threads, batch, seq, steps, warm;
-    bool checkpointing, json;
+    bool checkpointing, json, profile;
 };
 
 struct bench {
@@ -62,7 +65,8 @@ static void parse(struct options *o, int argc, char **argv)
                      {"--threads", 0, &o->threads, 0}, {"--batch", 0, &o->batch, 0},
                      {"--seq", 0, &o->seq, 0},         {"--steps", 0, &o->steps, 0},
                      {"--warm", 0, &o->warm, 0},       {"--checkpointing", 0, 0, &o->checkpointing},
-                     {"--json", 0, 0, &o->json}};
+                     {"--json", 0, 0, &o->json},
+                     {"--profile", 0, 0, &o->profile}};
         size_t k = 0, n = sizeof known / sizeof *known;
         while (k < n && strcmp(argv[i], known[k].name) != 0)
             k++;
@@ -87,6 +91,8 @@ static void bench_open(struct bench *b)
     if (model_config_read(&config, b->o.config, &err) ||
         device_open(&b->dev, b->o.device, b->o.threads, &err))
         die(&err);
+    if (b->o.profile)
+        profile_open(b->dev);
     model_router_config(&router, &config);
     if (b->o.incentive) {
         router.incentive.name = b->o.incentive;
@@ -152,6 +158,7 @@ static double step(struct bench *b, int i, double times[N_TIMES])
     struct loss_result loss = {0};
     float scale = 1.0f / (float)(T - b->o.batch);
     decoder_take_times(b->dec);
+    profile.at = 0;
     double begun_s = clock_s();
     decoder_zero_grad(b->dec);
     if (decoder_forward(b->dec, &batch, DECODER_TRAIN, &err) ||
@@ -226,6 +233,8 @@ static void report(const struct bench *b, double *times, int n, double loss)
                ms[TOTAL] - ms[FORWARD] - ms[BACKWARD] - ms[OPTIMIZER], ms[ROUTING],
                100 * ms[ROUTING] / ms[TOTAL], peak_mb, (double)b->dev->peak_bytes / (1 << 20),
                loss);
+    if (b->o.profile)
+        profile_print(least * 1e-3);
 }
 
 int main(int argc, char **argv)
