@@ -17,15 +17,18 @@ enum {
 
 struct gemm_ops;
 
-/* What attention asks of an instruction set besides products. */
+/* What attention asks of an instruction set besides products. A panel has 2 vectors of columns, each a query; row u is key u of n.
+ * Column i sees the keys u ≤ lead + i; what it does not see becomes 0. */
 struct attention_rows {
-    /* s[i] = exp(scale·s[i] − max'), where max' = the larger of *max and every scale·s[i] becomes *max; *sum is brought to the new
-     * maximum and grows by the row's. Returns exp(max − max'), the factor for whatever was summed up under the old one. */
-    float (*softmax_row)(float *s, int64_t n, float scale, float *max, float *sum);
+    /* Scores s [n, panel] become exp(scale·s − max'), where max'[i] (over ln 2) is the larger of max[i] and the column's, and takes its
+     * place; sum[i] is brought to the new maximum and grows by the column's. shrink[i] = exp(max − max'). */
+    void (*softmax_columns)(float *s, int64_t n, int64_t lead, float scale, float *max, float *sum,
+                            float *shrink);
+    void (*shrink_columns)(float *y, int64_t n, const float *a); /* y[u][i] *= a[i] */
+    /* p = exp(scale·p − lse), lse over ln 2; ds = p·scale·(ds − delta); rows are pitch apart */
+    void (*grad_columns)(float *p, float *ds, int64_t pitch, int64_t n, int64_t lead, float scale,
+                         const float *lse, const float *delta);
     void (*scale_row)(float *y, const float *x, int64_t n, float a); /* y = a·x */
-    /* p[i] = exp(scale·p[i] − lse[i]); ds[i] = p[i]·scale·(ds[i] − delta[i]) */
-    void (*grad_row)(float *p, float *ds, const float *lse, const float *delta, int64_t n,
-                     float scale);
     float (*dot)(const float *a, const float *b, int64_t n);
 };
 

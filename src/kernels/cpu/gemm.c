@@ -38,7 +38,8 @@ static void multiply(const struct gemm_ops *ops, float *c, int64_t ldc, const ui
     for (int64_t j = 0; j < n; j += ops->nr)
         for (int64_t i = 0; i < m; i += ops->mr)
             ops->tile(c + i * ldc + j, ldc, a + i * (by_rows ? GEMM_PITCH : units), b + j * units,
-                      units, (int)min64(ops->mr, m - i), (int)min64(ops->nr, n - j), by_rows, add);
+                      ops->nr, units, (int)min64(ops->mr, m - i), (int)min64(ops->nr, n - j),
+                      by_rows, add);
 }
 
 static void run_task(const struct gemm_ops *ops, const struct gemm *g, const struct task *t,

@@ -47,9 +47,9 @@ struct gemm_ops {
      * up with zeros to whole vectors. */
     void (*pack_b)(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
                    int64_t k, int64_t panel);
-    /* C tile [m ≤ mr, n ≤ nr] (+)= packed A · packed B. */
-    void (*tile)(float *c, int64_t ldc, const uint32_t *a, const uint32_t *b, int64_t units, int m,
-                 int n, bool a_by_rows, bool add);
+    /* C tile [m ≤ mr, n ≤ nr] (+)= packed A · B, whose rows of nr units are b_row apart (nr if packed). */
+    void (*tile)(float *c, int64_t ldc, const uint32_t *a, const uint32_t *b, int64_t b_row,
+                 int64_t units, int m, int n, bool a_by_rows, bool add);
 };
 
 extern const struct gemm_ops gemm_avx2, gemm_avx512, gemm_avx512bf16;

@@ -38,14 +38,14 @@ TILE_OF(12)
 TILE_OF(13)
 TILE_OF(14)
 
-static void tile(float *c, int64_t ldc, const uint32_t *a, const uint32_t *b, int64_t units, int m,
-                 int n, bool by_rows, bool add)
+static void tile(float *c, int64_t ldc, const uint32_t *a, const uint32_t *b, int64_t b_row,
+                 int64_t units, int m, int n, bool by_rows, bool add)
 {
     static void (*const tiles[MR])(float *, int64_t, const uint32_t *, const uint32_t *, int64_t,
-                                   int, bool, bool) = {tile_1,  tile_2,  tile_3,  tile_4, tile_5,
-                                                       tile_6,  tile_7,  tile_8,  tile_9, tile_10,
-                                                       tile_11, tile_12, tile_13, tile_14};
-    tiles[m - 1](c, ldc, a, b, units, n, by_rows, add);
+                                   int64_t, int, bool, bool) = {
+        tile_1, tile_2, tile_3,  tile_4,  tile_5,  tile_6,  tile_7,
+        tile_8, tile_9, tile_10, tile_11, tile_12, tile_13, tile_14};
+    tiles[m - 1](c, ldc, a, b, b_row, units, n, by_rows, add);
 }
 
 static int64_t row_of(const struct gemm_side *s, int64_t i)

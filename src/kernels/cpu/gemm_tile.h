@@ -11,7 +11,8 @@
 
 static inline __attribute__((always_inline)) void
 tile_body(float *c, int64_t ldc, const uint32_t *a, const uint32_t *b, int64_t units, const int m,
-          const int n_vec, int n, const int64_t a_row, const int64_t a_unit, bool add)
+          const int n_vec, int n, const int64_t a_row, const int64_t a_unit, int64_t b_row,
+          bool add)
 {
     VEC sum[MR][2];
 #pragma GCC unroll 16
@@ -28,7 +29,7 @@ tile_body(float *c, int64_t ldc, const uint32_t *a, const uint32_t *b, int64_t u
         V_OPERAND vb[2];
 #pragma GCC unroll 2
         for (int j = 0; j < n_vec; j++)
-            vb[j] = V_LOAD(b + u * NR + j * LANES);
+            vb[j] = V_LOAD(b + u * b_row + j * LANES);
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) {
             V_OPERAND va = V_SPREAD(a + i * a_row + u * a_unit);
@@ -47,15 +48,15 @@ tile_body(float *c, int64_t ldc, const uint32_t *a, const uint32_t *b, int64_t u
 
 #define TILE_OF(m)                                                                                 \
     static __attribute__((noinline)) void tile_##m(float *c, int64_t ldc, const uint32_t *a,       \
-                                                   const uint32_t *b, int64_t units, int n,        \
-                                                   bool by_rows, bool add)                         \
+                                                   const uint32_t *b, int64_t b_row,               \
+                                                   int64_t units, int n, bool by_rows, bool add)   \
     {                                                                                              \
         if (n > LANES && by_rows)                                                                  \
-            tile_body(c, ldc, a, b, units, m, 2, n, GEMM_PITCH, 1, add);                           \
+            tile_body(c, ldc, a, b, units, m, 2, n, GEMM_PITCH, 1, b_row, add);                    \
         else if (n > LANES)                                                                        \
-            tile_body(c, ldc, a, b, units, m, 2, n, 1, MR, add);                                   \
+            tile_body(c, ldc, a, b, units, m, 2, n, 1, MR, b_row, add);                            \
         else if (by_rows)                                                                          \
-            tile_body(c, ldc, a, b, units, m, 1, n, GEMM_PITCH, 1, add);                           \
+            tile_body(c, ldc, a, b, units, m, 1, n, GEMM_PITCH, 1, b_row, add);                    \
         else                                                                                       \
-            tile_body(c, ldc, a, b, units, m, 1, n, 1, MR, add);                                   \
+            tile_body(c, ldc, a, b, units, m, 1, n, 1, MR, b_row, add);                            \
     }

@@ -418,40 +418,92 @@ static void cross_entropy(struct device *dev, float *nll, uint8_t *right, float 
     }
 }
 
-/* ---- what attention does to a row of scores (see attention.h) ---- */
+/* ---- what attention does to a panel of scores (see cpu.h) ---- */
 
-static float softmax_row(float *s, int64_t n, float scale, float *max, float *sum)
+enum { PANEL = 2 * LANES };
+
+/* v, with other in its first n lanes. */
+static inline vf hide(vf v, vf other, int64_t n)
 {
-    float low = *max, high = fmaxf(low, highest(s, n) * scale);
-    vf part = vf_set(0), zero = part, m = vf_set(-high), f = vf_set(scale);
-    EACH_VECTOR(i, n)
-    {
-        vf e = vf_exp(vf_fma(get(s + i, n - i), f, m));
-        part = part + within(e, zero, n - i);
-        put(s + i, e, n - i);
+    if (n <= 0)
+        return v;
+    return n >= LANES ? other : vf_first(other, v, n);
+}
+
+static inline int64_t seen_by_all(int64_t n, int64_t lead)
+{
+    return lead + 1 < n ? (lead + 1 > 0 ? lead + 1 : 0) : n;
+}
+
+static vf highest_below(const float *s, int64_t n, int64_t all, int64_t lead)
+{
+    vf low = vf_set(-INFINITY), m = low;
+    for (int64_t u = 0; u < all; u++)
+        m = vf_max(m, vf_load(s + u * PANEL));
+    for (int64_t u = all; u < n; u++)
+        m = vf_max(m, hide(vf_load(s + u * PANEL), low, u - lead));
+    return m;
+}
+
+static void softmax_columns(float *s, int64_t n, int64_t lead, float scale, float *max, float *sum,
+                            float *shrink)
+{
+    const vf f = vf_set(scale * (float)M_LOG2E), zero = vf_set(0);
+    for (int64_t j = 0; j < PANEL; j += LANES, s += LANES, lead += LANES) {
+        int64_t all = seen_by_all(n, lead);
+        vf old = vf_load(max + j), high = vf_max(old, highest_below(s, n, all, lead) * f),
+           part = zero;
+        for (int64_t u = 0; u < all; u++) {
+            vf e = vf_exp2(vf_fma(vf_load(s + u * PANEL), f, zero - high));
+            part = part + e;
+            vf_store(s + u * PANEL, e);
+        }
+        for (int64_t u = all; u < n; u++) {
+            vf e = vf_exp2(vf_fma(vf_load(s + u * PANEL), f, zero - high));
+            e = hide(e, zero, u - lead);
+            part = part + e;
+            vf_store(s + u * PANEL, e);
+        }
+        vf less = vf_exp2(old - high);
+        vf_store(shrink + j, less);
+        vf_store(max + j, high);
+        vf_store(sum + j, vf_fma(vf_load(sum + j), less, part));
     }
-    float shrink = low == high ? 1 : expf(low - high);
-    *max = high;
-    *sum = *sum * shrink + vf_sum(part);
-    return shrink;
+}
+
+static void shrink_columns(float *y, int64_t n, const float *a)
+{
+    vf low = vf_load(a), high = vf_load(a + LANES);
+    for (int64_t u = 0; u < n; u++, y += PANEL) {
+        vf_store(y, vf_load(y) * low);
+        vf_store(y + LANES, vf_load(y + LANES) * high);
+    }
+}
+
+static void grad_columns(float *p, float *ds, int64_t pitch, int64_t n, int64_t lead, float scale,
+                         const float *lse, const float *delta)
+{
+    const vf f = vf_set(scale * (float)M_LOG2E), factor = vf_set(scale), zero = vf_set(0);
+    for (int64_t j = 0; j < PANEL; j += LANES, p += LANES, ds += LANES, lead += LANES) {
+        int64_t all = seen_by_all(n, lead);
+        vf l = zero - vf_load(lse + j), d = vf_load(delta + j);
+        for (int64_t u = 0; u < n; u++) {
+            vf e = vf_exp2(vf_fma(vf_load(p + u * pitch), f, l));
+            vf g = e * factor * (vf_load(ds + u * pitch) - d);
+            if (u >= all) {
+                e = hide(e, zero, u - lead);
+                g = hide(g, zero, u - lead);
+            }
+            vf_store(p + u * pitch, e);
+            vf_store(ds + u * pitch, g);
+        }
+    }
 }
 
 static void scale_row(float *y, const float *x, int64_t n, float a)
 {
     EACH_VECTOR(i, n)
     put(y + i, get(x + i, n - i) * vf_set(a), n - i);
-}
-
-static void grad_row(float *p, float *ds, const float *lse, const float *delta, int64_t n,
-                     float scale)
-{
-    vf f = vf_set(scale);
-    EACH_VECTOR(i, n)
-    {
-        vf e = vf_exp(get(p + i, n - i) * f - get(lse + i, n - i));
-        put(p + i, e, n - i);
-        put(ds + i, e * f * (get(ds + i, n - i) - get(delta + i, n - i)), n - i);
-    }
 }
 
 static void set_rows(struct cpu_state *s)
@@ -474,5 +526,6 @@ static void set_rows(struct cpu_state *s)
     k->adamw = adamw;
     k->sum_squares = sum_squares;
     k->find_nonfinite = find_nonfinite;
-    s->attention = (struct attention_rows){softmax_row, scale_row, grad_row, dot};
+    s->attention =
+        (struct attention_rows){softmax_columns, shrink_columns, grad_columns, scale_row, dot};
 }
