@@ -65,8 +65,7 @@ static void parse(struct options *o, int argc, char **argv)
                      {"--threads", 0, &o->threads, 0}, {"--batch", 0, &o->batch, 0},
                      {"--seq", 0, &o->seq, 0},         {"--steps", 0, &o->steps, 0},
                      {"--warm", 0, &o->warm, 0},       {"--checkpointing", 0, 0, &o->checkpointing},
-                     {"--json", 0, 0, &o->json},
-                     {"--profile", 0, 0, &o->profile}};
+                     {"--json", 0, 0, &o->json},       {"--profile", 0, 0, &o->profile}};
         size_t k = 0, n = sizeof known / sizeof *known;
         while (k < n && strcmp(argv[i], known[k].name) != 0)
             k++;
