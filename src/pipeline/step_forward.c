@@ -77,7 +77,7 @@ static int take_scores(struct forward_work *w, const struct npy *a, const char *
         for (int64_t e = 0; e < E; e++) {
             int64_t at = (by_question ? i : w->rows[i]) * E + e;
             float score = a->dtype == DT_F64 ? (float)((const double *)a->data)[at]
-                                                : ((const float *)a->data)[at];
+                                             : ((const float *)a->data)[at];
             if (!isfinite(score))
                 return err_set(err, MOE2_ENUMERIC, "%s: row %lld, column %lld is not finite", path,
                                (long long)(at / E), (long long)e);
