@@ -31,7 +31,9 @@ enum limit {
     ATTENTION,
     ATTENTION_GRADIENT,
     ATTENTION_BF16,
-    ATTENTION_GRADIENT_BF16
+    ATTENTION_GRADIENT_BF16,
+    ATTENTION_SHARP,
+    LAYERNORM
 };
 
 static const struct {
@@ -51,6 +53,9 @@ static const struct {
     [ATTENTION_BF16] = {2e-2, "operands of the products rounded to bf16, 8 bits"},
     [ATTENTION_GRADIENT_BF16] = {5e-2, "dp of rounded operands less delta of unrounded ones: 2^-8 "
                                        "of |do||v|, not of p(dp - delta)"},
+    [ATTENTION_SHARP] = {5e-5, "scores of some hundred: a rounding of 2^-24 of the score is one of "
+                               "the exponential"},
+    [LAYERNORM] = {3e-6, "x less its mean, where x has deviation 1 around 3, then two row sums"},
 };
 
 static const char *const table_names[] = {"cpu:reference", "cpu:avx2", "cpu:avx512",

@@ -70,6 +70,39 @@ struct attention_grads {
     float *dq, *dk, *dkr, *dv;
 };
 
+/* A weight [N,K] laid out once for products that never change it (encoders): dense_bytes says how much memory that takes, dense_pack
+ * fills it, dense_forward multiplies with it. gated: rows 0 … N/2−1 are "up", the others "gate" of a gated unit. */
+struct dense_weight {
+    void *packed; /* zeroed memory of dense_bytes */
+    int64_t N, K;
+    enum dtype compute; /* DT_F32, or DT_BF16: both operands rounded, sums in float32 */
+    bool gated;
+};
+
+enum dense_act { DENSE_PLAIN, DENSE_GELU };
+
+/* y[M,N] = act(x[M,K] · wᵀ + bias) + add, act the identity or gelu(z) = z · Φ(z) with the exact normal distribution Φ.
+ * Gated: y[M,N/2] = (x·upᵀ + bias) · gelu(x·gateᵀ + bias') + add. bias [N] or NULL, add as y or NULL; neither x nor add overlaps y. */
+struct dense_args {
+    float *y;
+    const float *x;
+    const struct dense_weight *w;
+    const float *bias, *add;
+    int64_t M, ldy, ldx, ldadd;
+    enum dense_act act; /* of a gated one it is not looked at */
+};
+
+/* Attention without a mask over B sequences of any lengths; sequence b is rows offset[b] … offset[b+1]−1. Head h of row t is d numbers at
+ * + t·ld + h·d of q, k, v and o.   p[t,u] = softmax_u(scale · q_t·k_u), u over the whole sequence;   o[t] = Σ_u p[t,u] · v[u] */
+struct encoder_attention_args {
+    float *o;
+    const float *q, *k, *v;
+    int64_t ldo, ldqkv;
+    const int32_t *offset; /* host, [B+1] */
+    int64_t B, H, d;
+    float scale;
+};
+
 struct adamw_args {
     float *p, *m, *v;
     const float *g;
@@ -134,6 +167,16 @@ struct kernels {
     void (*attention_forward)(struct device *dev, const struct attention_args *a);
     void (*attention_backward)(struct device *dev, const struct attention_args *a,
                                const struct attention_grads *g);
+
+    /* ---- encoders (forward only) ---- */
+    size_t (*dense_bytes)(struct device *dev, const struct dense_weight *w);
+    /* rows [N,K] is host memory. */
+    void (*dense_pack)(struct device *dev, const struct dense_weight *w, const float *rows);
+    void (*dense_forward)(struct device *dev, const struct dense_args *a);
+    /* y[t,d] = (x[t,d] − mean_d x[t]) · rstd[t] · w[d] + b[d], rstd[t] = 1/sqrt(mean_d (x − mean)² + eps); y may be x. */
+    void (*layernorm_forward)(struct device *dev, float *y, const float *x, const float *w,
+                              const float *b, int64_t T, int64_t D, float eps);
+    void (*encoder_attention)(struct device *dev, const struct encoder_attention_args *a);
 
     /* ---- loss ---- */
     /* Rows of logits [T,V] (pitch ldl) become their gradient in place: nll[t] = logsumexp − logit[target]; right[t] = 1 if the target is the first

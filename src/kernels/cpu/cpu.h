@@ -32,11 +32,27 @@ struct attention_rows {
     float (*dot)(const float *a, const float *b, int64_t n);
 };
 
+/* What the kernels of encoders ask of an instruction set besides products. */
+struct encoder_rows {
+    /* m rows of n sums in c (pitch ldc) become rows of y: act(c + bias) + add; bias and add may be NULL. */
+    void (*finish)(float *y, int64_t ldy, const float *c, int64_t ldc, const float *bias,
+                   const float *add, int64_t ldadd, int m, int n, enum dense_act act);
+    /* The same of gated sums: in each row of c n of "up" and, half behind them, n of "gate". */
+    void (*finish_gated)(float *y, int64_t ldy, const float *c, int64_t ldc, int64_t half,
+                         const float *bias_up, const float *bias_gate, const float *add,
+                         int64_t ldadd, int m, int n);
+    /* s[i] = exp(scale·s[i] − max'), max' the larger of *max and every scale·s[i], which becomes *max; *sum is brought to it and grows
+     * by the row's. Returns exp(max − max'), the factor for what was summed up under the old one. */
+    float (*softmax)(float *s, int64_t n, float scale, float *max, float *sum);
+    void (*scale)(float *y, const float *x, int64_t n, float a); /* y = a·x */
+};
+
 struct cpu_state {
     struct kernels table;
     const struct gemm_ops *gemm_f32,
         *gemm_bf16; /* what multiplies for each compute type; NULL in the reference */
     struct attention_rows attention;
+    struct encoder_rows encoder;
     uint8_t *scratch; /* shared first, then each thread's; one mapping */
     size_t scratch_bytes;
 };
@@ -63,6 +79,13 @@ void rows_avx512(struct cpu_state *s);
 void attention_forward(struct device *dev, const struct attention_args *a);
 void attention_backward(struct device *dev, const struct attention_args *a,
                         const struct attention_grads *g);
+
+void encoder_rows_avx2(struct cpu_state *s);
+void encoder_rows_avx512(struct cpu_state *s);
+size_t dense_bytes(struct device *dev, const struct dense_weight *w);
+void dense_pack(struct device *dev, const struct dense_weight *w, const float *rows);
+void dense_forward(struct device *dev, const struct dense_args *a);
+void encoder_attention(struct device *dev, const struct encoder_attention_args *a);
 
 /* The plain references; their files define what each kernel computes. */
 void ref_linear_forward(struct device *dev, const struct linear_args *a);
@@ -95,6 +118,12 @@ void ref_row_norm(struct device *dev, float *norm, const float *x, int64_t S, in
 void ref_attention_forward(struct device *dev, const struct attention_args *a);
 void ref_attention_backward(struct device *dev, const struct attention_args *a,
                             const struct attention_grads *g);
+size_t ref_dense_bytes(struct device *dev, const struct dense_weight *w);
+void ref_dense_pack(struct device *dev, const struct dense_weight *w, const float *rows);
+void ref_dense_forward(struct device *dev, const struct dense_args *a);
+void ref_layernorm_forward(struct device *dev, float *y, const float *x, const float *w,
+                           const float *b, int64_t T, int64_t D, float eps);
+void ref_encoder_attention(struct device *dev, const struct encoder_attention_args *a);
 void ref_cross_entropy(struct device *dev, float *nll, uint8_t *right, float *logits,
                        const int32_t *target, int64_t T, int64_t V, int64_t ldl, float scale);
 void ref_adamw(struct device *dev, const struct adamw_args *a);

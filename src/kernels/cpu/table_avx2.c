@@ -14,5 +14,10 @@ void table_avx2(struct cpu_state *s)
     k->grouped_backward_weight = gemm_grouped_backward_weight;
     k->attention_forward = attention_forward;
     k->attention_backward = attention_backward;
+    k->dense_bytes = dense_bytes;
+    k->dense_pack = dense_pack;
+    k->dense_forward = dense_forward;
+    k->encoder_attention = encoder_attention;
     rows_avx2(s);
+    encoder_rows_avx2(s);
 }
