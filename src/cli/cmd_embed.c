@@ -7,7 +7,9 @@
 #include "pipeline/step_embed.h"
 
 static const char HELP[] =
-    "usage: moe2 embed --features hashed --in FILE --out FILE.npy [--fit FILE] [--state FILE] "
+    "usage: moe2 embed --model DIR --in FILE --out FILE.npy [--compute f32|bf16] [--batch-tokens "
+    "N] [--threads N] [--json]\n"
+    "       moe2 embed --features hashed --in FILE --out FILE.npy [--fit FILE] [--state FILE] "
     "[--dim N]\n"
     "                  [--seed N] [--threads N] [--json]\n\n"
     "A vector of length 1 for every row of a file: {\"text\": …}, or a question {\"question\": …, "
@@ -18,6 +20,13 @@ static const char HELP[] =
     "given again.\n\n"
     "  --in FILE         JSON lines or CSV, plain, gzip or zstd\n"
     "  --out FILE.npy    float32 [rows, dimensions]\n"
+    "  --model DIR       an encoder as transformers or sentence-transformers save it: BERT "
+    "(MiniLM), XLM-R (e5),\n"
+    "                    gte-multilingual; texts are cut at its max_seq_length, and how many is "
+    "told\n"
+    "  --compute T       f32, or bf16: faster where the processor has units for it, cosines of "
+    "about 0.999\n"
+    "  --batch-tokens N  tokens of a batch (4096)\n"
     "  --features hashed hashed words, pairs of words and runs of characters, TF-IDF, a random "
     "projection:\n"
     "                    no model needed\n"
@@ -30,6 +39,7 @@ static const char HELP[] =
     "  --threads N       all cores unless said\n"
     "  --json            one JSON object instead of lines\n\n"
     "examples:\n"
+    "  moe2 embed --model models/all-MiniLM-L6-v2 --in q.jsonl --out e.npy\n"
     "  moe2 embed --features hashed --fit gating_train.jsonl --state f.safetensors --in "
     "gating_train.jsonl --out train.npy\n"
     "  moe2 embed --features hashed --state f.safetensors --in gating_test.jsonl --out test.npy\n";
@@ -77,23 +87,36 @@ static int run(int argc, char **argv)
     struct embed_step step = embed_step_default();
     struct embed_report report;
     struct err err = {0};
-    const char *features = NULL;
+    const char *features = NULL, *compute = "f32";
     bool json = false;
     int64_t threads = 0, seed = (int64_t)step.seed;
     const struct cli_flag flags[] = {
-        {"--in", FLAG_TEXT, &step.in, true},         {"--out", FLAG_TEXT, &step.out, true},
-        {"--features", FLAG_TEXT, &features, false}, {"--fit", FLAG_TEXT, &step.fit, false},
-        {"--state", FLAG_TEXT, &step.state, false},  {"--dim", FLAG_INT, &step.dim, false},
-        {"--seed", FLAG_INT, &seed, false},          {"--threads", FLAG_INT, &threads, false},
+        {"--in", FLAG_TEXT, &step.in, true},
+        {"--out", FLAG_TEXT, &step.out, true},
+        {"--model", FLAG_TEXT, &step.model, false},
+        {"--compute", FLAG_TEXT, &compute, false},
+        {"--batch-tokens", FLAG_INT, &step.batch_tokens, false},
+        {"--features", FLAG_TEXT, &features, false},
+        {"--fit", FLAG_TEXT, &step.fit, false},
+        {"--state", FLAG_TEXT, &step.state, false},
+        {"--dim", FLAG_INT, &step.dim, false},
+        {"--seed", FLAG_INT, &seed, false},
+        {"--threads", FLAG_INT, &threads, false},
         {"--json", FLAG_BOOL, &json, false},
     };
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
     if (!rc && features && strcmp(features, "hashed") != 0)
         rc = err_set(&err, MOE2_ECONFIG, "--features is \"%s\", wanted hashed", features);
+    if (!rc && strcmp(compute, "f32") != 0 && strcmp(compute, "bf16") != 0)
+        rc = err_set(&err, MOE2_ECONFIG, "--compute is \"%s\", wanted f32 or bf16", compute);
+    if (!rc && (step.batch_tokens < 0 || step.batch_tokens > 1 << 20))
+        rc = err_set(&err, MOE2_ECONFIG, "--batch-tokens is %lld, wanted 1 to %d",
+                     (long long)step.batch_tokens, 1 << 20);
     if (!rc && (threads < 0 || threads > 256))
         rc = err_set(&err, MOE2_ECONFIG, "--threads is %lld, wanted 0 (all cores) to 256",
                      (long long)threads);
     step.hashed = features != NULL;
+    step.bf16 = strcmp(compute, "bf16") == 0;
     step.n_threads = (int)threads;
     step.seed = (uint64_t)seed;
     step.sink = cli_sink();

@@ -11,6 +11,7 @@
 #ifndef MOE2_EVAL_EMBEDDER_H
 #define MOE2_EVAL_EMBEDDER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,9 +41,17 @@ int embedder_open_hashed(struct embedder **out, const char *path, int n_threads,
 int embedder_of_hashed(struct embedder **out, struct hashed_features *h, int n_threads,
                        struct err *err);
 
+/* An encoder's folder (model/encoder.h) with its tokenizer (text/tokenizer.h). Texts longer than its max_seq_length lose what is
+ * behind, special tokens stay. bf16: products in bf16. batch_tokens 0: 4096. Errors: those of both. */
+int embedder_open_encoder(struct embedder **out, const char *dir, int n_threads, bool bf16,
+                          int64_t batch_tokens, const struct log_sink *log, struct err *err);
+
 void embedder_free(struct embedder *e); /* NULL is fine */
 
 int64_t embedder_dim(const struct embedder *e);
+
+/* How many texts a call of embedder_texts likes to get: enough to keep its threads busy, few enough to be done in seconds. */
+int64_t embedder_piece(const struct embedder *e);
 
 /* What made the vectors, for people: "hashed features, 768 dimensions, seed 1, idf of 9,600 texts". */
 const char *embedder_name(const struct embedder *e);

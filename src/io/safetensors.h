@@ -93,6 +93,10 @@ int64_t safetensors_total_bytes(const struct safetensors *st);
 int safetensors_to_f32(float *out, const struct safetensor *t, int64_t first, int64_t n,
                        struct err *err);
 
+/* Says that the bytes of t won't be read soon: the system may take back the memory that a mapped file
+ * fills. They can still be read. */
+void safetensors_rest(const struct safetensors *st, const struct safetensor *t);
+
 /* "[2, 3]" into text, cut at n_text bytes; returns text. For messages. */
 const char *safetensors_shape_text(char *text, size_t n_text, const int64_t *shape, int n_dims);
 

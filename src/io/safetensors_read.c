@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/words.h"
@@ -347,4 +349,12 @@ const char *safetensors_shape_text(char *text, size_t n_text, const int64_t *sha
     if (n < n_text)
         snprintf(text + n, n_text - n, n_dims ? "]" : "[]");
     return text;
+}
+
+void safetensors_rest(const struct safetensors *st, const struct safetensor *t)
+{
+    const struct shard *s = &st->shards[t->shard_idx];
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)t->bytes / page * page;
+    if (s->map.bytes && t->n_bytes)
+        madvise((void *)from, (uintptr_t)t->bytes + (uintptr_t)t->n_bytes - from, MADV_DONTNEED);
 }

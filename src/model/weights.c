@@ -1,6 +1,6 @@
 /* A checkpoint folder against the list of tensors: checking, reading, writing.
  *
- * What doesn't fit is collected over the whole checkpoint and told in one message. Left out without
+ * What doesn't fit is told in one message (model/misfits.h). Left out without
  * a word: the tensors of multi-token-prediction layers (they stand behind the last layer), rotary
  * tables that old files store, and a head that the configuration ties to the embedding.
  */
@@ -9,31 +9,10 @@
 
 #include "base/file.h"
 #include "io/safetensors.h"
+#include "model/misfits.h"
 #include "model/params.h"
 
-enum { MAX_NAMED = 3, MAX_PIECE = 1 << 20 };
-
-/* The first few of a kind of trouble, and how many there are. */
-struct trouble {
-    int64_t n;
-    char named[300];
-};
-
-static void trouble_add(struct trouble *t, const char *what)
-{
-    size_t used = strlen(t->named);
-    if (t->n++ < MAX_NAMED && used + strlen(what) + 3 < sizeof t->named)
-        snprintf(t->named + used, sizeof t->named - used, "%s%s", used ? ", " : "", what);
-}
-
-static void trouble_tell(char *text, size_t n_text, const struct trouble *t, const char *one,
-                         const char *many)
-{
-    size_t used = strlen(text);
-    if (t->n)
-        snprintf(text + used, n_text - used, "%s%lld %s (%s%s)", used ? "; " : "", (long long)t->n,
-                 t->n == 1 ? one : many, t->named, t->n > MAX_NAMED ? ", …" : "");
-}
+enum { MAX_PIECE = 1 << 20 };
 
 static int by_name(const void *a, const void *b)
 {
@@ -58,17 +37,7 @@ static bool left_out(const char *name, const struct model_config *config)
            layer < config->num_hidden_layers + extra;
 }
 
-static bool same_shape(const struct safetensor *t, const struct param *p)
-{
-    if (t->n_dims != p->n_dims)
-        return false;
-    for (int i = 0; i < p->n_dims; i++)
-        if (t->shape[i] != p->shape[i])
-            return false;
-    return true;
-}
-
-static void find_unknown(struct trouble *unknown, const struct safetensors *st,
+static void find_unknown(struct misfits *m, const struct safetensors *st,
                          const struct param *const *sorted, int64_t n,
                          const struct model_config *config)
 {
@@ -76,35 +45,14 @@ static void find_unknown(struct trouble *unknown, const struct safetensors *st,
         struct param key = {.name = safetensors_at(st, i)->name}, *key_at = &key;
         if (!bsearch(&key_at, sorted, (size_t)n, sizeof *sorted, by_name) &&
             !left_out(key.name, config))
-            trouble_add(unknown, key.name);
-    }
-}
-
-static void find_misfits(struct trouble *missing, struct trouble *shape, struct trouble *type,
-                         const struct safetensors *st, const struct param_list *list)
-{
-    for (int64_t i = 0; i < list->n; i++) {
-        const struct param *p = &list->params[i];
-        const struct safetensor *t = safetensors_find(st, p->name);
-        char text[300], seen[64], wanted[64];
-        if (!t) {
-            trouble_add(missing, p->name);
-        } else if (!same_shape(t, p)) {
-            snprintf(text, sizeof text, "%s is %s, wanted %s", p->name,
-                     safetensors_shape_text(seen, sizeof seen, t->shape, t->n_dims),
-                     safetensors_shape_text(wanted, sizeof wanted, p->shape, p->n_dims));
-            trouble_add(shape, text);
-        } else if (t->dtype != DT_F32 && t->dtype != DT_F16 && t->dtype != DT_BF16) {
-            snprintf(text, sizeof text, "%s is %s", p->name, t->dtype_name);
-            trouble_add(type, text);
-        }
+            misfits_unknown(m, key.name);
     }
 }
 
 static int check_names(const struct safetensors *st, const struct param_list *list,
                        const struct model_config *config, const char *dir, struct err *err)
 {
-    struct trouble missing = {0}, unknown = {0}, shape = {0}, type = {0};
+    struct misfits m = {0};
     const struct param **sorted = malloc((size_t)list->n * sizeof *sorted);
     if (!sorted)
         return err_set(err, MOE2_ELIMIT, "%s: no memory for the names of %lld tensors", dir,
@@ -112,17 +60,11 @@ static int check_names(const struct safetensors *st, const struct param_list *li
     for (int64_t i = 0; i < list->n; i++)
         sorted[i] = &list->params[i];
     qsort(sorted, (size_t)list->n, sizeof *sorted, by_name);
-    find_unknown(&unknown, st, sorted, list->n, config);
+    find_unknown(&m, st, sorted, list->n, config);
     free(sorted);
-    find_misfits(&missing, &shape, &type, st, list);
-    char text[460] = "";
-    trouble_tell(text, sizeof text, &missing, "tensor is missing", "tensors are missing");
-    trouble_tell(text, sizeof text, &unknown, "tensor is unknown", "tensors are unknown");
-    trouble_tell(text, sizeof text, &shape, "tensor has another shape",
-                 "tensors have another shape");
-    trouble_tell(text, sizeof text, &type, "tensor is of a type other than F32, F16 and BF16",
-                 "tensors are of types other than F32, F16 and BF16");
-    return text[0] ? err_set(err, MOE2_EFORMAT, "%s: %s", dir, text) : 0;
+    for (int64_t i = 0; i < list->n; i++)
+        misfits_look(&m, st, list->params[i].name, list->params[i].shape, list->params[i].n_dims);
+    return misfits_tell(&m, dir, err);
 }
 
 static int load_one(const struct param *p, const struct safetensors *st, struct device *dev,

@@ -278,6 +278,8 @@ static int embed_rows(struct job *j, struct piece *p, struct records *rows,
 {
     struct progress progress;
     const volatile int *stop = j->step->stop;
+    int64_t most =
+        embedder_piece(j->embedder) < PIECE_ROWS ? embedder_piece(j->embedder) : PIECE_ROWS;
     bool got = true;
     int rc = 0;
     progress_begin(&progress, j->step->sink, "embedding", (double)j->content.n_rows, "texts");
@@ -288,7 +290,7 @@ static int embed_rows(struct job *j, struct piece *p, struct records *rows,
             continue;
         if (got && !(rc = embed_row_text(&p->text, rows, err)))
             p->end[p->n++] = p->text.n;
-        if (!rc && p->n && (!got || p->n == PIECE_ROWS || p->text.n >= PIECE_BYTES)) {
+        if (!rc && p->n && (!got || p->n == most || p->text.n >= PIECE_BYTES)) {
             rc = embed_piece(j, p, tally, err);
             progress_set(&progress, (double)j->done);
             if (!rc && stop && *stop && got)
@@ -333,8 +335,11 @@ static int check(const struct embed_step *step, struct err *err)
 {
     if (!step->in || !step->out)
         return err_set(err, MOE2_ECONFIG, "wanted a file to read and a file to write");
-    if (!step->hashed)
-        return err_set(err, MOE2_ECONFIG, "wanted hashed features");
+    if (!step->hashed == !step->model)
+        return err_set(err, MOE2_ECONFIG, "wanted either --model DIR or --features hashed");
+    if (step->model && (step->fit || step->state))
+        return err_set(err, MOE2_ECONFIG, "nothing is fitted for an encoder, wanted no %s",
+                       step->fit ? "--fit" : "--state");
     if (step->state && strcmp(step->state, step->out) == 0)
         return err_set(err, MOE2_ECONFIG, "%s is to hold both the vectors and the features",
                        step->out);
@@ -348,7 +353,9 @@ int embed_step_run(struct embed_report *report, const struct embed_step *step, s
     double begun_s = clock_s();
     int rc = check(step, err);
     if (!rc)
-        rc = open_hashed(&j.embedder, step, err);
+        rc = step->hashed ? open_hashed(&j.embedder, step, err)
+                          : embedder_open_encoder(&j.embedder, step->model, step->n_threads,
+                                                  step->bf16, step->batch_tokens, step->sink, err);
     if (!rc)
         rc = each_row(step->in, hash_content, &j.content, step, "reading", err);
     if (rc)

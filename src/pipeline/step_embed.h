@@ -28,11 +28,14 @@
 
 struct embed_step {
     const char *in, *out; /* borrowed, as all strings here */
+    const char *model;    /* an encoder's folder; or NULL: */
     bool hashed;          /* hashed features */
     const char *fit;      /* rows that their idf is counted on; NULL: they are read from state */
     const char *state; /* their file, written after a fit; NULL: OUT with ".hashed.safetensors" */
     int64_t dim;       /* of a fit */
     uint64_t seed;
+    bool bf16;                   /* an encoder's products in bf16 */
+    int64_t batch_tokens;        /* of an encoder; 0: 4096 */
     int n_threads;               /* 0: all cores */
     const struct log_sink *sink; /* or NULL */
     const volatile int *stop;    /* not 0: stop at the next piece; or NULL */

@@ -1,0 +1,252 @@
+/* The pass of a sentence encoder: see encoder.h.
+ *
+ *     x = LN(word + position + type)
+ *     x = LN(x + o(attention(qkv(x))))         each layer, as BERT has it: the norm stands behind the residual
+ *     x = LN(x + down(act(up(x))))
+ *     text = mean of its rows of x, or the first of them, brought to length 1
+ *
+ * Sources: Devlin et al., arXiv 1810.04805; Reimers & Gurevych, arXiv 1908.10084; Zhang et al., arXiv 2407.19669 (gte).
+ */
+#include "model/encoder.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "model/encoder_parts.h"
+
+enum { DEFAULT_TOKENS = 4096, MAX_TOKENS = 1 << 20 };
+
+struct encoder {
+    struct encoder_config config;
+    struct encoder_weights weights;
+    struct device *dev;
+    char dir[4096]; /* of the weights */
+    enum dtype compute;
+    int64_t max_tokens;
+    /* One allocation for the rows of a batch: */
+    float *memory, *x, *sum, *qkv, *mixed, *inner;
+    size_t memory_bytes;
+    int32_t *position; /* [max_tokens] of each token in its text */
+};
+
+static int allocate(struct encoder *e, int64_t max_tokens, struct err *err)
+{
+    const struct encoder_config *c = &e->config;
+    int64_t D = c->hidden_size, T = max_tokens ? max_tokens : DEFAULT_TOKENS;
+    T = T < c->max_seq_length ? c->max_seq_length : T < MAX_TOKENS ? T : MAX_TOKENS;
+    e->max_tokens = T;
+    e->memory_bytes = (size_t)(T * (6 * D + c->intermediate_size)) * sizeof(float);
+    e->memory = device_alloc(e->dev, e->memory_bytes, err);
+    e->position = malloc((size_t)T * sizeof *e->position);
+    if (!e->memory || !e->position)
+        return err_set(err, MOE2_ELIMIT, "no memory for batches of %lld tokens", (long long)T);
+    e->x = e->memory;
+    e->sum = e->x + T * D;
+    e->qkv = e->sum + T * D;
+    e->mixed = e->qkv + 3 * T * D;
+    e->inner = e->mixed + T * D;
+    return 0;
+}
+
+int encoder_open(struct encoder **out, const char *dir, struct device *dev,
+                 const struct encoder_options *options, const struct log_sink *log, struct err *err)
+{
+    struct encoder *e = calloc(1, sizeof *e);
+    if (!e)
+        return err_set(err, MOE2_ELIMIT, "%s: no memory for an encoder", dir);
+    e->dev = dev;
+    e->compute = options->compute;
+    int rc = encoder_config_read(&e->config, e->dir, sizeof e->dir, dir, err);
+    if (!rc)
+        rc = encoder_weights_load(&e->weights, &e->config, e->dir, dev, e->compute, log, err);
+    if (!rc)
+        rc = allocate(e, options->max_tokens, err);
+    if (rc)
+        encoder_close(e);
+    else
+        *out = e;
+    return rc;
+}
+
+void encoder_close(struct encoder *e)
+{
+    if (!e)
+        return;
+    encoder_weights_release(&e->weights, e->dev);
+    device_free(e->dev, e->memory, e->memory_bytes);
+    free(e->position);
+    free(e);
+}
+
+const struct encoder_config *encoder_config(const struct encoder *e)
+{
+    return &e->config;
+}
+
+const char *encoder_dir(const struct encoder *e)
+{
+    return e->dir;
+}
+
+uint64_t encoder_fingerprint(const struct encoder *e)
+{
+    const struct encoder_config *c = &e->config;
+    const struct safetensors *st = e->weights.file;
+    uint64_t h = rng_at((uint64_t)c->family, (uint64_t)c->pooling, (uint64_t)c->max_seq_length,
+                        (uint64_t)e->compute);
+    for (int64_t i = 0; i < safetensors_count(st); i++) {
+        const struct safetensor *t = safetensors_at(st, i);
+        uint64_t first = 0;
+        memcpy(&first, t->bytes, t->n_bytes < 8 ? (size_t)t->n_bytes : 8);
+        h = rng_at(h, first, (uint64_t)t->n_bytes, (uint64_t)t->dtype);
+    }
+    return h;
+}
+
+int64_t encoder_max_tokens(const struct encoder *e)
+{
+    return e->max_tokens;
+}
+
+const float *encoder_hidden(const struct encoder *e)
+{
+    return e->x;
+}
+
+double encoder_flops(const struct encoder_config *c, int64_t n)
+{
+    double D = (double)c->hidden_size, F = (double)c->intermediate_size, T = (double)n;
+    double matrices = 4 * D * D + (c->family == ENCODER_GTE ? 3 : 2) * D * F;
+    return (double)c->num_hidden_layers * 2 * T * (matrices + 2 * T * D);
+}
+
+/* ---- the pass ---- */
+
+static int check_ids(const struct encoder *e, const int32_t *ids, const int32_t *offset, int64_t B,
+                     struct err *err)
+{
+    assert(offset[0] == 0 && offset[B] <= e->max_tokens);
+    for (int64_t b = 0; b < B; b++)
+        assert(offset[b + 1] >= offset[b] && offset[b + 1] - offset[b] <= e->config.max_seq_length);
+    for (int64_t t = 0; t < offset[B]; t++)
+        if (ids[t] < 0 || ids[t] >= e->config.vocab_size)
+            return err_set(err, MOE2_EFORMAT,
+                           "token id %d, wanted 0 to %lld: is the tokenizer of "
+                           "another model?",
+                           ids[t], (long long)e->config.vocab_size - 1);
+    return 0;
+}
+
+static void add_to(float *x, const float *what, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] += what[i];
+}
+
+static int embed(struct encoder *e, const int32_t *ids, const int32_t *offset, int64_t B,
+                 struct err *err)
+{
+    const struct encoder_weights *w = &e->weights;
+    int64_t D = e->config.hidden_size,
+            first = e->config.family == ENCODER_XLM_R ? e->config.pad_token_id + 1 : 0;
+    int rc = 0;
+    for (int64_t b = 0; b < B && !rc; b++)
+        for (int64_t t = offset[b]; t < offset[b + 1] && !rc; t++) {
+            float *x = e->x + t * D;
+            e->position[t] = (int32_t)(t - offset[b]);
+            rc = safetensors_to_f32(x, w->words, ids[t] * D, D, err);
+            if (w->positions)
+                add_to(x, w->positions + (first + e->position[t]) * D, D);
+            if (w->type)
+                add_to(x, w->type, D);
+        }
+    e->dev->k->layernorm_forward(e->dev, e->x, e->x, w->norm, w->norm_bias, offset[B], D,
+                                 (float)e->config.layer_norm_eps);
+    return rc;
+}
+
+/* y [T, ·] = act(x · w + bias) + add, rows without gaps. */
+static void dense(struct encoder *e, float *y, const float *x, const struct dense_weight *w,
+                  const float *bias, const float *add, int64_t T, enum dense_act act)
+{
+    int64_t N = w->gated ? w->N / 2 : w->N;
+    struct dense_args a = {.y = y, .x = x, .w = w, .bias = bias, .add = add, .M = T, .act = act};
+    a.ldy = a.ldadd = N;
+    a.ldx = w->K;
+    e->dev->k->dense_forward(e->dev, &a);
+}
+
+static void attend(struct encoder *e, const int32_t *offset, int64_t B)
+{
+    const struct encoder_config *c = &e->config;
+    int64_t D = c->hidden_size, H = c->num_attention_heads, d = D / H;
+    if (e->weights.cos) /* the heads of q and k lie one behind the other */
+        e->dev->k->rope(e->dev, e->qkv, e->position, e->weights.cos, e->weights.sin, offset[B],
+                        2 * H, d, 3 * D, d, 1);
+    struct encoder_attention_args a = {
+        .o = e->mixed, .q = e->qkv, .k = e->qkv + D, .v = e->qkv + 2 * D};
+    a.ldo = D;
+    a.ldqkv = 3 * D;
+    a.offset = offset;
+    a.B = B;
+    a.H = H;
+    a.d = d;
+    a.scale = (float)(1 / sqrt((double)d));
+    e->dev->k->encoder_attention(e->dev, &a);
+}
+
+static void run_layer(struct encoder *e, const struct encoder_layer *y, const int32_t *offset,
+                      int64_t B)
+{
+    const struct kernels *k = e->dev->k;
+    int64_t T = offset[B], D = e->config.hidden_size;
+    float eps = (float)e->config.layer_norm_eps;
+    dense(e, e->qkv, e->x, &y->qkv, y->qkv_bias, NULL, T, DENSE_PLAIN);
+    attend(e, offset, B);
+    dense(e, e->sum, e->mixed, &y->o, y->o_bias, e->x, T, DENSE_PLAIN);
+    k->layernorm_forward(e->dev, e->x, e->sum, y->attn_norm, y->attn_norm_bias, T, D, eps);
+    dense(e, e->inner, e->x, &y->up, y->up_bias, NULL, T, DENSE_GELU);
+    dense(e, e->sum, e->inner, &y->down, y->down_bias, e->x, T, DENSE_PLAIN);
+    k->layernorm_forward(e->dev, e->x, e->sum, y->ffn_norm, y->ffn_norm_bias, T, D, eps);
+}
+
+/* The vector of the rows of one text. */
+static int pool(float *out, const struct encoder *e, const float *x, int64_t n, struct err *err)
+{
+    int64_t D = e->config.hidden_size;
+    memset(out, 0, (size_t)D * sizeof *out);
+    int64_t used = e->config.pooling == POOLING_CLS && n > 1 ? 1 : n;
+    for (int64_t t = 0; t < used; t++)
+        add_to(out, x + t * D, D);
+    double squares = 0;
+    for (int64_t i = 0; i < D; i++)
+        squares += (double)out[i] * (double)out[i];
+    if (!isfinite(squares))
+        return err_set(err, MOE2_ENUMERIC,
+                       "the encoder made a NaN or an infinity: its embedding "
+                       "of tokens may hold one");
+    float factor = squares > 0 ? (float)(1 / sqrt(squares)) : 0;
+    for (int64_t i = 0; i < D; i++)
+        out[i] *= factor;
+    return 0;
+}
+
+int encoder_forward(float *out, struct encoder *e, const int32_t *ids, const int32_t *offset,
+                    int64_t B, struct err *err)
+{
+    int rc = check_ids(e, ids, offset, B, err);
+    if (!rc)
+        rc = embed(e, ids, offset, B, err);
+    if (rc)
+        return rc;
+    for (int64_t i = 0; i < e->config.num_hidden_layers; i++)
+        run_layer(e, &e->weights.layers[i], offset, B);
+    device_sync(e->dev);
+    int64_t D = e->config.hidden_size;
+    for (int64_t b = 0; b < B && !rc; b++)
+        rc = pool(out + b * D, e, e->x + offset[b] * D, offset[b + 1] - offset[b], err);
+    return rc;
+}
