@@ -102,8 +102,8 @@ static void multiply(float *strip, const struct job *j, const uint32_t *x, int64
                             (c * p->n_panels * p->units + panel * units) * nr,
                        *xc = x + c * m * GEMM_PITCH;
         for (int64_t i = 0; i < m; i += step)
-            p->ops->tile(strip + i * nr, nr, xc + i * GEMM_PITCH, w, units, (int)min64(step, m - i),
-                         n, true, c > 0);
+            p->ops->tile(strip + i * nr, nr, xc + i * GEMM_PITCH, w, nr, units,
+                         (int)min64(step, m - i), n, true, c > 0);
     }
 }
 

@@ -43,7 +43,7 @@ static void product(const struct gemm_ops *ops, float *c, int64_t ldc, const uin
     step = (m + step - 1) / step;
     for (int64_t j = 0; j < n; j += ops->nr)
         for (int64_t i = 0; i < m; i += step)
-            ops->tile(c + i * ldc + j, ldc, a + i * GEMM_PITCH, b + j * units, units,
+            ops->tile(c + i * ldc + j, ldc, a + i * GEMM_PITCH, b + j * units, ops->nr, units,
                       (int)min64(step, m - i), (int)min64(ops->nr, n - j), true, add);
 }
 
