@@ -8,8 +8,8 @@
 #include "train/gate_fit.h"
 
 static const double rates_weight = 10; /* rows that the overall share counts for in a group */
-static const int64_t cluster_counts[] = {1, 4, 8, 16, 32, 64, 128};
-enum { N_COUNTS = sizeof cluster_counts / sizeof *cluster_counts, ROWS_A_CLUSTER = 12, STARTS = 4 };
+static const int64_t cluster_counts[] = {1, 4, 8, 16, 32, 64};
+enum { N_COUNTS = sizeof cluster_counts / sizeof *cluster_counts, ROWS_A_CLUSTER = 12, STARTS = 2 };
 
 void gate_prior(float *prior, const struct gate_data *d)
 {
