@@ -157,7 +157,7 @@ static double step(struct bench *b, int i, double times[N_TIMES])
     struct loss_result loss = {0};
     float scale = 1.0f / (float)(T - b->o.batch);
     decoder_take_times(b->dec);
-    profile.at = 0;
+    profile_step(i <= b->o.warm);
     double begun_s = clock_s();
     decoder_zero_grad(b->dec);
     if (decoder_forward(b->dec, &batch, DECODER_TRAIN, &err) ||

@@ -151,6 +151,14 @@ TIMED(cross_entropy,
       (dev, nll, right, logits, target, T, V, ldl, scale))
 TIMED(adamw, (struct device * dev, const struct adamw_args *a), (dev, a))
 
+/* Before each step; calls before the first one that counts (is_warm) are forgotten. */
+static void profile_step(bool is_warm)
+{
+    profile.at = 0;
+    if (is_warm)
+        profile.n = 0;
+}
+
 /* Puts the timed table in front of dev's own. */
 static void profile_open(struct device *dev)
 {

@@ -35,8 +35,8 @@ static int64_t ceil_div(int64_t a, int64_t b)
 static void multiply(const struct gemm_ops *ops, float *c, int64_t ldc, const uint32_t *a,
                      const uint32_t *b, int64_t m, int64_t n, int64_t units, bool by_rows, bool add)
 {
-    for (int64_t j = 0; j < n; j += ops->nr)
-        for (int64_t i = 0; i < m; i += ops->mr)
+    for (int64_t i = 0; i < m; i += ops->mr)
+        for (int64_t j = 0; j < n; j += ops->nr)
             ops->tile(c + i * ldc + j, ldc, a + i * (by_rows ? GEMM_PITCH : units), b + j * units,
                       ops->nr, units, (int)min64(ops->mr, m - i), (int)min64(ops->nr, n - j),
                       by_rows, add);

@@ -54,21 +54,27 @@ static int64_t row_of(const struct gemm_side *s, int64_t i)
     return (s->rows ? s->rows[i] : i) * s->ld;
 }
 
-/* n numbers from element i on (8 at most), the rest zero. */
-static inline __m256 load(const struct gemm_side *s, int64_t i, int64_t n)
+/* 8 numbers from element i on. half: they are bf16; a constant of each copy, as below. */
+static inline __attribute__((always_inline)) __m256 load(const void *p, int64_t i, const bool half)
 {
-    if (s->type == DT_F32) {
-        const float *p = (const float *)s->p + i;
-        return n >= 8 ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, mask_of(n));
-    }
-    const uint16_t *p = (const uint16_t *)s->p + i;
+    if (!half)
+        return _mm256_loadu_ps((const float *)p + i);
+    __m128i v = _mm_loadu_si128((const void *)((const uint16_t *)p + i));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16));
+}
+
+/* The same of n ≤ 8, the rest zero. */
+static inline __attribute__((always_inline)) __m256 load_some(const void *p, int64_t i, int64_t n,
+                                                              const bool half)
+{
+    if (n >= 8)
+        return load(p, i, half);
+    if (!half)
+        return _mm256_maskload_ps((const float *)p + i, mask_of(n));
     uint16_t some[8] = {0};
-    if (n < 8) {
-        memcpy(some, p, (size_t)n * sizeof *p);
-        p = some;
-    }
-    __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+    for (int64_t j = 0; j < n; j++)
+        some[j] = ((const uint16_t *)p)[i + j];
+    return load(some, 0, true);
 }
 
 static inline void store(uint32_t *p, __m256 v)
@@ -76,24 +82,49 @@ static inline void store(uint32_t *p, __m256 v)
     _mm256_storeu_ps((float *)(void *)p, v);
 }
 
+/* k numbers of each of m rows, in their order. */
+static inline __attribute__((always_inline)) void pack_rows(uint32_t *to, const struct gemm_side *a,
+                                                            int64_t m0, int64_t m, int64_t k0,
+                                                            int64_t k, const bool half)
+{
+    for (int64_t i = 0; i < m; i++, to += GEMM_PITCH) {
+        int64_t from = row_of(a, m0 + i) + k0, j = 0;
+        for (; j + 8 <= k; j += 8)
+            store(to + j, load(a->p, from + j, half));
+        if (j < k)
+            store(to + j, load_some(a->p, from + j, k - j, half));
+    }
+}
+
+/* Columns m0 … m0+m−1 as panels of MR. A unit is stored whole, what is too much is written over by the next. */
+static inline __attribute__((always_inline)) void pack_panels(uint32_t *to,
+                                                              const struct gemm_side *a, int64_t m0,
+                                                              int64_t m, int64_t k0, int64_t k,
+                                                              const bool half)
+{
+    for (int64_t j = 0; j < k; j++) {
+        int64_t from = row_of(a, k0 + j) + m0;
+        for (int64_t i = 0; i < m; i += MR) {
+            __m256 v = load_some(a->p, from + i, m - i, half);
+            if (j + 1 < k)
+                store(to + i * k + j * MR, v);
+            else
+                _mm256_maskstore_ps((float *)(void *)(to + i * k + j * MR), mask_of(MR), v);
+        }
+    }
+}
+
 static void pack_a(uint32_t *to, const struct gemm_side *a, int64_t m0, int64_t m, int64_t k0,
                    int64_t k)
 {
-    if (a->k_inner) {
-        for (int64_t i = 0; i < m; i++) {
-            int64_t from = row_of(a, m0 + i) + k0;
-            for (int64_t j = 0; j < k; j += 8)
-                store(to + i * GEMM_PITCH + j, load(a, from + j, k - j));
-        }
-        return;
-    }
-    const __m256i mask = mask_of(MR);
-    for (int64_t j = 0; j < k; j++) {
-        int64_t from = row_of(a, k0 + j) + m0;
-        for (int64_t i = 0; i < m; i += MR)
-            _mm256_maskstore_ps((float *)(void *)(to + i * k + j * MR), mask,
-                                load(a, from + i, m - i));
-    }
+    if (a->k_inner && a->type == DT_BF16)
+        pack_rows(to, a, m0, m, k0, k, true);
+    else if (a->k_inner)
+        pack_rows(to, a, m0, m, k0, k, false);
+    else if (a->type == DT_BF16)
+        pack_panels(to, a, m0, m, k0, k, true);
+    else
+        pack_panels(to, a, m0, m, k0, k, false);
 }
 
 /* v[i] gets what was unit i of every vector. */
@@ -118,27 +149,52 @@ static inline void transpose_8x8(__m256 v[8])
         v[i] = t[i];
 }
 
+/* Columns of B that lie as rows of k numbers: turned over, 8 by 8. */
+static inline __attribute__((always_inline)) void pack_turned(uint32_t *to,
+                                                              const struct gemm_side *b, int64_t n0,
+                                                              int64_t n, int64_t k0, int64_t k,
+                                                              int64_t panel, const bool half)
+{
+    for (int64_t i = 0; i < n; i += 8) {
+        int64_t from[8];
+        uint32_t *out = to + i / NR * NR * panel + i % NR;
+        for (int64_t r = 0; r < 8; r++) /* behind the last column stands a copy of it */
+            from[r] = row_of(b, n0 + (i + r < n ? i + r : n - 1)) + k0;
+        for (int64_t j = 0; j < k; j += 8) {
+            __m256 v[8];
+            for (int r = 0; r < 8; r++)
+                v[r] = load_some(b->p, from[r] + j, k - j, half);
+            transpose_8x8(v);
+            for (int64_t r = 0; r < 8 && j + r < k; r++)
+                store(out + (j + r) * NR, v[r]);
+        }
+    }
+}
+
+/* Columns of B that lie side by side, 8 at a time. */
+static inline __attribute__((always_inline)) void
+pack_straight(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0, int64_t k,
+              int64_t panel, const bool half)
+{
+    for (int64_t j = 0; j < k; j++) {
+        int64_t from = row_of(b, k0 + j) + n0;
+        for (int64_t i = 0; i < n; i += 8)
+            store(to + i / NR * NR * panel + j * NR + i % NR,
+                  load_some(b->p, from + i, n - i, half));
+    }
+}
+
 static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
                    int64_t k, int64_t panel)
 {
-    if (!b->k_inner) {
-        for (int64_t j = 0; j < k; j++) {
-            int64_t from = row_of(b, k0 + j) + n0;
-            for (int64_t i = 0; i < n; i += 8)
-                store(to + i / NR * NR * panel + j * NR + i % NR, load(b, from + i, n - i));
-        }
-        return;
-    }
-    for (int64_t i = 0; i < n; i += 8)
-        for (int64_t j = 0; j < k; j += 8) {
-            __m256 v[8];
-            for (int64_t r = 0; r < 8; r++)
-                v[r] = i + r < n ? load(b, row_of(b, n0 + i + r) + k0 + j, k - j)
-                                 : _mm256_setzero_ps();
-            transpose_8x8(v);
-            for (int64_t r = 0; r < 8 && j + r < k; r++)
-                store(to + i / NR * NR * panel + (j + r) * NR + i % NR, v[r]);
-        }
+    if (b->k_inner && b->type == DT_BF16)
+        pack_turned(to, b, n0, n, k0, k, panel, true);
+    else if (b->k_inner)
+        pack_turned(to, b, n0, n, k0, k, panel, false);
+    else if (b->type == DT_BF16)
+        pack_straight(to, b, n0, n, k0, k, panel, true);
+    else
+        pack_straight(to, b, n0, n, k0, k, panel, false);
 }
 
 const struct gemm_ops gemm_avx2 = {MR, NR, 1, 16, pack_a, pack_b, tile};

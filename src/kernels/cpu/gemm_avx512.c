@@ -13,6 +13,10 @@ enum { LANES = 16, MR = 14, NR = 32 };
 
 static inline void v_put(float *p, __m512 v, int n, bool add)
 {
+    if (n == LANES) {
+        _mm512_storeu_ps(p, add ? _mm512_add_ps(v, _mm512_loadu_ps(p)) : v);
+        return;
+    }
     __mmask16 mask = (__mmask16)((1u << n) - 1);
     if (add)
         v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, p));
@@ -87,39 +91,49 @@ static inline __attribute__((always_inline)) __m512 load_some(const void *p, int
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
 }
 
-/* k numbers of each of n rows, in their order. */
+/* k numbers of each of m rows, in their order. */
 static inline __attribute__((always_inline)) void pack_rows(uint32_t *to, const struct gemm_side *a,
                                                             int64_t m0, int64_t m, int64_t k0,
                                                             int64_t k, const bool half)
 {
-    for (int64_t i = 0; i < m; i++) {
-        int64_t from = row_of(a, m0 + i) + k0,
+    for (int64_t i = 0; i < m; i++, to += GEMM_PITCH) {
+        int64_t from = row_of(a, m0 + i) + k0, j = 0,
                 later = row_of(a, m0 + (i + AHEAD < m ? i + AHEAD : i)) + k0;
-        for (int64_t j = 0; j < k; j += 16) {
+        for (; j + 16 <= k; j += 16) {
             prefetch(a, later + j);
-            _mm512_storeu_ps(to + i * GEMM_PITCH + j, load_some(a->p, from + j, k - j, half));
+            _mm512_storeu_ps(to + j, load(a->p, from + j, half));
         }
+        if (j < k)
+            _mm512_storeu_ps(to + j, load_some(a->p, from + j, k - j, half));
+    }
+}
+
+/* Columns m0 … m0+m−1 as panels of MR. A unit is stored whole, what is too much is written over by the next. */
+static inline __attribute__((always_inline)) void pack_panels(uint32_t *to,
+                                                              const struct gemm_side *a, int64_t m0,
+                                                              int64_t m, int64_t k0, int64_t k,
+                                                              const bool half)
+{
+    for (int64_t j = 0; j < k; j++) {
+        int64_t from = row_of(a, k0 + j) + m0;
+        __mmask16 stored = j + 1 < k ? 0xffff : first(MR);
+        for (int64_t i = 0; i < m; i += MR)
+            _mm512_mask_storeu_ps(to + i * k + j * MR, stored,
+                                  load_some(a->p, from + i, m - i, half));
     }
 }
 
 static void pack_a(uint32_t *to, const struct gemm_side *a, int64_t m0, int64_t m, int64_t k0,
                    int64_t k)
 {
-    bool half = a->type == DT_BF16;
-    if (a->k_inner && half) {
+    if (a->k_inner && a->type == DT_BF16)
         pack_rows(to, a, m0, m, k0, k, true);
-        return;
-    }
-    if (a->k_inner) {
+    else if (a->k_inner)
         pack_rows(to, a, m0, m, k0, k, false);
-        return;
-    }
-    for (int64_t j = 0; j < k; j++) {
-        int64_t from = row_of(a, k0 + j) + m0;
-        for (int64_t i = 0; i < m; i += MR)
-            _mm512_mask_storeu_ps(to + i * k + j * MR, first(MR),
-                                  load_some(a->p, from + i, m - i, half));
-    }
+    else if (a->type == DT_BF16)
+        pack_panels(to, a, m0, m, k0, k, true);
+    else
+        pack_panels(to, a, m0, m, k0, k, false);
 }
 
 /* Columns of B that lie as rows of k numbers: turned over, 16 by 16. Behind the last column stands a copy of it. */
@@ -158,24 +172,30 @@ static inline __attribute__((always_inline)) void pack_turned(uint32_t *to,
     }
 }
 
-static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
-                   int64_t k, int64_t panel)
+/* Columns of B that lie side by side, 16 at a time. */
+static inline __attribute__((always_inline)) void
+pack_straight(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0, int64_t k,
+              int64_t panel, const bool half)
 {
-    bool half = b->type == DT_BF16;
-    if (b->k_inner && half) {
-        pack_turned(to, b, n0, n, k0, k, panel, true);
-        return;
-    }
-    if (b->k_inner) {
-        pack_turned(to, b, n0, n, k0, k, panel, false);
-        return;
-    }
     for (int64_t j = 0; j < k; j++) {
         int64_t from = row_of(b, k0 + j) + n0;
         for (int64_t i = 0; i < n; i += 16)
             _mm512_storeu_ps(to + i / NR * NR * panel + j * NR + i % NR,
                              load_some(b->p, from + i, n - i, half));
     }
+}
+
+static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
+                   int64_t k, int64_t panel)
+{
+    if (b->k_inner && b->type == DT_BF16)
+        pack_turned(to, b, n0, n, k0, k, panel, true);
+    else if (b->k_inner)
+        pack_turned(to, b, n0, n, k0, k, panel, false);
+    else if (b->type == DT_BF16)
+        pack_straight(to, b, n0, n, k0, k, panel, true);
+    else
+        pack_straight(to, b, n0, n, k0, k, panel, false);
 }
 
 const struct gemm_ops gemm_avx512 = {MR, NR, 1, 8, pack_a, pack_b, tile};

@@ -17,6 +17,10 @@ enum { LANES = 16, MR = 14, NR = 32 };
 
 static inline void v_put(float *p, __m512 v, int n, bool add)
 {
+    if (n == LANES) {
+        _mm512_storeu_ps(p, add ? _mm512_add_ps(v, _mm512_loadu_ps(p)) : v);
+        return;
+    }
     __mmask16 mask = (__mmask16)((1u << n) - 1);
     if (add)
         v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, p));
@@ -66,11 +70,13 @@ static inline void prefetch(const struct gemm_side *s, int64_t i)
     _mm_prefetch((const char *)s->p + i * (s->type == DT_F32 ? 4 : 2), _MM_HINT_T0);
 }
 
+/* Ones in the first n lanes, none for n ≤ 0. */
 static inline __mmask16 first(int64_t n)
 {
     return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
 }
 
+/* 32 neighbours from element i on, as 16 units. half: they are bf16 already; a constant of each copy, as below. */
 static inline __attribute__((always_inline)) __m512i load_32(const void *p, int64_t i,
                                                              const bool half)
 {
@@ -80,63 +86,91 @@ static inline __attribute__((always_inline)) __m512i load_32(const void *p, int6
     return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(wide + 16), _mm512_loadu_ps(wide));
 }
 
-/* n ≤ 32 neighbours from element i on as 16 units, the rest zero. */
-static inline __m512i load_pairs(const struct gemm_side *s, int64_t i, int64_t n)
+/* The same of n ≤ 32, the rest zero. */
+static inline __attribute__((always_inline)) __m512i load_some(const void *p, int64_t i, int64_t n,
+                                                               const bool half)
 {
+    const float *wide = (const float *)p + i;
     if (n >= 32)
-        return load_32(s->p, i, s->type == DT_BF16);
-    if (s->type == DT_F32) {
-        const float *p = (const float *)s->p + i;
-        __m512 low = _mm512_maskz_loadu_ps(first(n), p),
-               high = _mm512_maskz_loadu_ps(first(n - 16), p + 16);
-        return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+        return load_32(p, i, half);
+    if (half)
+        return _mm512_maskz_loadu_epi16((1u << n) - 1, (const uint16_t *)p + i);
+    return (__m512i)_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(first(n - 16), wide + 16),
+                                        _mm512_maskz_loadu_ps(first(n), wide));
+}
+
+/* Units of 16 columns: those of a row of k, and of the next one, in pairs. */
+static inline __attribute__((always_inline)) __m512i load_columns(const void *p, int64_t from,
+                                                                  __mmask16 lanes, int64_t next,
+                                                                  __mmask16 next_lanes,
+                                                                  const bool half)
+{
+    const __m512i in_pairs =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    __m512i both;
+    if (half) {
+        __m256i low = _mm256_maskz_loadu_epi16(lanes, (const uint16_t *)p + from),
+                high = _mm256_maskz_loadu_epi16(next_lanes, (const uint16_t *)p + next);
+        both = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    } else {
+        both =
+            (__m512i)_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(next_lanes, (const float *)p + next),
+                                         _mm512_maskz_loadu_ps(lanes, (const float *)p + from));
     }
-    __mmask32 mask = (1u << n) - 1;
-    return _mm512_maskz_loadu_epi16(mask, (const uint16_t *)s->p + i);
+    return _mm512_permutexvar_epi16(in_pairs, both);
 }
 
-/* n ≤ 16 numbers as bf16 in the lower halves of 16 units. */
-static inline __m512i load_halves(const struct gemm_side *s, int64_t i, int64_t n)
+/* k numbers of each of m rows, in their order. */
+static inline __attribute__((always_inline)) void pack_rows(uint32_t *to, const struct gemm_side *a,
+                                                            int64_t m0, int64_t m, int64_t k0,
+                                                            int64_t k, const bool half)
 {
-    if (s->type == DT_F32)
-        return _mm512_cvtepu16_epi32(
-            (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(first(n), (const float *)s->p + i)));
-    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first(n), (const uint16_t *)s->p + i));
+    for (int64_t i = 0; i < m; i++, to += GEMM_PITCH) {
+        int64_t from = row_of(a, m0 + i) + k0, j = 0,
+                later = row_of(a, m0 + (i + AHEAD < m ? i + AHEAD : i)) + k0;
+        for (; j + 32 <= k; j += 32) {
+            prefetch(a, later + j);
+            prefetch(a, later + j + 16);
+            _mm512_storeu_si512(to + j / 2, load_32(a->p, from + j, half));
+        }
+        if (j < k)
+            _mm512_storeu_si512(to + j / 2, load_some(a->p, from + j, k - j, half));
+    }
 }
 
-/* The units of rows k and k+1 (has_next) of a side that is not k_inner. */
-static inline __m512i load_columns(const struct gemm_side *s, int64_t from, int64_t next,
-                                   bool has_next, int64_t n)
+/* Columns m0 … m0+m−1 as panels of MR. A unit is stored whole, what is too much is written over by the next. */
+static inline __attribute__((always_inline)) void pack_panels(uint32_t *to,
+                                                              const struct gemm_side *a, int64_t m0,
+                                                              int64_t m, int64_t k0, int64_t k,
+                                                              const bool half)
 {
-    __m512i units = load_halves(s, from, n);
-    if (has_next)
-        units = _mm512_or_si512(units, _mm512_slli_epi32(load_halves(s, next, n), 16));
-    return units;
+    int64_t units = (k + 1) / 2;
+    for (int64_t u = 0; u < units; u++) {
+        bool has_next = 2 * u + 1 < k;
+        int64_t from = row_of(a, k0 + 2 * u) + m0,
+                next = has_next ? row_of(a, k0 + 2 * u + 1) + m0 : from;
+        __mmask16 stored = u + 1 < units ? 0xffff : first(MR);
+        for (int64_t i = 0; i < m; i += MR) {
+            __mmask16 lanes = first(m - i);
+            _mm512_mask_storeu_epi32(
+                to + i * units + u * MR, stored,
+                load_columns(a->p, from + i, lanes, next + i, has_next ? lanes : 0, half));
+        }
+    }
 }
 
 static void pack_a(uint32_t *to, const struct gemm_side *a, int64_t m0, int64_t m, int64_t k0,
                    int64_t k)
 {
-    if (a->k_inner) {
-        for (int64_t i = 0; i < m; i++) {
-            int64_t from = row_of(a, m0 + i) + k0,
-                    later = row_of(a, m0 + (i + AHEAD < m ? i + AHEAD : i)) + k0;
-            for (int64_t j = 0; j < k; j += 32) {
-                prefetch(a, later + j);
-                prefetch(a, later + j + 16);
-                _mm512_storeu_si512(to + i * GEMM_PITCH + j / 2, load_pairs(a, from + j, k - j));
-            }
-        }
-        return;
-    }
-    int64_t units = (k + 1) / 2;
-    for (int64_t j = 0; j < k; j += 2) {
-        bool has_next = j + 1 < k;
-        int64_t from = row_of(a, k0 + j) + m0, next = has_next ? row_of(a, k0 + j + 1) + m0 : 0;
-        for (int64_t i = 0; i < m; i += MR)
-            _mm512_mask_storeu_epi32(to + i * units + j / 2 * MR, (1u << MR) - 1,
-                                     load_columns(a, from + i, next + i, has_next, m - i));
-    }
+    if (a->k_inner && a->type == DT_BF16)
+        pack_rows(to, a, m0, m, k0, k, true);
+    else if (a->k_inner)
+        pack_rows(to, a, m0, m, k0, k, false);
+    else if (a->type == DT_BF16)
+        pack_panels(to, a, m0, m, k0, k, true);
+    else
+        pack_panels(to, a, m0, m, k0, k, false);
 }
 
 /* Columns of B that lie as rows of k numbers: pairs turned over, 16 by 16. Behind the last column stands a copy of it. */
@@ -161,7 +195,7 @@ static inline __attribute__((always_inline)) void pack_turned(uint32_t *to,
                 }
             } else {
                 for (int r = 0; r < 16; r++)
-                    v[r] = load_pairs(b, from[r] + j, k - j);
+                    v[r] = load_some(b->p, from[r] + j, k - j, half);
             }
             transpose_16x16(v);
             if (k - j >= 32) {
@@ -176,23 +210,35 @@ static inline __attribute__((always_inline)) void pack_turned(uint32_t *to,
     }
 }
 
+/* Columns of B that lie side by side: pairs of rows, 16 columns at a time. */
+static inline __attribute__((always_inline)) void pack_pairs(uint32_t *to,
+                                                             const struct gemm_side *b, int64_t n0,
+                                                             int64_t n, int64_t k0, int64_t k,
+                                                             int64_t panel, const bool half)
+{
+    for (int64_t j = 0; j < k; j += 2) {
+        bool has_next = j + 1 < k;
+        int64_t from = row_of(b, k0 + j) + n0, next = has_next ? row_of(b, k0 + j + 1) + n0 : from;
+        for (int64_t i = 0; i < n; i += 16) {
+            __mmask16 lanes = first(n - i);
+            _mm512_storeu_si512(
+                to + i / NR * NR * panel + j / 2 * NR + i % NR,
+                load_columns(b->p, from + i, lanes, next + i, has_next ? lanes : 0, half));
+        }
+    }
+}
+
 static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
                    int64_t k, int64_t panel)
 {
-    if (!b->k_inner) {
-        for (int64_t j = 0; j < k; j += 2) {
-            bool has_next = j + 1 < k;
-            int64_t from = row_of(b, k0 + j) + n0, next = has_next ? row_of(b, k0 + j + 1) + n0 : 0;
-            for (int64_t i = 0; i < n; i += 16)
-                _mm512_storeu_si512(to + i / NR * NR * panel + j / 2 * NR + i % NR,
-                                    load_columns(b, from + i, next + i, has_next, n - i));
-        }
-        return;
-    }
-    if (b->type == DT_F32)
-        pack_turned(to, b, n0, n, k0, k, panel, false);
-    else
+    if (b->k_inner && b->type == DT_BF16)
         pack_turned(to, b, n0, n, k0, k, panel, true);
+    else if (b->k_inner)
+        pack_turned(to, b, n0, n, k0, k, panel, false);
+    else if (b->type == DT_BF16)
+        pack_pairs(to, b, n0, n, k0, k, panel, true);
+    else
+        pack_pairs(to, b, n0, n, k0, k, panel, false);
 }
 
 const struct gemm_ops gemm_avx512bf16 = {MR, NR, 2, 8, pack_a, pack_b, tile};
