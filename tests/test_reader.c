@@ -425,10 +425,68 @@ static void a_bad_header_row_is_refused(void **state)
     expect_open_error("a,b,a\n", 6, RECORDS_AUTO, "x:1: the header row names \"a\" twice");
     expect_open_error("\n\n", 2, RECORDS_AUTO, "x: has no header row");
     expect_open_error("", 0, RECORDS_CSV, "x: has no header row");
-    expect_open_error("[{}]", 4, RECORDS_AUTO,
-                      "x: begins with '[': one JSON array, wanted JSON lines or CSV");
     expect_open_error("a\0b\n", 4, RECORDS_AUTO, "x:1: a NUL byte stands in the text");
     expect_open_error("\"a", 2, RECORDS_AUTO, "x:1: a quote is never closed");
+}
+
+static void a_json_array_gives_its_objects(void **state)
+{
+    (void)state;
+    struct records *r =
+        open_records(" [\n{\"a\": \"]}\\\"{\", \"b\": [{\"c\": 1}]},\n {\"a\": 2}\n]\n", NULL);
+    assert_int_equal(RECORDS_JSON, records_form(r));
+    assert_true(next(r));
+    assert_string_equal("]}\"{", records_field(r, "a", NULL));
+    assert_string_equal("[{\"c\": 1}]", records_field(r, "b", NULL));
+    assert_true(next(r));
+    assert_string_equal("2", records_field(r, "a", NULL));
+    assert_int_equal(3, records_line_number(r));
+    assert_false(next(r));
+    assert_false(next(r));
+    records_close(r);
+    r = open_records("[ ]", NULL);
+    assert_false(next(r));
+    records_close(r);
+}
+
+static void a_broken_json_array_names_the_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *message;
+        bool goes_on;
+    } cases[] = {
+        {"[", "x:1: an item of the array is no object", false},
+        {"[\n1]", "x:2: an item of the array is no object", false},
+        {"[,]", "x:1: an item of the array is no object", false},
+        {"[\n{\"a\":", "x:2: the array ends inside an object", false},
+        {"[{\"a\" 1},{}]", "x:1: byte 5 is '1', wanted ':'", true},
+        {"[{\"a\":1,\"a\":2}]", "x:1: the field \"a\" stands twice", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct records *r = open_records(cases[i].text, NULL);
+        struct err err = {0};
+        bool got = true;
+        assert_int_equal(MOE2_EFORMAT, records_next(r, &got, &err));
+        assert_string_equal(cases[i].message, err.msg);
+        assert_int_equal(cases[i].goes_on ? 0 : MOE2_EFORMAT, records_next(r, &got, NULL));
+        records_close(r);
+    }
+    static const char *const behind_an_object[][2] = {
+        {"[{}", "x:1: the array is never closed"},
+        {"[{} {}]", "x:1: wanted a comma or ] behind an object of the array"},
+        {"[{},]", "x:1: an item of the array is no object"},
+        {"[{}]\nx", "x:2: text stands behind the array"},
+    };
+    for (int i = 0; i < 4; i++) {
+        struct records *r = open_records(behind_an_object[i][0], NULL);
+        struct err err = {0};
+        bool got = false;
+        assert_true(next(r));
+        assert_int_equal(MOE2_EFORMAT, records_next(r, &got, &err));
+        assert_string_equal(behind_an_object[i][1], err.msg);
+        records_close(r);
+    }
 }
 
 static void an_empty_file_has_no_records(void **state)
@@ -547,6 +605,8 @@ int main(void)
         cmocka_unit_test(every_broken_record_is_named_and_the_next_is_read_where_it_can_be),
         cmocka_unit_test(a_bad_header_row_is_refused),
         cmocka_unit_test(an_empty_file_has_no_records),
+        cmocka_unit_test(a_json_array_gives_its_objects),
+        cmocka_unit_test(a_broken_json_array_names_the_line),
         cmocka_unit_test(a_record_above_its_limit_is_refused),
         cmocka_unit_test(a_field_that_must_be_there_is_named_with_its_nearest),
         cmocka_unit_test(rows_do_not_depend_on_where_the_buffers_end),

@@ -1,4 +1,4 @@
-/* Records: see records.h. The forms are records_jsonl.c and records_csv.c. */
+/* Records: see records.h. The forms are records_jsonl.c, records_json.c and records_csv.c. */
 #include "io/records.h"
 
 #include <assert.h>
@@ -46,11 +46,9 @@ static int detect(struct records *r, struct err *err)
         return rc;
     while (i < n && strchr(" \t\r\n", p[i]) && p[i])
         i++;
-    if (i < n && p[i] == '[')
-        return err_set(err, MOE2_EFORMAT,
-                       "%s: begins with '[': one JSON array, wanted JSON lines or CSV",
-                       reader_path(r->reader));
     r->form = n == 0 || (i < n && p[i] == '{') ? RECORDS_JSONL : RECORDS_CSV;
+    if (i < n && p[i] == '[')
+        r->form = RECORDS_JSON;
     return 0;
 }
 
@@ -67,6 +65,7 @@ int records_open_reader(struct records **out, struct reader *reader,
     r->reader = reader;
     r->form = o->form;
     r->max_bytes = o->max_record_bytes ? o->max_record_bytes : RECORDS_MAX_RECORD_BYTES;
+    r->element.max_bytes = r->max_bytes + 64;
     r->text.max_bytes = 2 * r->max_bytes + 2 * RECORDS_MAX_FIELDS;
     r->next_line = 1;
     int rc = pass_mark(r, err);
@@ -100,6 +99,7 @@ void records_close(struct records *r)
     free(r->names);
     free(r->fields);
     buf_release(&r->text);
+    buf_release(&r->element);
     reader_close(r->reader);
     free(r);
 }
@@ -112,8 +112,9 @@ int records_next(struct records *r, bool *got, struct err *err)
     if (r->failed)
         return err_set(err, r->failed, "%s: can't be read on after the error in line %lld",
                        reader_path(r->reader), (long long)r->line_number);
-    int rc =
-        r->form == RECORDS_JSONL ? records_next_jsonl(r, got, err) : records_next_csv(r, got, err);
+    int rc = r->form == RECORDS_JSONL  ? records_next_jsonl(r, got, err)
+             : r->form == RECORDS_JSON ? records_next_json(r, got, err)
+                                       : records_next_csv(r, got, err);
     if (rc) {
         r->n_fields = 0;
         *got = false;

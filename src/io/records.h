@@ -1,5 +1,5 @@
-/* Records: JSON lines and CSV behind one interface, over plain, gzip or zstd files, with bounded
- * memory.
+/* Records: JSON lines, a JSON array of objects and CSV behind one interface, over plain, gzip or
+ * zstd files, with bounded memory.
  *
  *     struct records *r;
  *     records_open(&r, "sample.csv", NULL, err);
@@ -12,7 +12,7 @@
  *
  * JSON lines: an object a line; blank lines are passed over. A string field gives its text with the
  * escapes resolved; any other value gives its JSON text; null gives NULL, as if the field were not
- * there. CSV (RFC 4180): comma, quotes doubled inside quotes, line breaks inside quotes, LF or CR
+ * there. A JSON array is read an object at a time, by the same rules. CSV (RFC 4180): comma, quotes doubled inside quotes, line breaks inside quotes, LF or CR
  * LF, the first row names the fields; every row has as many fields as the first. A byte order mark
  * at the start is passed over.
  */
@@ -26,7 +26,7 @@
 #include "base/err.h"
 #include "io/reader.h"
 
-enum records_form { RECORDS_AUTO, RECORDS_JSONL, RECORDS_CSV };
+enum records_form { RECORDS_AUTO, RECORDS_JSONL, RECORDS_CSV, RECORDS_JSON };
 
 enum {
     RECORDS_MAX_FIELDS = 1024,
@@ -35,7 +35,7 @@ enum {
 
 struct records_options {
     enum records_form
-        form; /* RECORDS_AUTO: JSON lines when the first byte that is no space is '{' */
+        form; /* RECORDS_AUTO: JSON lines when the first byte that is no space is '{', an array for '[' */
     size_t max_record_bytes; /* 0: RECORDS_MAX_RECORD_BYTES */
     /* CSV without a header row: the fields' names, NULL-ended, borrowed until records_close */
     const char *const *names;

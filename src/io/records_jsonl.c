@@ -39,10 +39,12 @@ static int read_value(struct records *r, struct record_field *f, struct json_sca
     return rc ? rc : buf_append(&r->text, "", 1, err);
 }
 
-static int read_object(struct records *r, struct json_scan *s, struct err *err)
+int records_read_object(struct records *r, const char *bytes, size_t n, struct err *err)
 {
+    struct json_scan scan, *s = &scan;
     int64_t n_items = 0;
     bool more = false;
+    json_scan_init(s, bytes, n);
     int rc = json_scan_need(s, '{', err);
     while (!rc && !(rc = json_scan_more(s, &more, &n_items, '}', err)) && more) {
         struct record_field *f = NULL;
@@ -65,7 +67,6 @@ int records_next_jsonl(struct records *r, bool *got, struct err *err)
 {
     const char *line = NULL;
     size_t n = 0;
-    struct json_scan s;
     int rc;
     do {
         rc = reader_line(r->reader, &line, &n, r->max_bytes, err);
@@ -79,8 +80,7 @@ int records_next_jsonl(struct records *r, bool *got, struct err *err)
         return 0;
     r->number++;
     r->line_number = reader_line_number(r->reader);
-    json_scan_init(&s, line, n);
-    rc = read_object(r, &s, err);
+    rc = records_read_object(r, line, n, err);
     *got = !rc;
     return rc ? err_prefix(err, "%s:%lld", reader_path(r->reader), (long long)r->line_number) : 0;
 }
