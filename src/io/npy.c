@@ -104,12 +104,11 @@ static int take_descr(struct npy *a, struct literal *s, struct err *err)
                    text);
 }
 
-static int take_order(struct literal *s, struct err *err)
+static int take_order(struct npy *a, struct literal *s, struct err *err)
 {
-    if (take_word(s, "False"))
+    a->fortran_order = take_word(s, "True");
+    if (a->fortran_order || take_word(s, "False"))
         return 0;
-    if (take_word(s, "True"))
-        return err_set(err, MOE2_EFORMAT, "is in Fortran order, wanted C order");
     return err_set(err, MOE2_EFORMAT, "its fortran_order is neither True nor False");
 }
 
@@ -132,7 +131,7 @@ static int take_header(struct npy *a, struct literal *s, struct err *err)
             return err_set(err, MOE2_EFORMAT, "its header has the key '%s' %s", key,
                            k == 3 ? "too much" : "twice");
         seen[k] = true;
-        rc = k == 0 ? take_descr(a, s, err) : k == 1 ? take_order(s, err) : take_shape(a, s, err);
+        rc = k == 0 ? take_descr(a, s, err) : k == 1 ? take_order(a, s, err) : take_shape(a, s, err);
         if (!rc && !take(s, ',')) {
             if (!take(s, '}'))
                 return err_set(err, MOE2_EFORMAT, "its header is cut off or no dictionary");
@@ -194,13 +193,15 @@ static int parse(struct npy *a, struct err *err)
     return 0;
 }
 
-int npy_open(struct npy *out, const char *path, struct err *err)
+static int open_array(struct npy *out, const char *path, bool any_order, struct err *err)
 {
     struct npy a = {0};
     int rc = file_map(&a.map, path, err);
     if (rc)
         return rc;
     rc = parse(&a, err);
+    if (!rc && a.fortran_order && !any_order)
+        rc = err_set(err, MOE2_EFORMAT, "is in Fortran order, wanted C order");
     if (rc) {
         err_prefix(err, "%s", path);
         npy_close(&a);
@@ -208,6 +209,16 @@ int npy_open(struct npy *out, const char *path, struct err *err)
     }
     *out = a;
     return 0;
+}
+
+int npy_open(struct npy *out, const char *path, struct err *err)
+{
+    return open_array(out, path, false, err);
+}
+
+int npy_open_any_order(struct npy *out, const char *path, struct err *err)
+{
+    return open_array(out, path, true, err);
 }
 
 void npy_close(struct npy *a)

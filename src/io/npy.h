@@ -21,6 +21,7 @@ struct npy {
     int n_dims; /* 0 for a scalar */
     int64_t shape[NPY_MAX_DIMS];
     int64_t n_elements;
+    bool fortran_order; /* the first index runs fastest; false unless npy_open_any_order was asked */
     const void
         *data; /* borrowed until npy_close; aligned to the type; NULL when there are no elements */
     struct file_map map;
@@ -29,6 +30,9 @@ struct npy {
 /* Maps and checks an array of float32, float64, float16, bool or integers. Errors: MOE2_EIO,
  * MOE2_EFORMAT (also for fortran_order, big-endian and object arrays). */
 int npy_open(struct npy *out, const char *path, struct err *err);
+
+/* The same, arrays in Fortran order too. */
+int npy_open_any_order(struct npy *out, const char *path, struct err *err);
 
 /* A zeroed npy is fine. */
 void npy_close(struct npy *a);

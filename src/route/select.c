@@ -1,0 +1,86 @@
+/* The selector: see select.h. Chooses the way of searching and puts the result together. */
+#include "route/select.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "route/select_parts.h"
+#include "route/select_table.h"
+
+static int new_result(struct select_result *r, const struct select_problem *p, struct err *err)
+{
+    r->n_answers = p->n_limits;
+    r->answers = calloc((size_t)p->n_limits, sizeof *r->answers);
+    if (p->n_categories)
+        r->shares = calloc((size_t)(p->n_limits * p->n_categories), sizeof *r->shares);
+    if (!r->answers || (p->n_categories && !r->shares))
+        return err_set(err, MOE2_ELIMIT, "no memory for %lld answers", (long long)p->n_limits);
+    return 0;
+}
+
+/* What needs the answer: the oracle within it, its categories. */
+static void complete(struct select_result *r, struct select_state *s)
+{
+    for (int64_t g = 0; g < r->n_answers; g++) {
+        struct select_answer *a = &r->answers[g];
+        bool same = g > 0 && a[-1].feasible && a->feasible && a[-1].best.members == a->best.members;
+        if (!a->feasible)
+            continue;
+        a->oracle_subset = same ? a[-1].oracle_subset : select_oracle(s, a->best.members);
+        if (r->shares) {
+            struct select_point x;
+            select_evaluate(&x, r->shares + g * s->p->n_categories, s, a->best.members);
+        }
+    }
+}
+
+static int solve_by_table(struct select_result *r, struct select_state *s, struct err *err)
+{
+    struct select_table t = {0};
+    struct select_source source = {&t, select_table_point};
+    int rc = select_state_order(s, err);
+    if (!rc)
+        rc = select_table_init(&t, s, err);
+    for (int64_t g = 0; g < r->n_answers && !rc; g++) {
+        struct select_answer *a = &r->answers[g];
+        rc = select_table_best(&a->best, &a->feasible, &t, &s->cells[g], err);
+        a->optimal = true;
+        a->upper_bound = a->feasible ? a->best.correct : -1;
+        a->evaluated = s->evaluated;
+        if (!rc && s->p->stop && *s->p->stop)
+            rc = err_set(err, MOE2_ESTOP, "stopped");
+    }
+    if (!rc)
+        select_baselines(r, s, &source);
+    if (!rc && s->p->frontier) {
+        r->has_frontier = r->frontier_complete = true;
+        rc = select_table_frontier(&r->frontier, &r->n_frontier, &t, err);
+    }
+    select_table_release(&t);
+    return rc;
+}
+
+int select_solve(struct select_result *r, const struct select_problem *p, struct err *err)
+{
+    struct select_state s;
+    int rc = select_state_init(&s, p, err);
+    if (!rc && p->method == SELECT_ENUMERATE && p->N > SELECT_MAX_ENUMERATED)
+        rc = err_set(err, MOE2_ECONFIG, "enumerating %d experts, wanted at most %d", p->N,
+                     SELECT_MAX_ENUMERATED);
+    if (!rc)
+        rc = new_result(r, p, err);
+    if (!rc)
+        rc = solve_by_table(r, &s, err);
+    if (!rc)
+        complete(r, &s);
+    select_state_release(&s);
+    return rc;
+}
+
+void select_result_release(struct select_result *r)
+{
+    free(r->answers);
+    free(r->shares);
+    free(r->frontier);
+    *r = (struct select_result){0};
+}
