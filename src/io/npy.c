@@ -131,7 +131,9 @@ static int take_header(struct npy *a, struct literal *s, struct err *err)
             return err_set(err, MOE2_EFORMAT, "its header has the key '%s' %s", key,
                            k == 3 ? "too much" : "twice");
         seen[k] = true;
-        rc = k == 0 ? take_descr(a, s, err) : k == 1 ? take_order(a, s, err) : take_shape(a, s, err);
+        rc = k == 0   ? take_descr(a, s, err)
+             : k == 1 ? take_order(a, s, err)
+                      : take_shape(a, s, err);
         if (!rc && !take(s, ',')) {
             if (!take(s, '}'))
                 return err_set(err, MOE2_EFORMAT, "its header is cut off or no dictionary");

@@ -21,7 +21,8 @@ struct npy {
     int n_dims; /* 0 for a scalar */
     int64_t shape[NPY_MAX_DIMS];
     int64_t n_elements;
-    bool fortran_order; /* the first index runs fastest; false unless npy_open_any_order was asked */
+    bool
+        fortran_order; /* the first index runs fastest; false unless npy_open_any_order was asked */
     const void
         *data; /* borrowed until npy_close; aligned to the type; NULL when there are no elements */
     struct file_map map;
