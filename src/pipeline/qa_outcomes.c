@@ -11,9 +11,13 @@
 #include "io/csv_write.h"
 #include "io/name_map.h"
 #include "io/records.h"
+#include "pipeline/step_embed.h"
+
+enum { CHARS_A_TOKEN = 4 };
 
 struct place {
     size_t at, n; /* of the row's text; n 0: not seen */
+    int32_t prompt_tokens;
 };
 
 struct work {
@@ -21,6 +25,8 @@ struct work {
     struct arena arena; /* ids */
     struct name_map ids;
     struct place *places; /* [ids.n] */
+    int64_t capacity;
+    struct buf text; /* of a question */
     struct buf rows;
     int columns[RECORDS_MAX_FIELDS]; /* of IN, in the order of OUT */
     int n_columns;
@@ -28,6 +34,33 @@ struct work {
 };
 
 /* ---- questions ---- */
+
+static int64_t n_characters(const struct buf *text)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < text->n; i++)
+        n += (text->bytes[i] & 0xc0) != 0x80;
+    return n;
+}
+
+/* The place of the question that was added last. */
+static int add_place(struct work *w, const struct records *r, struct err *err)
+{
+    if (w->ids.n > w->capacity) {
+        int64_t capacity = w->capacity ? 2 * w->capacity : 1024;
+        struct place *grown = realloc(w->places, (size_t)capacity * sizeof *grown);
+        if (!grown)
+            return err_set(err, MOE2_ELIMIT, "no memory for %lld questions", (long long)capacity);
+        w->places = grown;
+        w->capacity = capacity;
+    }
+    struct place *p = &w->places[w->ids.n - 1];
+    *p = (struct place){0};
+    buf_clear(&w->text);
+    int rc = w->cut->prompt_tokens ? embed_row_text(&w->text, r, err) : 0;
+    p->prompt_tokens = (int32_t)((n_characters(&w->text) + CHARS_A_TOKEN - 1) / CHARS_A_TOKEN);
+    return rc;
+}
 
 static int add_id(struct work *w, const struct records *r, struct err *err)
 {
@@ -45,7 +78,7 @@ static int add_id(struct work *w, const struct records *r, struct err *err)
     if (!rc && !is_new)
         rc = err_set(err, MOE2_EFORMAT, "%s:%lld: the id \"%.60s\" stands twice", w->cut->questions,
                      (long long)records_line_number(r), id);
-    return rc;
+    return rc ? rc : add_place(w, r, err);
 }
 
 static int read_ids(struct work *w, struct err *err)
@@ -58,8 +91,6 @@ static int read_ids(struct work *w, struct err *err)
     records_close(r);
     if (!rc && w->ids.n == 0)
         rc = err_set(err, MOE2_EFORMAT, "%s: has no question", w->cut->questions);
-    if (!rc && !(w->places = calloc((size_t)w->ids.n, sizeof *w->places)))
-        rc = err_set(err, MOE2_ELIMIT, "no memory for %lld questions", (long long)w->ids.n);
     return rc;
 }
 
@@ -101,7 +132,9 @@ static int choose_columns(struct work *w, const struct records *r, struct err *e
                        RECORDS_MAX_FIELDS - 8);
     w->columns[w->n_columns++] = 0;
     for (int i = 1; i < records_n_columns(r); i++)
-        if (!experts->n || is_common(records_column(r, i)))
+        if (w->cut->prompt_tokens && strcmp(records_column(r, i), "prompt_tokens") == 0)
+            continue;
+        else if (!experts->n || is_common(records_column(r, i)))
             w->columns[w->n_columns++] = i;
     int rc = 0;
     for (int64_t i = 0; i < experts->n && !rc; i++)
@@ -130,6 +163,8 @@ static int keep_row(struct work *w, const struct records *r, struct err *err)
         const char *text = records_cell(r, w->columns[i], &n);
         rc = csv_cell(&w->rows, text, n, i == 0, err);
     }
+    if (!rc && w->cut->prompt_tokens)
+        rc = buf_printf(&w->rows, err, ",%d", (int)p->prompt_tokens);
     if (!rc)
         rc = buf_append(&w->rows, "\n", 1, err);
     p->n = w->rows.n - p->at;
@@ -149,6 +184,8 @@ static int read_rows(struct work *w, struct buf *header, struct err *err)
         const char *name = records_column(r, w->columns[i]);
         rc = csv_cell(header, name, strlen(name), i == 0, err);
     }
+    if (!rc && w->cut->prompt_tokens)
+        rc = buf_puts(header, ",prompt_tokens", err);
     if (!rc)
         rc = buf_append(header, "\n", 1, err);
     if (rc) {
@@ -209,11 +246,13 @@ int qa_outcomes_cut(struct qa_outcomes_report *report, const struct qa_outcomes 
     if (!rc)
         rc = write_all(&w, &header, err);
     if (!rc)
-        *report = (struct qa_outcomes_report){w.ids.n, w.n_columns, w.n_left_out};
+        *report =
+            (struct qa_outcomes_report){w.ids.n, w.n_columns + cut->prompt_tokens, w.n_left_out};
     free(w.places);
     name_map_release(&w.ids);
     arena_release(&w.arena);
     buf_release(&w.rows);
+    buf_release(&w.text);
     buf_release(&header);
     return rc;
 }

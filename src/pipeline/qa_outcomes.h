@@ -8,6 +8,7 @@
 #ifndef MOE2_PIPELINE_QA_OUTCOMES_H
 #define MOE2_PIPELINE_QA_OUTCOMES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -25,6 +26,8 @@ struct qa_outcomes {
     struct yaml_texts
         experts; /* columns to keep, in this order; none: all. question_id, category, answer, prompt_tokens and output_tokens
                                   always stay */
+    bool
+        prompt_tokens; /* add the column prompt_tokens, estimated: a token for every four characters of the embedded text */
     const struct log_sink *sink; /* or NULL */
 };
 

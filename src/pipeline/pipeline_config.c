@@ -1,0 +1,155 @@
+/* The configuration of the two-level build: see pipeline_config.h. */
+#include "pipeline/pipeline_config.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const GATING[] = {"mmlu", "mmlu_pro", NULL};
+static const char *const SYNTHETIC[] = {"when_missing", "always", "never", NULL};
+static const char *const COSTS[] = {"deployed", "routed", NULL};
+
+#define AT(field) offsetof(struct pipeline_config, field)
+#define N_KEYS ((int)(sizeof KEYS / sizeof *KEYS))
+
+static const struct yaml_key KEYS[] = {
+    {"out", YAML_KEY_TEXT, AT(out), "moe2_build", .help = "folder that everything is made under"},
+    {"seed", YAML_KEY_INT, AT(seed), "1", 0, 1e15, .help = "of every step"},
+    {"threads", YAML_KEY_INT, AT(threads), "0", 0, 1024, .help = "0: all cores; changes no result"},
+
+    {"data.root", YAML_KEY_TEXT, AT(data.root), "../shared/data",
+     .help = "folder that paths of data are relative to"},
+    {"data.mmlu", YAML_KEY_TEXT_LIST, AT(data.sets[QA_MMLU]), "[mmlu]",
+     .help = "MMLU: a folder with test/ and dev/, or files"},
+    {"data.mmlu_pro", YAML_KEY_TEXT_LIST, AT(data.sets[QA_MMLU_PRO]), "[mmlu_pro/questions.jsonl]",
+     .help = "MMLU-Pro: files or folders"},
+    {"data.arc", YAML_KEY_TEXT_LIST, AT(data.sets[QA_ARC]), "[arc]",
+     .help = "ARC: files or folders"},
+    {"data.sciq", YAML_KEY_TEXT_LIST, AT(data.sets[QA_SCIQ]), "[]",
+     .help = "SciQ: files or folders"},
+    {"data.agieval", YAML_KEY_TEXT_LIST, AT(data.sets[QA_AGIEVAL]), "[agieval]",
+     .help = "AGIEval: files or folders"},
+    {"data.gating", YAML_KEY_CHOICE, AT(data.gating), "mmlu_pro", .choices = GATING,
+     .help = "the gating set: the one that there are outcomes for"},
+    {"data.test_share", YAML_KEY_REAL, AT(data.test_share), "0.2", 0.001, 0.999,
+     .help = "of the gating set, within each subject"},
+    {"data.allow_overlap", YAML_KEY_BOOL, AT(data.allow_overlap), "false",
+     .help = "keep questions of the gating set in the corpus (the paper's setting)"},
+    {"data.synthetic", YAML_KEY_CHOICE, AT(data.synthetic), "when_missing", .choices = SYNTHETIC,
+     .help = "questions, outcomes and curves of a seeded model instead of real ones"},
+    {"data.synthetic_rows", YAML_KEY_INT, AT(data.synthetic_rows), "2000", 100, 1e6,
+     .help = "synthetic gating questions"},
+
+    {"embed.model", YAML_KEY_TEXT, AT(embed.model), "hashed",
+     .help = "hashed features, or the folder of a sentence encoder"},
+    {"embed.dim", YAML_KEY_INT, AT(embed.dim), "768", 8, 4096, .help = "of hashed features"},
+
+    {"cluster.k", YAML_KEY_INT, AT(cluster.k), "8", 2, 512, .help = "clusters of the corpus"},
+    {"cluster.restarts", YAML_KEY_INT, AT(cluster.restarts), "4", 1, 1000,
+     .help = "starts of k-means, the best is kept"},
+
+    {"fleet", YAML_KEY_TEXT, AT(fleet), "configs/fleet/demo.yaml",
+     .help = "experts, their devices, curves and recorded outcomes"},
+    {"outcomes.answers", YAML_KEY_TEXT, AT(outcomes.answers), "mmlu_pro/outcomes_correct.csv",
+     .help = "recorded: who was right on which gating question"},
+    {"outcomes.predictions", YAML_KEY_TEXT, AT(outcomes.predictions), "mmlu_pro/predictions.csv",
+     .help = "recorded: the letters that were answered; empty: none"},
+    {"outcomes.chars", YAML_KEY_TEXT, AT(outcomes.chars), "mmlu_pro/outcomes_gen_chars.csv",
+     .help = "recorded: characters generated; empty: none"},
+
+    {"gate.kind", YAML_KEY_TEXT, AT(gate.kind), "sigmoid", .help = "as moe2 gate train --kind"},
+    {"gate.hidden", YAML_KEY_INT, AT(gate.hidden), "64", 1, 65536,
+     .help = "hidden units of sigmoid and softmax"},
+    {"gate.epochs", YAML_KEY_INT, AT(gate.epochs), "6", 1, 10000,
+     .help = "of sigmoid and softmax, at most; more gained nothing on hashed features"},
+    {"gate.folds", YAML_KEY_INT, AT(gate.folds), "5", 2, 100,
+     .help = "of the out-of-fold scores that the subset is chosen on"},
+
+    {"profile.import", YAML_KEY_TEXT, AT(profile.import), "devices",
+     .help = "published tables of devices, or a CSV of measurements"},
+
+    {"select.latency_s", YAML_KEY_REAL_LIST, AT(select.latency_s), "[1, 2, 3]", 0, 1e9,
+     .help = "limits of table II"},
+    {"select.energy_j", YAML_KEY_REAL_LIST, AT(select.energy_j),
+     "[5, 10, 15, 20, 25, 30, 35, 40, 45, 50]", 0, 1e9, .help = "limits of table III"},
+    {"select.cost", YAML_KEY_CHOICE, AT(select.cost), "deployed", .choices = COSTS,
+     .help = "who is charged: all in service, or those called"},
+    {"select.k", YAML_KEY_INT, AT(select.k), "1", 1, 64, .help = "experts asked a question"},
+    {"select.combine", YAML_KEY_TEXT, AT(select.combine), "top1",
+     .help = "how their answers become one"},
+    {"select.output_tokens", YAML_KEY_INT, AT(select.output_tokens), "32", 0, 1e6,
+     .help = "of an answer, for its costs"},
+};
+
+int pipeline_config_read(struct pipeline_config *c, const char *path, const char *const *overrides,
+                         int n_overrides, struct err *err)
+{
+    struct yaml_source source = {.path = path, .overrides = overrides, .n_overrides = n_overrides};
+    if (!path) {
+        source.text = "";
+        source.path = "defaults";
+    }
+    *c = (struct pipeline_config){0};
+    int rc = yaml_read(&c->yaml, c, KEYS, N_KEYS, &source, err);
+    if (!rc && path && !(c->path = strdup(path)))
+        rc = err_set(err, MOE2_ELIMIT, "no memory for a path");
+    if (!rc && !*c->out)
+        rc = err_set(err, MOE2_ECONFIG, "out is empty, wanted a folder");
+    if (rc)
+        pipeline_config_release(c);
+    return rc;
+}
+
+void pipeline_config_release(struct pipeline_config *c)
+{
+    yaml_config_free(c->yaml);
+    free(c->path);
+    *c = (struct pipeline_config){0};
+}
+
+int pipeline_config_help(struct buf *out, struct err *err)
+{
+    return yaml_help(out, KEYS, N_KEYS, err);
+}
+
+int pipeline_config_values(struct buf *out, const struct pipeline_config *c, const char *prefix,
+                           struct err *err)
+{
+    int rc = 0, n = 0;
+    for (int i = 0; i < N_KEYS && !rc; i++) {
+        if (strncmp(KEYS[i].name, prefix, strlen(prefix)) != 0)
+            continue;
+        n++;
+        rc = buf_printf(out, err, "%s=", KEYS[i].name);
+        if (!rc)
+            rc = yaml_dump_value(out, c, &KEYS[i], err);
+        if (!rc)
+            rc = buf_puts(out, "\n", err);
+    }
+    assert(n > 0 || rc);
+    return rc;
+}
+
+static const char *joined(struct arena *a, const char *dir, const char *name, struct err *err)
+{
+    size_t size = strlen(dir) + strlen(name) + 2;
+    char *path = arena_alloc(a, size, err);
+    if (path)
+        snprintf(path, size, "%s/%s", dir, name);
+    return path;
+}
+
+const char *pipeline_data_path(struct arena *a, const struct pipeline_config *c, const char *path,
+                               struct err *err)
+{
+    if (*path == '/' || *path == '.')
+        return arena_strdup(a, path, err);
+    return joined(a, c->data.root, path, err);
+}
+
+const char *pipeline_out_path(struct arena *a, const struct pipeline_config *c, const char *name,
+                              struct err *err)
+{
+    return joined(a, c->out, name, err);
+}

@@ -1,0 +1,61 @@
+/* The steps of the two-level build, as rows for the step runner (steps.h): gating_set, corpus, embed, cluster, experts,
+ * quantize, outcomes, gate, profile, select, report.
+ *
+ *     struct pipeline p;
+ *     pipeline_open(&p, &config, sink, stop, err);
+ *     struct steps_options o = {.steps = pipeline_steps(&n), .ctx = &p, …};
+ *     pipeline_close(&p);
+ *
+ * Each row calls the same function as the command of its name. docs/building.md lists what each reads and makes.
+ */
+#ifndef MOE2_PIPELINE_PIPELINE_STEPS_H
+#define MOE2_PIPELINE_PIPELINE_STEPS_H
+
+#include "pipeline/fleet_config.h"
+#include "pipeline/pipeline_config.h"
+#include "pipeline/qa_files.h"
+#include "pipeline/steps.h"
+
+struct pipeline {
+    const struct pipeline_config *config; /* borrowed */
+    struct arena arena;                   /* owns the paths below */
+    const char *
+        note; /* what must be said of everything made: that it is synthetic, or whose answers stand for the experts' */
+    bool synthetic;
+    struct qa_paths sets[QA_N_SOURCES];
+    enum qa_source gating;
+    const char *answers, *predictions, *chars; /* NULL: none */
+    const char *import;                        /* NULL: synthetic curves */
+    struct fleet_config fleet;                 /* empty: synthetic */
+    struct yaml_texts columns;                 /* the experts, as the outcomes call them */
+    const struct log_sink *sink;
+    const volatile int *stop;
+};
+
+/* Finds the data, or makes synthetic data where the configuration says so. Errors: MOE2_EIO where data is not there and may not be
+ * made; those of the fleet's file. */
+int pipeline_open(struct pipeline *p, const struct pipeline_config *config,
+                  const struct log_sink *sink, const volatile int *stop, struct err *err);
+void pipeline_close(struct pipeline *p); /* a zeroed one is fine */
+
+/* The steps; ctx is a struct pipeline. */
+const struct step *pipeline_steps(int *n);
+
+/* ---- between the files of the steps ---- */
+
+/* "OUT/name" in the arena; NULL and MOE2_ELIMIT. */
+const char *pipeline_path(struct pipeline *p, const char *name, struct err *err);
+
+/* Declares NULL-ended lists of names under OUT, and the keys that begin with the prefixes. */
+int pipeline_needs(struct step_needs *needs, struct pipeline *p, const char *const *inputs,
+                   const char *const *outputs, const char *const *keys, struct err *err);
+
+/* pipeline_steps_fleet.c */
+int declare_outcomes(struct step_needs *needs, void *ctx, struct err *err);
+int run_outcomes(struct buf *said, void *ctx, struct err *err);
+int declare_gate(struct step_needs *needs, void *ctx, struct err *err);
+int run_gate(struct buf *said, void *ctx, struct err *err);
+int declare_profile(struct step_needs *needs, void *ctx, struct err *err);
+int run_profile(struct buf *said, void *ctx, struct err *err);
+
+#endif

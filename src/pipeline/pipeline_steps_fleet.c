@@ -1,0 +1,312 @@
+/* The steps from recorded answers to the gate and the costs: see pipeline_steps.h. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/stats.h"
+#include "io/csv_write.h"
+#include "io/outcomes.h"
+#include "pipeline/pipeline_steps.h"
+#include "pipeline/qa_outcomes.h"
+#include "pipeline/step_gate.h"
+#include "pipeline/step_gating_set.h"
+#include "pipeline/step_profile.h"
+#include "pipeline/synthetic.h"
+
+#define NAMES(...)                                                                                 \
+    (const char *const[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__ __VA_OPT__(, ) NULL                                                            \
+    }
+
+/* ---- outcomes ---- */
+
+static const char *const sides[] = {"train", "test"};
+static const char *const side_files[] = {"data/" GATING_TRAIN_FILE, "data/" GATING_TEST_FILE, NULL};
+
+enum { ANSWERS, PREDICTIONS, LENGTHS, N_TABLES };
+static const char *const tables[N_TABLES] = {"outcomes", "predictions", "lengths"};
+
+static const char *recorded(const struct pipeline *p, int table)
+{
+    return table == ANSWERS ? p->answers : table == PREDICTIONS ? p->predictions : p->chars;
+}
+
+/* "results/accuracy/outcomes_train.csv"; side NULL: the whole. */
+static const char *table_path(struct pipeline *p, int table, const char *side, struct err *err)
+{
+    char name[96];
+    snprintf(name, sizeof name, "results/accuracy/%s%s%s.csv", tables[table], side ? "_" : "",
+             side ? side : "");
+    return pipeline_path(p, name, err);
+}
+
+int declare_outcomes(struct step_needs *needs, void *ctx, struct err *err)
+{
+    struct pipeline *p = ctx;
+    int rc = p->answers ? 0
+                        : err_set(err, MOE2_ECONFIG,
+                                  "outcomes.answers is empty, and there are no experts to ask yet");
+    for (int t = 0; t < N_TABLES && !rc; t++) {
+        if (!recorded(p, t))
+            continue;
+        rc = step_input(needs, recorded(p, t), err);
+        if (!rc)
+            rc = step_output(needs, table_path(p, t, NULL, err), err);
+        for (int s = 0; s < 2 && !rc; s++)
+            rc = step_output(needs, table_path(p, t, sides[s], err), err);
+    }
+    for (int64_t i = 0; i < p->columns.n && !rc; i++)
+        rc = buf_printf(&needs->config, err, "expert=%s\n", p->columns.values[i]);
+    return rc ? rc
+              : pipeline_needs(needs, p, side_files, NAMES("results/accuracy/by_subject.csv"),
+                               NAMES(), err);
+}
+
+/* The rows of both sides behind each other: the whole gating set. */
+static int join_sides(struct pipeline *p, int table, struct err *err)
+{
+    struct file_writer w = {0};
+    const char *out = table_path(p, table, NULL, err);
+    int rc = out ? file_begin(&w, out, err) : MOE2_ELIMIT;
+    for (int s = 0; s < 2 && !rc; s++) {
+        struct file_map map = {0};
+        const char *path = table_path(p, table, sides[s], err);
+        rc = path ? file_map(&map, path, err) : MOE2_ELIMIT;
+        if (rc)
+            break;
+        const uint8_t *line = s ? memchr(map.bytes, '\n', map.n_bytes) : NULL;
+        size_t from = line ? (size_t)(line + 1 - map.bytes) : 0;
+        rc = file_put(&w, map.bytes + from, map.n_bytes - from, err);
+        file_unmap(&map);
+    }
+    if (!rc)
+        rc = file_commit(&w, err);
+    file_abort(&w);
+    return rc;
+}
+
+static int cut_table(struct pipeline *p, int table, const char *in, struct err *err)
+{
+    int rc = 0;
+    for (int s = 0; s < 2 && !rc; s++) {
+        struct qa_outcomes_report r;
+        struct qa_outcomes cut = {.questions = pipeline_path(p, side_files[s], err),
+                                  .in = in,
+                                  .out = table_path(p, table, sides[s], err),
+                                  .experts = p->columns,
+                                  .prompt_tokens = table == ANSWERS,
+                                  .sink = p->sink};
+        rc = cut.questions && cut.out ? qa_outcomes_cut(&r, &cut, err) : MOE2_ELIMIT;
+    }
+    return rc ? rc : join_sides(p, table, err);
+}
+
+/* Characters become tokens before the rows are chosen. */
+static int cut_lengths(struct pipeline *p, struct err *err)
+{
+    const char *all = pipeline_path(p, "results/accuracy/lengths_all.csv", err);
+    int rc = all ? profile_lengths(all, p->chars, p->sink, err) : MOE2_ELIMIT;
+    if (!rc)
+        rc = cut_table(p, LENGTHS, all, err);
+    if (all)
+        file_remove_all(all, NULL);
+    return rc;
+}
+
+/* One line: an expert on a category, or on all rows (category −1). cells has room for all rows. */
+static int put_share(struct buf *out, double *cells, const struct outcomes *o, int expert,
+                     int64_t category, struct err *err)
+{
+    const char *name = name_table_text(&o->experts, expert);
+    const char *subject = category < 0 ? "all" : name_table_text(&o->categories, category);
+    int64_t n = 0, n_right = 0;
+    for (int64_t q = 0; q < o->n_rows; q++) {
+        int8_t right = o->right[q * o->n_experts + expert];
+        if (right == OUTCOME_EMPTY || (category >= 0 && o->category[q] != category))
+            continue;
+        cells[n++] = right;
+        n_right += right;
+    }
+    struct stats_interval s = stats_interval95(cells, n);
+    int rc = csv_cell(out, name, strlen(name), true, err);
+    if (!rc)
+        rc = csv_cell(out, subject, strlen(subject), false, err);
+    if (!rc)
+        rc = buf_printf(out, err, ",%lld,%lld", (long long)n, (long long)n_right);
+    if (!rc && n > 1)
+        rc = buf_printf(out, err, ",%.4f,%.4f,%.4f\n", s.mean, fmax(s.low, 0), fmin(s.high, 1));
+    else if (!rc)
+        rc = buf_puts(out, ",,,\n", err);
+    return rc;
+}
+
+/* results/accuracy/by_subject.csv, and the best expert over all rows. */
+static int by_subject(struct buf *said, struct pipeline *p, struct err *err)
+{
+    struct outcomes o = {0};
+    struct buf out = {0};
+    const char *in = table_path(p, ANSWERS, NULL, err);
+    const char *path = pipeline_path(p, "results/accuracy/by_subject.csv", err);
+    int rc = in && path ? outcomes_read(&o, in, p->sink, err) : MOE2_ELIMIT;
+    double *cells = rc ? NULL : malloc((size_t)o.n_rows * sizeof *cells);
+    if (!rc && !cells)
+        rc = err_set(err, MOE2_ELIMIT, "no memory for %lld rows", (long long)o.n_rows);
+    if (!rc)
+        rc = buf_puts(&out, "expert,subject,questions,right,accuracy,low95,high95\n", err);
+    for (int e = 0; e < o.n_experts && !rc; e++)
+        for (int64_t c = -1; c < (o.category ? o.categories.n : 0) && !rc; c++)
+            rc = put_share(&out, cells, &o, e, c, err);
+    if (!rc)
+        rc = file_write(path, out.bytes, out.n, err);
+    if (!rc)
+        rc =
+            buf_printf(said, err, "%d experts on %lld questions", o.n_experts, (long long)o.n_rows);
+    if (!rc && p->note)
+        rc = buf_printf(said, err, "; %s", p->note);
+    free(cells);
+    buf_release(&out);
+    outcomes_release(&o);
+    return rc;
+}
+
+int run_outcomes(struct buf *said, void *ctx, struct err *err)
+{
+    struct pipeline *p = ctx;
+    const char *dir = pipeline_path(p, "results/accuracy", err);
+    int rc = dir ? dir_make(dir, err) : MOE2_ELIMIT;
+    for (int t = 0; t < LENGTHS && !rc; t++)
+        if (recorded(p, t))
+            rc = cut_table(p, t, recorded(p, t), err);
+    if (!rc && p->chars)
+        rc = cut_lengths(p, err);
+    return rc ? rc : by_subject(said, p, err);
+}
+
+/* ---- gate ---- */
+
+int declare_gate(struct step_needs *needs, void *ctx, struct err *err)
+{
+    return pipeline_needs(
+        needs, ctx,
+        NAMES("data/gating_train.npy", "data/gating_test.npy",
+              "results/accuracy/outcomes_train.csv", "results/accuracy/outcomes_test.csv"),
+        NAMES("gating/gating.safetensors", "gating/oof_scores.npy", "gating/gate.json",
+              "gating/test_scores.npy", "gating/test/gate.json"),
+        NAMES("seed", "gate."), err);
+}
+
+static struct gate_step gate_of(struct pipeline *p, const char *side, struct err *err)
+{
+    char vectors[64], outcomes[64];
+    struct gate_step step = gate_step_default();
+    snprintf(vectors, sizeof vectors, "data/gating_%s.npy", side);
+    snprintf(outcomes, sizeof outcomes, "results/accuracy/outcomes_%s.csv", side);
+    step.embeddings = pipeline_path(p, vectors, err);
+    step.outcomes = pipeline_path(p, outcomes, err);
+    step.kind = p->config->gate.kind;
+    step.gnuplot = "gnuplot";
+    step.n_threads = (int)p->config->threads;
+    step.train.folds = p->config->gate.folds;
+    step.train.hidden = p->config->gate.hidden;
+    step.train.epochs = p->config->gate.epochs;
+    step.train.seed = (uint64_t)p->config->seed;
+    step.train.sink = p->sink;
+    step.train.stop = p->stop;
+    return step;
+}
+
+static int say_gate(struct buf *said, const struct gate_step_report *r, const char *where,
+                    struct err *err)
+{
+    return buf_printf(said, err, "%s%s %.1f %% (best single %.1f, oracle %.1f)",
+                      said->n ? "; " : "", where, 100 * r->m.top1.value, 100 * r->m.single.value,
+                      100 * r->m.oracle.value);
+}
+
+/* Trained and scored out of fold on gating_train, then scored on gating_test, which it never saw. */
+int run_gate(struct buf *said, void *ctx, struct err *err)
+{
+    struct pipeline *p = ctx;
+    struct gate_step_report r = {0};
+    struct gate_step train = gate_of(p, sides[0], err), test = gate_of(p, sides[1], err);
+    train.out_dir = test.gate = pipeline_path(p, "gating", err);
+    test.out_dir = pipeline_path(p, "gating/test", err);
+    test.scores = pipeline_path(p, "gating/test_scores.npy", err);
+    int rc = train.embeddings && train.outcomes && train.out_dir && test.embeddings &&
+                     test.outcomes && test.out_dir && test.scores
+                 ? gate_step_train(&r, &train, err)
+                 : MOE2_ELIMIT;
+    if (!rc)
+        rc = say_gate(said, &r, "out of fold", err);
+    gate_step_report_release(&r);
+    r = (struct gate_step_report){0};
+    if (!rc)
+        rc = gate_step_eval(&r, &test, err);
+    if (!rc)
+        rc = say_gate(said, &r, "test", err);
+    gate_step_report_release(&r);
+    return rc;
+}
+
+/* ---- profile ---- */
+
+int declare_profile(struct step_needs *needs, void *ctx, struct err *err)
+{
+    struct pipeline *p = ctx;
+    int rc = 0;
+    if (!p->synthetic) {
+        rc = p->import ? step_input(needs, p->import, err)
+                       : err_set(err, MOE2_ECONFIG, "profile.import is empty");
+        if (!rc)
+            rc = step_input(needs, p->config->fleet, err);
+    }
+    return rc ? rc
+              : pipeline_needs(needs, p, NAMES(),
+                               NAMES("results/latency/latency.json", "results/energy/energy.json"),
+                               p->synthetic ? NAMES("data.synthetic") : NAMES("profile.", "fleet"),
+                               err);
+}
+
+static int synthetic_profile(struct pipeline *p, struct err *err)
+{
+    static const char *const dirs[] = {"results/latency", "results/energy"};
+    const char *latency = pipeline_path(p, "results/latency/latency.json", err);
+    const char *energy = pipeline_path(p, "results/energy/energy.json", err);
+    int rc = latency && energy ? 0 : MOE2_ELIMIT;
+    for (int i = 0; i < 2 && !rc; i++) {
+        const char *dir = pipeline_path(p, dirs[i], err);
+        rc = dir ? dir_make(dir, err) : MOE2_ELIMIT;
+    }
+    return rc ? rc : synthetic_curves(latency, energy, err);
+}
+
+int run_profile(struct buf *said, void *ctx, struct err *err)
+{
+    struct pipeline *p = ctx;
+    struct profile_set set = {0};
+    if (p->synthetic) {
+        int rc = synthetic_profile(p, err);
+        return rc ? rc : buf_printf(said, err, "%d curves; %s", SYNTHETIC_EXPERTS, SYNTHETIC_NOTE);
+    }
+    struct profile_step step = {.import = p->import,
+                                .fleet = p->config->fleet,
+                                .out_dir = pipeline_path(p, "results", err),
+                                .sink = p->sink};
+    int rc = step.out_dir ? profile_run(&set, &step, err) : MOE2_ELIMIT;
+    int n_of[CURVE_N_SOURCES] = {0};
+    for (int i = 0; i < set.latency.n && !rc; i++)
+        n_of[set.latency.list[i].source]++;
+    if (!rc)
+        rc = buf_printf(said, err, "%d curves:", set.latency.n);
+    for (int s = 0, first = 1; s < CURVE_N_SOURCES && !rc; s++)
+        if (n_of[s]) {
+            rc = buf_printf(said, err, "%s %d %s", first ? "" : ",", n_of[s],
+                            curve_source_label((enum curve_source)s));
+            first = 0;
+        }
+    profile_set_release(&set);
+    return rc;
+}
