@@ -133,6 +133,19 @@ static void inequality_runs_from_equal_to_all_at_one(void **state)
     near(sqrt(3), stats_cv(one, 4), 1e-15);
 }
 
+static void a_share_has_wilsons_interval(void **state)
+{
+    (void)state;
+    struct stats_share s = stats_share95(8, 10); /* by hand from Wilson's formula */
+    assert_float_equal(s.value, 0.8, 1e-12);
+    assert_float_equal(s.low, 0.490162, 1e-5);
+    assert_float_equal(s.high, 0.943318, 1e-5);
+    s = stats_share95(0, 5);
+    assert_float_equal(s.low, 0, 1e-12);
+    assert_true(s.high > 0.3 && s.high < 0.5);
+    assert_true(isnan(stats_share95(0, 0).value));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +156,7 @@ int main(void)
         cmocka_unit_test(a_paired_interval_is_that_of_the_differences),
         cmocka_unit_test(spearman_gives_ties_their_mean_rank),
         cmocka_unit_test(inequality_runs_from_equal_to_all_at_one),
+        cmocka_unit_test(a_share_has_wilsons_interval),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -276,3 +276,14 @@ double stats_cv(const double *x, int64_t n)
     double sum = total(x, n);
     return sum > 0 ? sqrt(stats_variance(x, n)) / (sum / (double)n) : NAN;
 }
+
+struct stats_share stats_share95(int64_t k, int64_t n)
+{
+    const double z = 1.959963984540054;
+    if (n <= 0)
+        return (struct stats_share){NAN, NAN, NAN};
+    double m = (double)n, p = (double)k / m, z2 = z * z;
+    double centre = (p + z2 / (2 * m)) / (1 + z2 / m);
+    double half = z / (1 + z2 / m) * sqrt(p * (1 - p) / m + z2 / (4 * m * m));
+    return (struct stats_share){p, centre - half, centre + half};
+}

@@ -46,6 +46,13 @@ struct stats_interval stats_interval95(const double *x, int64_t n);
 /* The same of the differences a[i] − b[i]: what a comparison over the same seeds is judged by. */
 struct stats_interval stats_paired95(const double *a, const double *b, int64_t n);
 
+/* A share k/n with Wilson's 95 % interval; NaN for n = 0. */
+struct stats_share {
+    double value, low, high;
+};
+
+struct stats_share stats_share95(int64_t k, int64_t n);
+
 /* Spearman's rank correlation: Pearson's of the ranks, ties given their mean rank. NaN when n < 2
  * or one side is constant. MOE2_ELIMIT without memory. */
 int stats_spearman(double *out, const double *x, const double *y, int64_t n, struct err *err);

@@ -354,6 +354,9 @@ const struct step *pipeline_steps(int *n)
         {"gate", "who answers what best", NULL, declare_gate, run_gate},
         {"profile", "what an answer costs in seconds and joules", NULL, declare_profile,
          run_profile},
+        {"select", "who is in service within each budget", NULL, declare_select, run_select},
+        {"report", "all of it on one page", "no page of the whole build is made here yet", NULL,
+         NULL},
     };
     *n = (int)(sizeof steps / sizeof *steps);
     return steps;

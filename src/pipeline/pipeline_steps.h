@@ -58,4 +58,8 @@ int run_gate(struct buf *said, void *ctx, struct err *err);
 int declare_profile(struct step_needs *needs, void *ctx, struct err *err);
 int run_profile(struct buf *said, void *ctx, struct err *err);
 
+/* pipeline_steps_select.c */
+int declare_select(struct step_needs *needs, void *ctx, struct err *err);
+int run_select(struct buf *said, void *ctx, struct err *err);
+
 #endif
