@@ -157,7 +157,7 @@ static double step(struct bench *b, int i, double times[N_TIMES])
     struct loss_result loss = {0};
     float scale = 1.0f / (float)(T - b->o.batch);
     decoder_take_times(b->dec);
-    profile_step(i <= b->o.warm);
+    profile_step(i > b->o.warm);
     double begun_s = clock_s();
     decoder_zero_grad(b->dec);
     if (decoder_forward(b->dec, &batch, DECODER_TRAIN, &err) ||
@@ -233,7 +233,7 @@ static void report(const struct bench *b, double *times, int n, double loss)
                100 * ms[ROUTING] / ms[TOTAL], peak_mb, (double)b->dev->peak_bytes / (1 << 20),
                loss);
     if (b->o.profile)
-        profile_print(least * 1e-3);
+        profile_print();
 }
 
 int main(int argc, char **argv)

@@ -1,8 +1,9 @@
 /* Where a training step's time goes: a kernel table that stands before a device's own and keeps the time of every call.
  *
- * A step calls the same kernels in the same order each time, so that call i of one step is call i of the next. Of each the least
- * time over all steps is kept, which hardly sees what else the machine does; calls of one label are added up. What a step does
- * outside kernels (picks, lists, zeroing) is the difference to the step's own least time.
+ * A step calls the same kernels in the same order each time, so that call i of one step is call i of the next. Of each the median over
+ * steps is kept, of its time and of its work: time · what one core's float32 multiply-add units gave right before and after it. Calls of
+ * one label are added up. Work over the best peak seen is the time on a machine that nobody else uses or slows down; with one thread
+ * it can be trusted where times can't.
  */
 #ifndef MOE2_BENCH_STEP_PROFILE_H
 #define MOE2_BENCH_STEP_PROFILE_H
@@ -12,21 +13,34 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "kernels/cpu/peak.h"
 #include "kernels/kernels.h"
 
-enum { PROFILE_CALLS = 4096, PROFILE_LABEL = 56 };
+enum { PROFILE_CALLS = 4096, PROFILE_LABEL = 56, PROFILE_STEPS = 32 };
 
 struct profile_call {
     char label[PROFILE_LABEL];
-    double least_s, flop;
+    double s[PROFILE_STEPS], work[PROFILE_STEPS], flop;
 };
 
 static struct profile {
     struct kernels own, timed;
     struct profile_call calls[PROFILE_CALLS];
-    int n, at; /* calls in a step; the next one of this step */
-    double begun_s;
+    int n, at, step; /* calls in a step; the next one of this step; steps that count */
+    double begun_s, peak, best_peak;
 } profile;
+
+/* GFLOP/s of one thread at this moment. */
+static double profile_peak(void)
+{
+    double begun = clock_s(), operations = 1;
+#if defined(__x86_64__)
+    operations = __builtin_cpu_supports("avx512f") ? peak_avx512(1500) : peak_avx2(1500);
+#endif
+    double peak = operations / (clock_s() - begun) * 1e-9;
+    profile.best_peak = peak > profile.best_peak ? peak : profile.best_peak;
+    return peak;
+}
 
 static void profile_begin(void)
 {
@@ -35,15 +49,14 @@ static void profile_begin(void)
 
 static void profile_end(const char *label, double flop)
 {
-    double s = clock_s() - profile.begun_s;
-    if (profile.at == PROFILE_CALLS)
+    double s = clock_s() - profile.begun_s, before = profile.peak;
+    profile.peak = profile_peak();
+    if (profile.at == PROFILE_CALLS || profile.step == PROFILE_STEPS)
         return;
     struct profile_call *c = &profile.calls[profile.at++];
-    if (profile.at > profile.n) {
-        profile.n = profile.at;
-        c->least_s = s;
-    }
-    c->least_s = s < c->least_s ? s : c->least_s;
+    profile.n = profile.at;
+    c->s[profile.step] = s;
+    c->work[profile.step] = s * 0.5 * (before + profile.peak);
     c->flop = flop;
     snprintf(c->label, sizeof c->label, "%s", label);
 }
@@ -151,12 +164,12 @@ TIMED(cross_entropy,
       (dev, nll, right, logits, target, T, V, ldl, scale))
 TIMED(adamw, (struct device * dev, const struct adamw_args *a), (dev, a))
 
-/* Before each step; calls before the first one that counts (is_warm) are forgotten. */
-static void profile_step(bool is_warm)
+/* Before each step; what a step that is not warm yet called is forgotten. */
+static void profile_step(bool counts)
 {
-    profile.at = 0;
-    if (is_warm)
-        profile.n = 0;
+    profile.step = counts && profile.n ? profile.step + 1 : 0;
+    profile.at = profile.n = 0;
+    profile.peak = profile_peak();
 }
 
 /* Puts the timed table in front of dev's own. */
@@ -196,25 +209,39 @@ static int profile_by_label(const void *x, const void *y)
     return strcmp(a->label, b->label);
 }
 
-/* One line a label. step_s: the least time of a whole step. */
-static void profile_print(double step_s)
+static int profile_ascending(const void *x, const void *y)
 {
-    double all_s = 0;
+    double a = *(const double *)x, b = *(const double *)y;
+    return (a > b) - (a < b);
+}
+
+static double profile_median(double *v)
+{
+    int n = profile.step < PROFILE_STEPS ? profile.step + 1 : PROFILE_STEPS;
+    qsort(v, (size_t)n, sizeof *v, profile_ascending);
+    return v[n / 2];
+}
+
+/* One line a label, and their sum. */
+static void profile_print(void)
+{
+    double all_s = 0, all_work = 0, all_flop = 0, peak = profile.best_peak;
     qsort(profile.calls, (size_t)profile.n, sizeof *profile.calls, profile_by_label);
-    printf("%-46s %6s %9s %6s %9s\n", "kernel, least times", "calls", "ms", "%", "GFLOP/s");
+    printf("%-46s %6s %9s %9s %9s\n", "kernel, medians", "calls", "ms", "work, ms", "of peak");
     for (int i = 0, end; i < profile.n; i = end) {
-        const struct profile_call *c = &profile.calls[i];
-        double s = 0, flop = 0;
-        for (end = i; end < profile.n && strcmp(profile.calls[end].label, c->label) == 0; end++) {
-            s += profile.calls[end].least_s;
+        const char *label = profile.calls[i].label;
+        double s = 0, work = 0, flop = 0;
+        for (end = i; end < profile.n && strcmp(profile.calls[end].label, label) == 0; end++) {
+            s += profile_median(profile.calls[end].s);
+            work += profile_median(profile.calls[end].work);
             flop += profile.calls[end].flop;
         }
-        all_s += s;
-        printf("%-46s %6d %9.2f %6.1f", c->label, end - i, s * 1e3, 100 * s / step_s);
-        printf(flop > 0 ? " %9.1f\n" : "\n", flop / s * 1e-9);
+        all_s += s, all_work += work, all_flop += flop;
+        printf("%-46s %6d %9.2f %9.2f", label, end - i, s * 1e3, work / peak * 1e3);
+        printf(flop > 0 ? " %7.1f %%\n" : "\n", 100 * flop * 1e-9 / work);
     }
-    printf("%-46s %6d %9.2f %6.1f\n%-46s %6s %9.2f\n", "all kernels", profile.n, all_s * 1e3,
-           100 * all_s / step_s, "a step", "", step_s * 1e3);
+    printf("%-46s %6d %9.2f %9.2f %7.1f %%   (peak %.1f GFLOP/s a core)\n", "all kernels",
+           profile.n, all_s * 1e3, all_work / peak * 1e3, 100 * all_flop * 1e-9 / all_work, peak);
 }
 
 #endif

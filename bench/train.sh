@@ -23,7 +23,7 @@ flock 9
 peak=$(build/release/bench_limits | awk 'NR > 1 && $2 > best { best = $2 } END { print best }')
 echo "measured float32 multiply-add peak: $peak GFLOP/s"
 for r in $(seq "$rounds"); do
-    build/release/bench_step --device "$kernels" --batch "$batch" --seq "$seq" --steps "$steps" --dtype "$dtype" --json >>"$out"
+    GOMP_SPINCOUNT=20000 build/release/bench_step --device "$kernels" --batch "$batch" --seq "$seq" --steps "$steps" --dtype "$dtype" --json >>"$out"
     (cd bench/peers && . ./tuned_env.sh && "$python" moe_train.py --experts grouped_mm --batch "$batch" --seq "$seq" --steps "$steps" --dtype "$peer_dtype") >>"$out" 2>/dev/null
 done
 "$python" bench/peers/side_by_side.py "$out" --peak "$peak"
