@@ -50,7 +50,8 @@ static void read_ids(struct golden *g)
     }
 }
 
-static bool golden_open(struct golden *g, const char *name, const char *table, enum dtype compute)
+static bool open_with(struct golden *g, const char *name, const char *table, enum dtype compute,
+                      bool keep_rows)
 {
     char path[512];
     struct err err = {0};
@@ -58,7 +59,8 @@ static bool golden_open(struct golden *g, const char *name, const char *table, e
     if (device_open(&g->dev, table, 2, &err))
         return false;
     snprintf(path, sizeof path, "%s/fixtures/encoder_%s", TEST_DIR, name);
-    if (encoder_open(&g->enc, path, g->dev, &(struct encoder_options){compute, 0}, NULL, &err))
+    if (encoder_open(&g->enc, path, g->dev, &(struct encoder_options){compute, 0, keep_rows}, NULL,
+                     &err))
         fail_msg("%s", err.msg);
     strcat(path, "/golden.safetensors");
     if (safetensors_open(&g->st, path, &err))
@@ -66,6 +68,11 @@ static bool golden_open(struct golden *g, const char *name, const char *table, e
     g->D = encoder_config(g->enc)->hidden_size;
     read_ids(g);
     return true;
+}
+
+static bool golden_open(struct golden *g, const char *name, const char *table, enum dtype compute)
+{
+    return open_with(g, name, table, compute, false);
 }
 
 static void golden_close(struct golden *g)
@@ -116,7 +123,7 @@ static void every_family_on_every_table_gives_what_pytorch_gives(void **state)
         for (int t = 0; t < N_TABLES; t++) {
             struct golden g;
             char where[128];
-            if (!golden_open(&g, variants[v], tables[t], DT_F32))
+            if (!open_with(&g, variants[v], tables[t], DT_F32, true))
                 continue;
             int64_t T = g.offset[g.B];
             float *out = malloc((size_t)(g.B * g.D) * sizeof *out);
@@ -206,6 +213,24 @@ static void an_id_outside_the_vocabulary_is_refused_by_name(void **state)
     golden_close(&g);
 }
 
+static void the_first_rows_alone_give_the_bits_that_all_rows_give(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"bert_cls", "gte"};
+    for (int v = 0; v < 2; v++) {
+        struct golden g, all;
+        assert_true(open_with(&g, names[v], "cpu", DT_F32, false));
+        assert_true(open_with(&all, names[v], "cpu", DT_F32, true));
+        int32_t offset[] = {0, 0, 5, 5, 9, 9}; /* texts without ids between the others */
+        float a[5 * 64], b[5 * 64];
+        assert_int_equal(0, encoder_forward(a, g.enc, g.ids, offset, 5, NULL));
+        assert_int_equal(0, encoder_forward(b, all.enc, g.ids, offset, 5, NULL));
+        assert_memory_equal(a, b, (size_t)(5 * g.D) * sizeof *a);
+        golden_close(&g);
+        golden_close(&all);
+    }
+}
+
 static void a_text_without_ids_gives_zeros(void **state)
 {
     (void)state;
@@ -240,7 +265,7 @@ static void refused(const char *wanted)
     struct err err = {0};
     assert_int_equal(0, device_open(&dev, "cpu", 1, NULL));
     assert_int_not_equal(
-        0, encoder_open(&enc, DIR, dev, &(struct encoder_options){DT_F32, 0}, NULL, &err));
+        0, encoder_open(&enc, DIR, dev, &(struct encoder_options){DT_F32, 0, false}, NULL, &err));
     if (!strstr(err.msg, wanted))
         fail_msg("said \"%s\", wanted \"%s\" in it", err.msg, wanted);
     assert_int_equal(0, dev->used_bytes);
@@ -351,6 +376,7 @@ int main(void)
         cmocka_unit_test(a_text_alone_gives_the_bits_that_it_gives_in_a_batch),
         cmocka_unit_test(what_the_folder_says_is_read),
         cmocka_unit_test(an_id_outside_the_vocabulary_is_refused_by_name),
+        cmocka_unit_test(the_first_rows_alone_give_the_bits_that_all_rows_give),
         cmocka_unit_test(a_text_without_ids_gives_zeros),
         cmocka_unit_test(broken_folders_are_refused_with_a_reason),
         cmocka_unit_test(a_nan_is_named),

@@ -146,7 +146,7 @@ int embedder_open_encoder(struct embedder **out, const char *dir, int n_threads,
     int rc = new_embedder(&e, n_threads, err);
     if (rc)
         return rc;
-    struct encoder_options options = {bf16 ? DT_BF16 : DT_F32, batch_tokens};
+    struct encoder_options options = {bf16 ? DT_BF16 : DT_F32, batch_tokens, false};
     rc = device_open(&e->dev, "cpu", e->n_threads, err);
     if (!rc)
         rc = encoder_open(&e->encoder, dir, e->dev, &options, log, err);

@@ -25,6 +25,8 @@ struct encoder {
     struct device *dev;
     char dir[4096]; /* of the weights */
     enum dtype compute;
+    bool
+        firsts_only; /* behind the last layer's attention only the first row of each text goes on */
     int64_t max_tokens;
     /* One allocation for the rows of a batch: */
     float *memory, *x, *sum, *qkv, *mixed, *inner;
@@ -64,6 +66,7 @@ int encoder_open(struct encoder **out, const char *dir, struct device *dev,
         rc = encoder_weights_load(&e->weights, &e->config, e->dir, dev, e->compute, log, err);
     if (!rc)
         rc = allocate(e, options->max_tokens, err);
+    e->firsts_only = e->config.pooling == POOLING_CLS && !options->keep_rows;
     if (rc)
         encoder_close(e);
     else
@@ -198,19 +201,43 @@ static void attend(struct encoder *e, const int32_t *offset, int64_t B)
     e->dev->k->encoder_attention(e->dev, &a);
 }
 
-static void run_layer(struct encoder *e, const struct encoder_layer *y, const int32_t *offset,
-                      int64_t B)
+/* The part of a layer behind attention, for T rows of mixed and x. */
+static void finish_layer(struct encoder *e, const struct encoder_layer *y, int64_t T)
 {
     const struct kernels *k = e->dev->k;
-    int64_t T = offset[B], D = e->config.hidden_size;
+    int64_t D = e->config.hidden_size;
     float eps = (float)e->config.layer_norm_eps;
-    dense(e, e->qkv, e->x, &y->qkv, y->qkv_bias, NULL, T, DENSE_PLAIN);
-    attend(e, offset, B);
     dense(e, e->sum, e->mixed, &y->o, y->o_bias, e->x, T, DENSE_PLAIN);
     k->layernorm_forward(e->dev, e->x, e->sum, y->attn_norm, y->attn_norm_bias, T, D, eps);
     dense(e, e->inner, e->x, &y->up, y->up_bias, NULL, T, DENSE_GELU);
     dense(e, e->sum, e->inner, &y->down, y->down_bias, e->x, T, DENSE_PLAIN);
     k->layernorm_forward(e->dev, e->x, e->sum, y->ffn_norm, y->ffn_norm_bias, T, D, eps);
+}
+
+/* The first rows of all texts that have one, moved together; returns how many. */
+static int64_t take_firsts(struct encoder *e, const int32_t *offset, int64_t B)
+{
+    int64_t D = e->config.hidden_size, n = 0;
+    for (int64_t b = 0; b < B; b++) {
+        int64_t t = offset[b];
+        if (offset[b + 1] == t)
+            continue;
+        memmove(e->x + n * D, e->x + t * D, (size_t)D * sizeof *e->x);
+        memmove(e->mixed + n * D, e->mixed + t * D, (size_t)D * sizeof *e->mixed);
+        n++;
+    }
+    return n;
+}
+
+static void run_layers(struct encoder *e, const int32_t *offset, int64_t B)
+{
+    int64_t L = e->config.num_hidden_layers, T = offset[B];
+    for (int64_t i = 0; i < L; i++) {
+        const struct encoder_layer *y = &e->weights.layers[i];
+        dense(e, e->qkv, e->x, &y->qkv, y->qkv_bias, NULL, T, DENSE_PLAIN);
+        attend(e, offset, B);
+        finish_layer(e, y, i == L - 1 && e->firsts_only ? take_firsts(e, offset, B) : T);
+    }
 }
 
 /* The vector of the rows of one text. */
@@ -242,11 +269,13 @@ int encoder_forward(float *out, struct encoder *e, const int32_t *ids, const int
         rc = embed(e, ids, offset, B, err);
     if (rc)
         return rc;
-    for (int64_t i = 0; i < e->config.num_hidden_layers; i++)
-        run_layer(e, &e->weights.layers[i], offset, B);
+    run_layers(e, offset, B);
     device_sync(e->dev);
-    int64_t D = e->config.hidden_size;
-    for (int64_t b = 0; b < B && !rc; b++)
-        rc = pool(out + b * D, e, e->x + offset[b] * D, offset[b + 1] - offset[b], err);
+    int64_t D = e->config.hidden_size, row = 0;
+    for (int64_t b = 0; b < B && !rc; b++) {
+        int64_t n = offset[b + 1] - offset[b], n_rows = e->firsts_only && n ? 1 : n;
+        rc = pool(out + b * D, e, e->x + row * D, n_rows, err);
+        row += n_rows;
+    }
     return rc;
 }

@@ -21,6 +21,8 @@
 struct encoder_options {
     enum dtype compute; /* DT_F32, or DT_BF16: products with both operands rounded to bf16 */
     int64_t max_tokens; /* of a batch; 0: 4096. At least max_seq_length is taken */
+    bool
+        keep_rows; /* the last layer does all rows where the first alone makes the vector: for encoder_hidden */
 };
 
 struct encoder;
@@ -49,7 +51,8 @@ int64_t encoder_max_tokens(const struct encoder *e);
 int encoder_forward(float *out, struct encoder *e, const int32_t *ids, const int32_t *offset,
                     int64_t B, struct err *err);
 
-/* The last layer's rows of the last batch [offset[B], hidden_size], device memory, borrowed until the next forward: for tests. */
+/* The last layer's rows of the last batch [offset[B], hidden_size], device memory, borrowed until the next forward: for tests. With
+ * pooling by the first token only after keep_rows. */
 const float *encoder_hidden(const struct encoder *e);
 
 /* Multiply-adds times two of a text of n tokens: what its time is judged by. */
