@@ -2,6 +2,7 @@
 # What "moe2 embed" writes, refuses and leaves behind; a killed run goes on.   test_embed.sh MOE2
 set -u
 moe2=$(realpath "$1")
+here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -59,6 +60,38 @@ refused "a file that is no features" 1 "a.npy: the header says it has 3796764064
 ls x.npy* >/dev/null 2>&1 && fault "a refused run leaves $(ls x.npy*)"
 "$moe2" embed $state --in empty.jsonl --out empty.npy >said 2>&1 || fault "an empty file: $(cat said)"
 check "an empty file gives an array without rows" 128 "$(stat -c %s empty.npy)"
+
+# ---- an encoder: the small random ones of the tests, with a tokenizer of bytes and merges ----
+mkdir enc
+cp "$here"/fixtures/encoder_xlmr/{config.json,model.safetensors} enc
+refused "an encoder without a tokenizer" 1 "enc holds no tokenizer.json" --model enc --in a.jsonl --out x.npy
+cp "$here/golden/tokenizer_qwen2.json" enc/tokenizer.json
+"$moe2" embed --model enc --in a.jsonl --out e.npy --threads 1 >said 2>&1 || fault "encoder: $(cat said)"
+check "what it says of an encoder" "e.npy: 40 rows of 30 numbers, xlm-roberta of 2 layers, mean of the tokens, texts cut at 40 tokens, float32" "$(head -1 said)"
+check "the size is a header and 40 rows of 30 numbers" $((128 + 40 * 30 * 4)) "$(stat -c %s e.npy)"
+"$moe2" embed --model enc --in a.jsonl --out e2.npy --threads 2 --batch-tokens 64 >said 2>&1 || fault "encoder: $(cat said)"
+cmp e.npy e2.npy || fault "other batches and threads give other bytes"
+"$moe2" embed --model enc --in a.jsonl --out e3.npy --compute bf16 >said 2>&1 || fault "bf16: $(cat said)"
+awk 'BEGIN { printf "{\"text\": \""; for (i = 0; i < 200; i++) printf "parola lunga "; print "\"}"; print "{\"text\": \"\"}" }' >cut.jsonl
+"$moe2" embed --model enc --in cut.jsonl --out cut.npy >said 2>&1 || fault "a long text: $(cat said)"
+grep -q '^1 texts were longer than the encoder takes and lost [0-9]* of their tokens$' said || fault "a long text is not told: $(cat said)"
+"$moe2" embed --model enc --in long.jsonl --out killed2.npy --threads 1 >/dev/null 2>&1 &
+victim=$!
+for _ in $(seq 300); do [ "$(stat -c %s killed2.npy.part 2>/dev/null || echo 0)" -gt 20000 ] && break; sleep 0.01; done
+kill -9 $victim 2>/dev/null
+wait $victim 2>/dev/null
+"$moe2" embed --model enc --in long.jsonl --out killed2.npy >said 2>&1 || fault "after a kill: $(cat said)"
+"$moe2" embed --model enc --in long.jsonl --out straight2.npy >said 2>&1 || fault "straight: $(cat said)"
+cmp straight2.npy killed2.npy || fault "a killed encoder run and its sequel give other bytes than a straight one"
+"$moe2" embed --model enc --in a.jsonl --out e.npy --json 2>/dev/null | python3 -m json.tool >/dev/null || fault "--json is no JSON"
+refused "an encoder and a fit" 2 "nothing is fitted for an encoder, wanted no --fit" --model enc --fit a.jsonl --in a.jsonl --out x.npy
+refused "an encoder and features" 2 "wanted either --model DIR or --features hashed" --model enc --features hashed --in a.jsonl --out x.npy
+refused "neither" 2 "wanted either --model DIR or --features hashed" --in a.jsonl --out x.npy
+refused "no such type" 2 '--compute is "f64", wanted f32 or bf16' --model enc --compute f64 --in a.jsonl --out x.npy
+refused "no such folder" 1 "nowhere: is no folder of an encoder" --model nowhere --in a.jsonl --out x.npy
+head -c 5000 "$here/fixtures/encoder_xlmr/model.safetensors" >enc/model.safetensors
+"$moe2" embed --model enc --in a.jsonl --out x.npy >said 2>&1
+check "a cut checkpoint: status" 1 "$?"
 
 [ $failed -eq 0 ] && echo "moe2 embed writes, resumes and refuses as promised"
 exit $failed

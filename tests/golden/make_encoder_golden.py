@@ -125,6 +125,6 @@ if __name__ == "__main__":
                                         max_position_embeddings=40, type_vocab_size=2, **small), BertModel, modules=True)
     transformers_one("bert_cls", BertConfig(vocab_size=60, hidden_size=36, num_hidden_layers=1, num_attention_heads=2, intermediate_size=50,
                                             max_position_embeddings=40, type_vocab_size=2, **small), BertModel, prefix="bert.", cls=True, modules=True)
-    transformers_one("xlmr", XLMRobertaConfig(vocab_size=60, hidden_size=30, num_hidden_layers=2, num_attention_heads=3, intermediate_size=41,
+    transformers_one("xlmr", XLMRobertaConfig(vocab_size=560, hidden_size=30, num_hidden_layers=2, num_attention_heads=3, intermediate_size=41,
                                               max_position_embeddings=42, type_vocab_size=1, pad_token_id=1, layer_norm_eps=1e-5, **small), XLMRobertaModel, prefix="roberta.")
     gte()
