@@ -19,15 +19,16 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 peer=bench/peers/kmeans_gate.py
 export OMP_NUM_THREADS=$threads
+ours=(env GOMP_SPINCOUNT=20000) # as moe2 sets it for itself (src/cli/main.c)
 "$python" $peer data "$work"
 for r in $(seq "$rounds"); do
     if [ "$only" != mlp ]; then
-        flock -x "$lock" build/release/bench_gate kmeans "$work/x_kmeans.npy" 8 4 "$r" "$threads" >>"$work/out"
+        flock -x "$lock" "${ours[@]}" build/release/bench_gate kmeans "$work/x_kmeans.npy" 8 4 "$r" "$threads" >>"$work/out"
         flock -x "$lock" "$python" $peer kmeans "$work/x_kmeans.npy" 8 4 "$r" "$threads" >>"$work/out"
     fi
     if [ "$only" != kmeans ]; then
         for type in f32 bf16; do
-            flock -x "$lock" build/release/bench_gate mlp "$work/x_gate.npy" "$work/y_gate.npy" "$epochs" "$r" "$threads" $type >>"$work/out"
+            flock -x "$lock" "${ours[@]}" build/release/bench_gate mlp "$work/x_gate.npy" "$work/y_gate.npy" "$epochs" "$r" "$threads" $type >>"$work/out"
         done
         flock -x "$lock" "$python" $peer mlp "$work/x_gate.npy" "$work/y_gate.npy" "$epochs" "$r" "$threads" >>"$work/out"
     fi
