@@ -1,0 +1,52 @@
+/* What the study fits to a fleet on train: gates of several kinds, with scores that no gate fitted on the same question gave, and the learned
+ * combination, whose settings are chosen by cross-validation on train.
+ */
+#ifndef MOE2_PIPELINE_STUDY_FIT_H
+#define MOE2_PIPELINE_STUDY_FIT_H
+
+#include "kernels/device.h"
+#include "pipeline/study_data.h"
+#include "route/vote_learned.h"
+#include "train/vote_fit.h"
+
+enum { STUDY_MAX_GATES = 6, STUDY_FOLDS = 5, STUDY_MAX_SETTINGS = 32 };
+
+struct study_gate {
+    const char *kind; /* a literal of model/gate.h */
+    bool probabilities;
+    float *scores[STUDY_N_SIDES]; /* [n, N] train: out of fold; owned by the data's arena */
+    float *logits[STUDY_N_SIDES]; /* the same for the learned weights */
+};
+
+/* Fits a gate of a kind to the fleet. Errors: those of gate_train. */
+int study_gate_fit(struct study_gate *g, struct study_data *d, const struct study_fleet *f,
+                   const char *kind, struct device *dev, uint64_t seed, const struct log_sink *sink,
+                   const volatile int *stop, struct err *err);
+
+/* Which terms a learned combination has, and how strongly they are held back. */
+struct study_setting {
+    uint32_t gates; /* bit g: gate g of the list */
+    double l2, l2_parts;
+    int64_t correct; /* out of fold, all asked */
+};
+
+struct study_learned {
+    struct study_setting settings[STUDY_MAX_SETTINGS], chosen, text_free;
+    int n_settings;
+    struct vote_shape shape;         /* of the chosen one */
+    double *theta;                   /* [rows, N] fitted on all of train, all asked */
+    double *theta_fold[STUDY_FOLDS]; /* fitted without that fold */
+    uint8_t *fold;                   /* [n of train] */
+    struct vote_view view[STUDY_N_SIDES];
+    struct vote_view view_text_free[STUDY_N_SIDES];
+    double *theta_text_free;
+    struct vote_shape shape_text_free;
+};
+
+/* Fits all settings over the gates, chooses the one with the most right out of fold (first of equals), and the best of those without gates. All memory
+ * is the data's arena's. */
+int study_learned_fit(struct study_learned *l, struct study_data *d, const struct study_fleet *f,
+                      const struct study_gate *gates, int n_gates, uint64_t seed,
+                      const struct log_sink *sink, const volatile int *stop, struct err *err);
+
+#endif
