@@ -34,15 +34,11 @@ static const char HELP[] =
     "  --out DIR                (results)\n"
     "  --gnuplot PROGRAM        draws the figures\n\n"
     "examples:\n"
-    "  moe2 data qa --mmlu-pro questions.jsonl --gating mmlu_pro --out data\n"
-    "  moe2 embed --features hashed --fit data/gating_train.jsonl --state data/f.safetensors --in "
-    "data/gating_train.jsonl --out data/train.npy\n"
-    "  moe2 embed --features hashed --state data/f.safetensors --in data/gating_test.jsonl --out "
-    "data/test.npy\n"
-    "  moe2 study --train data/gating_train.jsonl --test data/gating_test.jsonl --train-embeddings "
-    "data/train.npy --test-embeddings data/test.npy --outcomes outcomes_correct.csv --predictions "
-    "predictions.csv --chars outcomes_gen_chars.csv --devices ../shared/data/devices --out "
-    "results\n";
+    "  moe2 study --train train.jsonl --test test.jsonl --train-embeddings train.npy "
+    "--test-embeddings test.npy \\\n"
+    "      --outcomes outcomes.csv --predictions predictions.csv --chars chars.csv --devices "
+    "../shared/data/devices\n"
+    "All commands from published files to the report: moe2 help best-within-budget\n";
 
 static int run(int argc, char **argv)
 {
