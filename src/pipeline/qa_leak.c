@@ -280,7 +280,8 @@ int qa_index_add(struct qa_index *x, const struct qa_row *row, struct err *err)
                                       .n_options = n,
                                       .next = *slot,
                                       .is_mmlu = strcmp(row->source, "mmlu") == 0};
-    memcpy(x->options + x->n_options, keys, (size_t)n * sizeof *keys);
+    if (n)
+        memcpy(x->options + x->n_options, keys, (size_t)n * sizeof *keys);
     x->n_options += n;
     *slot = (uint32_t)++x->n;
     return 0;
