@@ -69,7 +69,7 @@ static void same_pieces_as_pcre2(split_next *fast, const char *const *patterns, 
             continue;
         struct pieces a, b = {0};
         by_hand(&a, fast, text, n);
-        assert_int_equal(0, pretokenize(&p, &scratch, text, n, classes, take, &b, &err));
+        assert_int_equal(0, pretokenize(&p, &scratch, text, n, true, classes, take, &b, &err));
         if (a.n != b.n || memcmp(a.end, b.end, (size_t)a.n * sizeof *a.end) != 0)
             fail_msg("seed %d, text %d: \"%.*s\" is cut otherwise", (int)seed, i, (int)n, text);
         n_compared++;
@@ -170,7 +170,7 @@ static void cut_by(const char *pattern, bool literal, enum split_behavior behavi
     struct err err = {0};
     assert_int_equal(0,
                      split_regex_new(&p.stages[0].regex, pattern, strlen(pattern), literal, &err));
-    assert_int_equal(0, pretokenize(&p, &scratch, (const uint8_t *)text, strlen(text), classes,
+    assert_int_equal(0, pretokenize(&p, &scratch, (const uint8_t *)text, strlen(text), true, classes,
                                     take, &got, &err));
     char lengths[64] = "";
     for (int i = 0; i < got.n; i++)
@@ -229,7 +229,7 @@ static void a_runaway_pattern_ends_with_an_error(void **state)
     memset(text, 'a', sizeof text);
     text[63] = 'b';
     assert_int_equal(0, split_regex_new(&p.stages[0].regex, "(a+a+)+[cd]", 11, false, &err));
-    assert_int_equal(MOE2_ELIMIT, pretokenize(&p, &scratch, (uint8_t *)text, sizeof text, classes,
+    assert_int_equal(MOE2_ELIMIT, pretokenize(&p, &scratch, (uint8_t *)text, sizeof text, true, classes,
                                               take, &got, &err));
     assert_string_equal("splitting the text by a pattern: match limit exceeded", err.msg);
     pretokenizer_release(&p);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "text/split.h"
+#include "text/unicode.h"
 
 /* One walk: what all stages share. */
 struct walk {
@@ -11,6 +12,7 @@ struct walk {
     const uint8_t *classes;
     split_take *take;
     void *ctx;
+    const uint8_t *first; /* where a piece must begin to be the first one; NULL: there is none */
 };
 
 /* Cut pieces on their way to the next stage, of which a behaviour may join two neighbours. */
@@ -48,6 +50,58 @@ static int byte_level(const struct walk *w, const uint8_t *text, size_t n, struc
         rc = w->take(w->ctx, text + at, next - at, err);
     }
     return rc;
+}
+
+/* Text with its spaces as signs, and one in front where it belongs, in scratch. */
+static int put_signs(const struct walk *w, const uint8_t *text, size_t n, struct err *err)
+{
+    const struct split_metaspace *m = &w->p->metaspace;
+    struct buf *b = &w->scratch->prefixed;
+    buf_clear(b);
+    bool front = m->prepend == SPLIT_PREPEND_ALWAYS ||
+                 (m->prepend == SPLIT_PREPEND_FIRST && text == w->first);
+    bool there = text[0] == ' ' || (n >= m->n_sign && memcmp(text, m->sign, m->n_sign) == 0);
+    int rc = front && !there ? buf_append(b, m->sign, m->n_sign, err) : 0;
+    for (size_t at = 0; at < n && !rc;) {
+        const uint8_t *space = memchr(text + at, ' ', n - at);
+        size_t next = space ? (size_t)(space - text) : n;
+        rc = buf_append(b, text + at, next - at, err);
+        if (!rc && space)
+            rc = buf_append(b, m->sign, m->n_sign, err);
+        at = next + (space != NULL);
+    }
+    return rc;
+}
+
+/* The next sign from at on, or end. */
+static size_t next_sign(const struct split_metaspace *m, const uint8_t *text, size_t at, size_t end)
+{
+    const uint8_t *found = at < end ? memmem(text + at, end - at, m->sign, m->n_sign) : NULL;
+    return found ? (size_t)(found - text) : end;
+}
+
+static int metaspace(const struct walk *w, const uint8_t *text, size_t n, struct err *err)
+{
+    const struct split_metaspace *m = &w->p->metaspace;
+    int rc = put_signs(w, text, n, err);
+    if (rc)
+        return rc;
+    const uint8_t *signs = (const uint8_t *)w->scratch->prefixed.bytes;
+    size_t end = w->scratch->prefixed.n;
+    if (!m->cut)
+        return w->take(w->ctx, signs, end, err);
+    for (size_t at = 0, next; at < end && !rc; at = next) {
+        next = next_sign(m, signs, at, end);
+        next = next == at ? next_sign(m, signs, at + m->n_sign, end) : next;
+        rc = w->take(w->ctx, signs + at, next - at, err);
+    }
+    return rc;
+}
+
+static int run_last(const struct walk *w, const uint8_t *text, size_t n, struct err *err)
+{
+    return w->p->last == SPLIT_LAST_METASPACE ? metaspace(w, text, n, err)
+                                              : byte_level(w, text, n, err);
 }
 
 static int joiner_flush(struct joiner *j, struct err *err)
@@ -121,28 +175,31 @@ static int run_stage(const struct walk *w, int stage_idx, const uint8_t *text, s
                      struct err *err)
 {
     if (stage_idx == w->p->n_stages)
-        return byte_level(w, text, n, err);
+        return run_last(w, text, n, err);
     const struct split_stage *stage = &w->p->stages[stage_idx];
     if (!stage->fast)
         return run_regex(w, stage_idx, text, n, err);
+    const uint8_t *classes = stage->classes ? stage->classes : w->classes;
     int rc = 0;
-    for (size_t at = 0, next; at < n && !rc; at = next) {
-        next = stage->fast(text, at, n, w->classes);
-        rc = run_stage(w, stage_idx + 1, text + at, next - at, err);
+    for (size_t at = 0, next, length; at < n && !rc; at = next) {
+        next = stage->fast(text, at, n, classes);
+        if (!(stage->drops && classes[utf8_get(text + at, &length)] & stage->drops))
+            rc = run_stage(w, stage_idx + 1, text + at, next - at, err);
     }
     return rc;
 }
 
 int pretokenize(const struct pretokenizer *p, struct split_scratch *s, const uint8_t *text,
-                size_t n, const uint8_t *classes, split_take *take, void *ctx, struct err *err)
+                size_t n, bool first, const uint8_t *classes, split_take *take, void *ctx,
+                struct err *err)
 {
-    struct walk w = {p, s, classes, take, ctx};
+    struct walk w = {p, s, classes, take, ctx, first ? text : NULL};
     return n ? run_stage(&w, 0, text, n, err) : 0;
 }
 
 split_next *pretokenizer_fast(const struct pretokenizer *p)
 {
-    if (p->add_prefix_space || p->n_stages + p->use_regex > 1)
+    if (p->last == SPLIT_LAST_METASPACE || p->add_prefix_space || p->n_stages + p->use_regex > 1)
         return NULL;
     return p->use_regex ? split_gpt2 : p->n_stages ? p->stages[0].fast : split_none;
 }

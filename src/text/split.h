@@ -20,7 +20,7 @@
 typedef size_t split_next(const uint8_t *text, size_t at, size_t end, const uint8_t *classes);
 
 split_next split_gpt2, split_qwen2, split_llama3, split_deepseek, split_digits_each,
-    split_digits_runs, split_none;
+    split_digits_runs, split_spaces, split_none; /* split_spaces: runs of white space and the rest */
 
 /* The regular expressions as they stand in tokenizer.json. */
 #define SPLIT_GPT2                                                                                 \
@@ -58,15 +58,31 @@ enum { SPLIT_MAX_STAGES = 16, SPLIT_MAX_PATTERN_BYTES = 1 << 16 };
 /* One step of a pre-tokenizer: hand-written code or a regular expression. */
 struct split_stage {
     split_next *fast;          /* or NULL */
+    const uint8_t *classes;    /* of fast, borrowed; NULL: those of the walk */
+    uint8_t drops;             /* pieces of fast whose first character has such a class go */
     struct split_regex *regex; /* or NULL */
     enum split_behavior behavior;
     bool invert;
 };
 
-/* The whole: the stages, one within the other, then ByteLevel. */
+/* What makes the last pieces. */
+enum split_last { SPLIT_LAST_NONE, SPLIT_LAST_BYTE_LEVEL, SPLIT_LAST_METASPACE };
+enum split_prepend { SPLIT_PREPEND_ALWAYS, SPLIT_PREPEND_FIRST, SPLIT_PREPEND_NEVER };
+
+/* Metaspace: spaces become a visible sign, one is put in front, and pieces begin at each. */
+struct split_metaspace {
+    char sign[4]; /* U+2581 as a rule */
+    uint8_t n_sign;
+    bool cut;
+    enum split_prepend prepend;
+};
+
+/* The whole: the stages, one within the other, then ByteLevel, Metaspace or nothing. */
 struct pretokenizer {
     struct split_stage stages[SPLIT_MAX_STAGES];
     int n_stages;
+    enum split_last last;
+    struct split_metaspace metaspace;
     bool add_prefix_space; /* ByteLevel: a space before each piece that comes to it without one */
     bool use_regex;        /* ByteLevel: cut by split_gpt2 */
 };
@@ -101,10 +117,12 @@ int split_regex_next(size_t *begin, size_t *end, struct split_search *search,
                      const struct split_regex *r, struct split_scratch *s, const uint8_t *text,
                      size_t n, struct err *err);
 
-/* Gives every piece of text, in order, to take, which ends the walk by returning an error. */
+/* Gives every piece of text, in order, to take, which ends the walk by returning an error. first
+ * says that text is the beginning of what is encoded. */
 typedef int split_take(void *ctx, const uint8_t *piece, size_t n, struct err *err);
 int pretokenize(const struct pretokenizer *p, struct split_scratch *s, const uint8_t *text,
-                size_t n, const uint8_t *classes, split_take *take, void *ctx, struct err *err);
+                size_t n, bool first, const uint8_t *classes, split_take *take, void *ctx,
+                struct err *err);
 
 void pretokenizer_release(struct pretokenizer *p);
 

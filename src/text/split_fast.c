@@ -337,6 +337,16 @@ size_t split_digits_runs(const uint8_t *text, size_t at, size_t end, const uint8
     return stop;
 }
 
+size_t split_spaces(const uint8_t *text, size_t at, size_t end, const uint8_t *classes)
+{
+    size_t length;
+    uint8_t kind = class_at(text, at, classes, &length) & SPACE;
+    do
+        at += length;
+    while (at < end && (class_at(text, at, classes, &length) & SPACE) == kind);
+    return at;
+}
+
 size_t split_none(const uint8_t *text, size_t at, size_t end, const uint8_t *classes)
 {
     (void)text, (void)at, (void)classes;

@@ -112,7 +112,7 @@ int tokenizer_bytes_new(struct tokenizer **out, struct err *err)
     if (!t)
         return err_set(err, MOE2_ELIMIT, "no memory for a tokenizer");
     t->is_bytes = true;
-    t->byte_decoder = true;
+    t->decoder.kind = DECODER_BYTE_LEVEL;
     t->bos_id = t->before[0] = TOKENIZER_BYTES_BOS;
     t->eos_id = TOKENIZER_BYTES_EOS;
     t->n_before = 1;
@@ -141,8 +141,10 @@ void tokenizer_free(struct tokenizer *t)
 {
     if (!t)
         return;
-    free(t->classes);
-    bpe_release(&t->bpe);
+    char_tables_release(&t->tables);
+    normalizer_release(&t->normalizer);
+    if (t->model)
+        t->model->release(t);
     vocab_release(&t->vocab);
     added_release(&t->added_raw);
     added_release(&t->added_normalized);
@@ -174,7 +176,8 @@ void tokenizer_scratch_free(struct tokenizer_scratch *s)
     bpe_scratch_release(&s->bpe);
     split_scratch_release(&s->split);
     buf_release(&s->repaired);
-    buf_release(&s->normalized);
+    buf_release(&s->normalized[0]);
+    buf_release(&s->normalized[1]);
     free(s);
 }
 
@@ -184,18 +187,20 @@ struct encoder {
     const struct tokenizer *t;
     struct tokenizer_scratch *s;
     struct ids *out;
-    bool plain;   /* TOKENIZER_PLAIN */
-    uint8_t seen; /* classes of the non-ASCII characters of the whole text */
+    bool plain;           /* TOKENIZER_PLAIN */
+    uint8_t seen;         /* classes of the non-ASCII characters of the whole text */
+    const uint8_t *begin; /* of the whole text, and where it has become its normal form or NULL */
+    const uint8_t *first;
 };
 
-/* BPE of a piece that the cache does not have; there is room for it in out. key is NULL for a long
+/* The ids of a piece that the cache does not have; there is room for it in out. key is NULL for a long
  * one. */
 static int encode_new(const struct encoder *e, const uint64_t *key, uint64_t hash, const uint8_t *p,
                       size_t n, bool keep, struct err *err)
 {
     int32_t *ids = e->out->v + e->out->n;
     size_t n_ids;
-    int rc = bpe_encode(ids, &n_ids, &e->t->bpe, &e->s->bpe, p, n, err);
+    int rc = e->t->model->encode(ids, &n_ids, e->t, e->s, p, n, err);
     if (rc)
         return rc;
     if (keep)
@@ -262,12 +267,17 @@ static int encode_text(struct encoder *e, const uint8_t *text, size_t n, struct 
     } ahead[AHEAD];
     const struct tokenizer *t = e->t;
     if (!t->fast)
-        return pretokenize(&t->pre, &e->s->split, text, n, t->classes, take_piece, e, err);
+        return pretokenize(&t->pre, &e->s->split, text, n, text == e->first, t->tables.classes,
+                           take_piece, e, err);
     int rc = 0;
     for (size_t at = 0; at < n && !rc;) {
         int n_ahead = 0;
-        for (; n_ahead < AHEAD && at < n; n_ahead++) {
-            size_t next = t->fast(text, at, n, t->classes);
+        while (n_ahead < AHEAD && at < n) {
+            size_t next = t->fast(text, at, n, t->fast_classes), length;
+            if (t->fast_drops && t->fast_classes[utf8_get(text + at, &length)] & t->fast_drops) {
+                at = next;
+                continue;
+            }
             ahead[n_ahead].begin = at;
             ahead[n_ahead].n = next - at;
             if (next - at <= PIECE_INLINE) {
@@ -276,6 +286,7 @@ static int encode_text(struct encoder *e, const uint8_t *text, size_t n, struct 
                 piece_prefetch(&e->s->cache, ahead[n_ahead].hash);
             }
             at = next;
+            n_ahead++;
         }
         for (int i = 0; i < n_ahead && !rc; i++)
             rc = ahead[i].n <= PIECE_INLINE
@@ -297,7 +308,7 @@ static int encode_added(struct encoder *e, const struct added_set *set, encode_b
     struct added_search search = {0};
     struct added_match found;
     size_t done = 0;
-    while (added_next(&found, &search, set, text, n, e->t->classes)) {
+    while (added_next(&found, &search, set, text, n, e->t->tables.classes)) {
         int rc = done < found.begin ? between(e, text + done, found.begin - done, err) : 0;
         if (!rc)
             rc = ids_append(e->out, &found.id, 1, err);
@@ -311,18 +322,11 @@ static int encode_added(struct encoder *e, const struct added_set *set, encode_b
 /* Text between the added tokens of the first set: normalised, then cut by the second set. */
 static int encode_normalized(struct encoder *e, const uint8_t *text, size_t n, struct err *err)
 {
-    uint8_t seen = 0;
-    if (e->t->nfc && e->seen & UNICODE_NFC_SLOW)
-        utf8_scan(text, n, e->t->classes, &seen);
-    if (seen & UNICODE_NFC_SLOW) {
-        struct buf *b = &e->s->normalized;
-        buf_clear(b);
-        int rc = unicode_nfc(b, text, n, e->t->classes, err);
-        if (rc)
-            return rc;
-        text = (const uint8_t *)b->bytes;
-        n = b->n;
-    }
+    bool begins = text == e->begin;
+    int rc = normalizer_run(&text, &n, &e->t->normalizer, e->s->normalized, e->seen, err);
+    if (rc || !n)
+        return rc;
+    e->first = begins ? text : NULL;
     return e->plain ? encode_text(e, text, n, err)
                     : encode_added(e, &e->t->added_normalized, encode_text, text, n, err);
 }
@@ -341,7 +345,7 @@ static int encode_bytes(struct ids *out, const uint8_t *text, size_t n, struct e
 static int make_valid(struct encoder *e, const uint8_t **text, size_t *n, int flags,
                       struct err *err)
 {
-    size_t good = utf8_scan(*text, *n, e->t->classes, &e->seen);
+    size_t good = utf8_scan(*text, *n, e->t->tables.classes, &e->seen);
     if (good == *n)
         return 0;
     if (!(flags & TOKENIZER_REPLACE))
@@ -354,7 +358,7 @@ static int make_valid(struct encoder *e, const uint8_t **text, size_t *n, int fl
         return rc;
     *text = (const uint8_t *)b->bytes;
     *n = b->n;
-    utf8_scan(*text, *n, e->t->classes, &e->seen);
+    utf8_scan(*text, *n, e->t->tables.classes, &e->seen);
     return 0;
 }
 
@@ -367,6 +371,7 @@ static int encode_all(struct encoder *e, const uint8_t *text, size_t n, int flag
         rc = encode_bytes(e->out, text, n, err);
     if (!rc && !t->is_bytes)
         rc = make_valid(e, &text, &n, flags, err);
+    e->begin = text;
     if (!rc && !t->is_bytes)
         rc = e->plain ? encode_normalized(e, text, n, err)
                       : encode_added(e, &t->added_raw, encode_normalized, text, n, err);

@@ -108,6 +108,52 @@ static int put_bytes(struct token_stream *s, struct buf *out, const uint8_t *byt
     return rc ? rc : buf_append(out, bytes + from, n - from, err);
 }
 
+/* Puts to in the place of each from in out->bytes [begin …); to is not longer. */
+static void replace_tail(struct buf *out, size_t begin, const char *from, const char *to)
+{
+    size_t n_from = strlen(from), n_to = strlen(to);
+    char *p = out->bytes + begin, *put = p, *end = out->bytes + out->n;
+    while (p < end) {
+        if ((size_t)(end - p) >= n_from && memcmp(p, from, n_from) == 0) {
+            memcpy(put, to, n_to);
+            put += n_to;
+            p += n_from;
+        } else {
+            *put++ = *p++;
+        }
+    }
+    *put = 0;
+    out->n = (size_t)(put - out->bytes);
+}
+
+/* What HF's cleanup does, in its order, to each token with the space before it. */
+static void clean_up(struct buf *out, size_t begin)
+{
+    static const char *const rules[][2] = {
+        {" .", "."},     {" ?", "?"},     {" !", "!"},     {" ,", ","},
+        {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+        {" 's", "'s"},   {" 've", "'ve"}, {" 're", "'re"},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        replace_tail(out, begin, rules[i][0], rules[i][1]);
+}
+
+static int put_wordpiece(struct token_stream *s, struct buf *out, int32_t id, struct err *err)
+{
+    const struct token_decoder *d = &s->t->decoder;
+    struct span token = s->t->vocab.written[id];
+    size_t begin = out->n;
+    bool joined = s->begun && token.n >= d->n_prefix && memcmp(token.p, d->prefix, d->n_prefix) == 0;
+    int rc = s->begun && !joined ? buf_append(out, " ", 1, err) : 0;
+    s->begun = true;
+    size_t skip = joined ? d->n_prefix : 0;
+    if (!rc)
+        rc = buf_append(out, token.p + skip, token.n - skip, err);
+    if (!rc && d->cleanup)
+        clean_up(out, begin);
+    return rc;
+}
+
 int token_stream_put(struct token_stream *s, struct buf *out, int32_t id, struct err *err)
 {
     const struct tokenizer *t = s->t;
@@ -115,8 +161,11 @@ int token_stream_put(struct token_stream *s, struct buf *out, int32_t id, struct
         return err_set(err, MOE2_EFORMAT, "id %d has no token, wanted 0 to %d", id, t->vocab.n - 1);
     if (s->flags & TOKENIZER_SKIP_SPECIAL && t->vocab.flags[id] & VOCAB_SPECIAL)
         return 0;
-    const struct span *span = t->byte_decoder ? &t->vocab.bytes[id] : &t->vocab.written[id];
-    int rc = !t->byte_decoder && s->begun ? buf_append(out, " ", 1, err) : 0;
+    if (t->decoder.kind == DECODER_WORDPIECE)
+        return put_wordpiece(s, out, id, err);
+    bool byte_level = t->decoder.kind == DECODER_BYTE_LEVEL;
+    const struct span *span = byte_level ? &t->vocab.bytes[id] : &t->vocab.written[id];
+    int rc = !byte_level && s->begun ? buf_append(out, " ", 1, err) : 0;
     s->begun = true;
     if (rc)
         return rc;

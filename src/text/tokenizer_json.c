@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text/text_model.h"
 #include "text/tokenizer_parts.h"
 #include "text/unicode.h"
 
@@ -27,13 +28,19 @@ int json_flag(bool *out, const json_t *object, const char *where, const char *ke
     return 0;
 }
 
+const char *json_text_or(const json_t *object, const char *key, const char *or_else)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : or_else;
+}
+
 const char *json_type_of(const json_t *object)
 {
     const char *type = json_string_value(json_object_get(object, "type"));
     return type ? type : "without a type";
 }
 
-/* ---- vocabulary and merges ---- */
+/* ---- vocabulary and model ---- */
 
 static int read_id(int32_t *out, const json_t *v, const char *token, struct err *err)
 {
@@ -79,7 +86,7 @@ static int measure(int32_t *n, size_t *n_text, json_t *vocab, json_t *added, str
     return 0;
 }
 
-static int read_vocab(struct tokenizer *t, json_t *vocab, json_t *added, struct err *err)
+int read_vocab(struct tokenizer *t, json_t *vocab, json_t *added, struct err *err)
 {
     if (!json_is_object(vocab) || json_object_size(vocab) == 0)
         return err_set(err, MOE2_EFORMAT, "model.vocab is missing or empty");
@@ -99,133 +106,25 @@ static int read_vocab(struct tokenizer *t, json_t *vocab, json_t *added, struct 
     return rc;
 }
 
-/* The two parts of a merge: "a b", or ["a", "b"]. */
-static int merge_parts(struct span part[2], const json_t *v, size_t idx, struct err *err)
+static const struct text_model *const models[] = {&model_bpe, &model_wordpiece};
+
+const struct text_model *text_model_named(const char *name)
 {
-    if (json_is_array(v) && json_array_size(v) == 2) {
-        for (size_t i = 0; i < 2; i++) {
-            const json_t *s = json_array_get(v, i);
-            part[i] = (struct span){json_string_value(s), (uint32_t)json_string_length(s)};
-        }
-        if (part[0].p && part[1].p)
-            return 0;
-    }
-    const char *text = json_string_value(v), *space = text ? strchr(text, ' ') : NULL;
-    if (!space || strchr(space + 1, ' '))
-        return err_set(err, MOE2_EFORMAT, "merge %zu is not \"a b\" or [\"a\", \"b\"]", idx);
-    part[0] = (struct span){text, (uint32_t)(space - text)};
-    part[1] = (struct span){space + 1, (uint32_t)strlen(space + 1)};
-    return 0;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        if (strcmp(name, models[i]->name) == 0)
+            return models[i];
+    return NULL;
 }
 
-static int find_part(int32_t *id, const struct vocab *v, struct span s, size_t idx, struct err *err)
-{
-    *id = vocab_find(v, s.p, s.n);
-    if (*id < 0)
-        return err_set(err, MOE2_EFORMAT, "merge %zu: \"%.*s\" is not in the vocabulary", idx,
-                       s.n < 60 ? (int)s.n : 60, s.p);
-    return 0;
-}
-
-static int read_merge(struct bpe_merge *m, struct buf *joined, const struct vocab *v,
-                      const json_t *json, size_t idx, struct err *err)
-{
-    struct span part[2];
-    int rc = merge_parts(part, json, idx, err);
-    if (!rc)
-        rc = find_part(&m->left, v, part[0], idx, err);
-    if (!rc)
-        rc = find_part(&m->right, v, part[1], idx, err);
-    buf_clear(joined);
-    for (int i = 0; i < 2 && !rc; i++)
-        rc = buf_append(joined, part[i].p, part[i].n, err);
-    return rc ? rc
-              : find_part(&m->merged, v, (struct span){joined->bytes, (uint32_t)joined->n}, idx,
-                          err);
-}
-
-static int read_merges(struct tokenizer *t, json_t *merges, bool ignore_merges, struct err *err)
-{
-    if (!json_is_array(merges))
-        return err_set(err, MOE2_EFORMAT, "model.merges is missing or no list");
-    if (json_array_size(merges) > BPE_MAX_MERGES)
-        return err_set(err, MOE2_ELIMIT, "model.merges has %zu entries, wanted at most %d",
-                       json_array_size(merges), BPE_MAX_MERGES);
-    struct bpe_merge *list = malloc((json_array_size(merges) + 1) * sizeof *list);
-    if (!list)
-        return err_set(err, MOE2_ELIMIT, "no memory for %zu merges", json_array_size(merges));
-    struct buf joined = {0};
-    int32_t n = 0;
-    int rc = 0;
-    size_t i;
-    json_t *value;
-    json_array_foreach(merges, i, value)
-    {
-        const char *text = json_string_value(value);
-        if (text && strncmp(text, "#version", 8) == 0)
-            continue;
-        rc = read_merge(&list[n++], &joined, &t->vocab, value, i, err);
-        if (rc)
-            break;
-    }
-    if (!rc)
-        rc = bpe_init(&t->bpe, &t->vocab, list, n, ignore_merges, err);
-    buf_release(&joined);
-    free(list);
-    return rc;
-}
-
-/* A field that must be null or empty, because what it asks for is not understood. */
-static int refuse_text(const json_t *model, const char *key, struct err *err)
-{
-    const char *text = json_string_value(json_object_get(model, key));
-    if (text && *text)
-        return err_set(err, MOE2_EFORMAT, "model.%s is \"%.60s\", wanted none", key, text);
-    return 0;
-}
-
-static int read_unknown(struct tokenizer *t, const json_t *model, struct err *err)
-{
-    bool byte_fallback = false;
-    int rc = json_flag(&t->bpe.fuse_unk, model, "model", "fuse_unk", false, err);
-    if (!rc)
-        rc = json_flag(&byte_fallback, model, "model", "byte_fallback", false, err);
-    if (rc || t->bpe.has_all_bytes)
-        return rc;
-    if (byte_fallback)
-        return err_set(err, MOE2_EFORMAT,
-                       "model.byte_fallback is true and the vocabulary lacks bytes of its own");
-    const char *unk = json_string_value(json_object_get(model, "unk_token"));
-    if (!unk)
-        return 0;
-    t->bpe.unk_id = vocab_find(&t->vocab, unk, strlen(unk));
-    if (t->bpe.unk_id < 0)
-        return err_set(err, MOE2_EFORMAT, "model.unk_token \"%.60s\" is not in the vocabulary",
-                       unk);
-    return 0;
-}
-
-static int read_model(struct tokenizer *t, json_t *model, json_t *added, struct err *err)
+/* The row of the file's model; one without a type is BPE. */
+static int find_model(struct tokenizer *t, const json_t *model, struct err *err)
 {
     if (!json_is_object(model))
         return err_set(err, MOE2_EFORMAT, "model is missing");
-    const json_t *type = json_object_get(model, "type");
-    if (type && strcmp(json_type_of(model), "BPE") != 0)
-        return err_set(err, MOE2_EFORMAT, "model is %.40s, wanted BPE", json_type_of(model));
-    bool ignore_merges = false;
-    int rc = json_flag(&ignore_merges, model, "model", "ignore_merges", false, err);
-    if (!rc)
-        rc = refuse_text(model, "continuing_subword_prefix", err);
-    if (!rc)
-        rc = refuse_text(model, "end_of_word_suffix", err);
-    if (!rc && json_number_value(json_object_get(model, "dropout")) != 0)
-        rc = err_set(err, MOE2_EFORMAT, "model.dropout is %g, wanted none",
-                     json_number_value(json_object_get(model, "dropout")));
-    if (!rc)
-        rc = read_vocab(t, json_object_get(model, "vocab"), added, err);
-    if (!rc)
-        rc = read_merges(t, json_object_get(model, "merges"), ignore_merges, err);
-    return rc ? rc : read_unknown(t, model, err);
+    t->model = json_object_get(model, "type") ? text_model_named(json_type_of(model)) : &model_bpe;
+    return t->model ? 0
+                    : err_set(err, MOE2_EFORMAT, "model is %.40s, wanted BPE or WordPiece",
+                              json_type_of(model));
 }
 
 /* ---- added tokens ---- */
@@ -259,14 +158,16 @@ static int index_added(struct tokenizer *t, const char *content, int flags, bool
     int32_t id = vocab_find(&t->vocab, content, strlen(content));
     if (!normalized)
         return added_put(&t->added_raw, content, strlen(content), id, flags, err);
-    struct buf b = {0};
-    int rc = t->nfc ? unicode_nfc(&b, (const uint8_t *)content, strlen(content), t->classes, err)
-                    : buf_puts(&b, content, err);
-    if (!rc)
-        rc = added_put(&t->added_normalized, b.bytes, b.n, id, flags, err);
-    if (!rc && (b.n != strlen(content) || memcmp(b.bytes, content, b.n) != 0))
-        vocab_stand_for(&t->vocab, id, b.bytes, b.n); /* HF decodes it so */
-    buf_release(&b);
+    struct buf scratch[2] = {{0}};
+    const uint8_t *text = (const uint8_t *)content;
+    size_t n = strlen(content);
+    int rc = normalizer_run(&text, &n, &t->normalizer, scratch, 0xff, err);
+    if (!rc && n)
+        rc = added_put(&t->added_normalized, (const char *)text, n, id, flags, err);
+    if (!rc && (n != strlen(content) || memcmp(text, content, n) != 0))
+        vocab_stand_for(&t->vocab, id, (const char *)text, n); /* HF decodes it so */
+    buf_release(&scratch[0]);
+    buf_release(&scratch[1]);
     return rc;
 }
 
@@ -315,41 +216,31 @@ static int read_added(struct tokenizer *t, json_t *added, size_t n_model, struct
     return rc;
 }
 
-/* ---- normalizer, decoder ---- */
+/* ---- decoder ---- */
 
-static int read_normalizer(struct tokenizer *t, const json_t *json, struct err *err)
+static int read_wordpiece_decoder(struct tokenizer *t, const json_t *json, struct err *err)
 {
-    if (!json || json_is_null(json))
-        return 0;
-    const char *type = json_type_of(json);
-    if (strcmp(type, "NFC") == 0) {
-        t->nfc = true;
-        return 0;
-    }
-    if (strcmp(type, "Sequence") != 0)
-        return err_set(err, MOE2_EFORMAT,
-                       "normalizer is %.40s, wanted none, NFC or a Sequence of them", type);
-    json_t *list = json_object_get(json, "normalizers"), *value;
-    size_t i;
-    int rc = 0;
-    json_array_foreach(list, i, value)
-    {
-        rc = strcmp(json_type_of(value), "Sequence") == 0
-                 ? err_set(err, MOE2_EFORMAT,
-                           "normalizer is a Sequence within a Sequence, wanted NFC there")
-                 : read_normalizer(t, value, err);
-        if (rc)
-            break;
-    }
-    return rc;
+    const char *prefix = json_text_or(json, "prefix", "##");
+    t->decoder.kind = DECODER_WORDPIECE;
+    t->decoder.n_prefix = strlen(prefix);
+    if (t->decoder.n_prefix >= sizeof t->decoder.prefix)
+        return err_set(err, MOE2_ELIMIT, "decoder: the prefix has %zu bytes, wanted at most %zu",
+                       t->decoder.n_prefix, sizeof t->decoder.prefix - 1);
+    memcpy(t->decoder.prefix, prefix, t->decoder.n_prefix + 1);
+    return json_flag(&t->decoder.cleanup, json, "decoder: WordPiece", "cleanup", true, err);
 }
 
 static int read_decoder(struct tokenizer *t, const json_t *json, struct err *err)
 {
-    t->byte_decoder = json && !json_is_null(json);
-    if (t->byte_decoder && strcmp(json_type_of(json), "ByteLevel") != 0)
-        return err_set(err, MOE2_EFORMAT, "decoder is %.40s, wanted none or ByteLevel",
-                       json_type_of(json));
+    if (!json || json_is_null(json))
+        return 0;
+    const char *type = json_type_of(json);
+    if (strcmp(type, "WordPiece") == 0)
+        return read_wordpiece_decoder(t, json, err);
+    if (strcmp(type, "ByteLevel") != 0 || !t->model->byte_level)
+        return err_set(err, MOE2_EFORMAT, "decoder is %.40s, wanted none, ByteLevel or WordPiece",
+                       type);
+    t->decoder.kind = DECODER_BYTE_LEVEL;
     return 0;
 }
 
@@ -527,19 +418,45 @@ static int load(json_t **out, const char *text, size_t n, size_t flags, const ch
     return 0;
 }
 
+/* Bytes go to BPE, characters to the others. */
+static int check_last(const struct tokenizer *t, struct err *err)
+{
+    bool byte_level = t->pre.last == SPLIT_LAST_BYTE_LEVEL;
+    if (t->model->byte_level && !byte_level)
+        return err_set(err, MOE2_EFORMAT,
+                       "pre_tokenizer has no ByteLevel: only byte-level BPE is understood");
+    if (!t->model->byte_level && byte_level)
+        return err_set(err, MOE2_EFORMAT, "pre_tokenizer has ByteLevel, which %s does not take",
+                       t->model->name);
+    return 0;
+}
+
+static void set_fast(struct tokenizer *t)
+{
+    const struct split_stage *stage = &t->pre.stages[0];
+    t->fast = pretokenizer_fast(&t->pre);
+    t->fast_classes = stage->classes ? stage->classes : t->tables.classes;
+    t->fast_drops = stage->drops;
+}
+
 static int read_root(struct tokenizer *t, const json_t *root, const json_t *config, struct err *err)
 {
     json_t *model = json_object_get(root, "model"), *added = json_object_get(root, "added_tokens");
     t->bos_id = t->eos_id = -1;
     if (added && !json_is_null(added) && !json_is_array(added))
         return err_set(err, MOE2_EFORMAT, "added_tokens is no list");
-    int rc = unicode_table_new(&t->classes, err);
+    t->normalizer.tables = &t->tables;
+    int rc = char_tables_init(&t->tables, err);
     if (!rc)
-        rc = read_normalizer(t, json_object_get(root, "normalizer"), err);
+        rc = read_normalizer(&t->normalizer, json_object_get(root, "normalizer"), err);
     if (!rc)
-        rc = read_pretokenizer(&t->pre, json_object_get(root, "pre_tokenizer"), err);
+        rc = read_pretokenizer(&t->pre, &t->tables, json_object_get(root, "pre_tokenizer"), err);
     if (!rc)
-        rc = read_model(t, model, added, err);
+        rc = find_model(t, model, err);
+    if (!rc)
+        rc = check_last(t, err);
+    if (!rc)
+        rc = t->model->read(t, model, added, err);
     if (!rc)
         rc = read_added(t, added, json_object_size(json_object_get(model, "vocab")), err);
     if (!rc)
@@ -548,7 +465,7 @@ static int read_root(struct tokenizer *t, const json_t *root, const json_t *conf
         rc = read_post(t, json_object_get(root, "post_processor"), 0, err);
     if (!rc && config)
         rc = read_config(t, config, err);
-    t->fast = pretokenizer_fast(&t->pre);
+    set_fast(t);
     return rc;
 }
 

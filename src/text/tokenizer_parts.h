@@ -3,24 +3,46 @@
 #define MOE2_TEXT_TOKENIZER_PARTS_H
 
 #include "text/added.h"
+#include "text/bert.h"
 #include "text/bpe.h"
+#include "text/normalizer.h"
 #include "text/piece_cache.h"
 #include "text/split.h"
+#include "text/text_model.h"
 #include "text/tokenizer.h"
 #include "text/vocab.h"
+#include "text/wordpiece.h"
 
 enum { TOKENIZER_MAX_AROUND = 64 }; /* ids that a post-processor may put before or behind a text */
 
+/* How tokens become text again. */
+enum decoder_kind {
+    DECODER_JOIN, /* none in the file: tokens with spaces between, as HF does */
+    DECODER_BYTE_LEVEL,
+    DECODER_WORDPIECE, /* a space before each token without the prefix; cleanup joins punctuation */
+};
+
+struct token_decoder {
+    enum decoder_kind kind;
+    char prefix[16];
+    size_t n_prefix;
+    bool cleanup;
+};
+
 struct tokenizer {
     bool is_bytes; /* the tokenizer without a file; of what follows only bos_id and eos_id count */
-    bool nfc;
-    bool byte_decoder; /* false: no decoder, tokens are joined by spaces as HF does */
-    uint8_t *classes;  /* unicode_table_new */
+    struct char_tables tables;
+    struct normalizer normalizer;
+    const struct text_model *model;
+    struct token_decoder decoder;
     struct vocab vocab;
-    struct bpe bpe;
+    struct bpe bpe;             /* of the model BPE */
+    struct wordpiece wordpiece; /* of the model WordPiece */
     struct added_set added_raw, added_normalized;
     struct pretokenizer pre;
-    split_next *fast; /* does all of pre, or NULL */
+    split_next *fast;            /* does all of pre, or NULL */
+    const uint8_t *fast_classes; /* its table, and of which classes pieces go: split_stage */
+    uint8_t fast_drops;
     int32_t before[TOKENIZER_MAX_AROUND], after[TOKENIZER_MAX_AROUND]; /* with TOKENIZER_SPECIAL */
     int n_before, n_after;
     int32_t bos_id, eos_id;
@@ -32,7 +54,7 @@ struct tokenizer_scratch {
     struct piece_cache cache;
     struct bpe_scratch bpe;
     struct split_scratch split;
-    struct buf repaired, normalized;
+    struct buf repaired, normalized[2];
 };
 
 /* Fills a zeroed tokenizer from the two files' text; the caller frees it whatever comes out. */

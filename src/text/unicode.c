@@ -7,21 +7,26 @@
 #include <string.h>
 #include <utf8proc.h>
 
-int unicode_table_new(uint8_t **out, struct err *err)
+int unicode_runs_new(uint8_t **out, const uint32_t *runs, int n_runs, struct err *err)
 {
     uint8_t *table = calloc(UNICODE_N_CODE_POINTS, 1);
     if (!table)
         return err_set(err, MOE2_ELIMIT, "no memory for a table of %d code points",
                        UNICODE_N_CODE_POINTS);
-    for (int i = 0; i < n_unicode_runs; i++) {
-        uint8_t bits = (uint8_t)(unicode_runs[i] & 0xff);
-        uint32_t first = unicode_runs[i] >> 8;
-        uint32_t end = i + 1 < n_unicode_runs ? unicode_runs[i + 1] >> 8 : UNICODE_N_CODE_POINTS;
+    for (int i = 0; i < n_runs; i++) {
+        uint8_t bits = (uint8_t)(runs[i] & 0xff);
+        uint32_t first = runs[i] >> 8;
+        uint32_t end = i + 1 < n_runs ? runs[i + 1] >> 8 : UNICODE_N_CODE_POINTS;
         if (bits)
             memset(table + first, bits, end - first);
     }
     *out = table;
     return 0;
+}
+
+int unicode_table_new(uint8_t **out, struct err *err)
+{
+    return unicode_runs_new(out, unicode_runs, n_unicode_runs, err);
 }
 
 /* Whether an odd number of the n increasing toggles lies at or below code_point. */

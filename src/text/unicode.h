@@ -33,6 +33,9 @@ extern const int n_unicode_runs, n_unicode_word, n_unicode_numeric;
 /* Makes the table of classes: UNICODE_N_CODE_POINTS bytes, the caller's, to be freed with free. */
 int unicode_table_new(uint8_t **out, struct err *err);
 
+/* The same from other runs: code point << 8 | bits that hold from there to the next entry. */
+int unicode_runs_new(uint8_t **out, const uint32_t *runs, int n_runs, struct err *err);
+
 bool unicode_is_word(uint32_t code_point);    /* \w of Rust's regex crate */
 bool unicode_is_numeric(uint32_t code_point); /* char::is_numeric of Rust */
 
