@@ -416,7 +416,7 @@ static void a_folder_without_a_tokenizer_is_one_sentence(void **state)
     struct tokenizer *t = NULL;
     struct err err = {0};
     assert_int_equal(MOE2_EIO, tokenizer_open(&t, TEST_DIR, &err));
-    assert_string_equal(TEST_DIR " holds no tokenizer.json", err.msg);
+    assert_string_equal(TEST_DIR " holds no tokenizer.json and no vocab.txt", err.msg);
     assert_null(t);
 }
 

@@ -88,7 +88,7 @@ static int flush_held(struct writer *w, struct err *err)
     for (size_t i = 0; i < n; i++)
         present[combining_class(held[i])] = true;
     int rc = 0;
-    for (unsigned class = 0; class < 256 && !rc; class++)
+    for (unsigned class = 0; class < 256 && !rc; class ++)
         for (size_t i = 0; i < n && present[class] && !rc; i++)
             if (combining_class(held[i]) == class)
                 rc = put(w, held[i], err);
@@ -188,8 +188,7 @@ size_t split_bert(const uint8_t *text, size_t at, size_t end, const uint8_t *cla
     at += length;
     if (kind & BERT_PUNCT)
         return at;
-    while (at < end &&
-           (classes[utf8_get(text + at, &length)] & (BERT_SPACE | BERT_PUNCT)) == kind)
+    while (at < end && (classes[utf8_get(text + at, &length)] & (BERT_SPACE | BERT_PUNCT)) == kind)
         at += length;
     return at;
 }

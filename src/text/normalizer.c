@@ -78,7 +78,8 @@ static int read_step(struct normalizer *n, const json_t *json, struct err *err)
     char known[256];
     name_kinds(known, sizeof known);
     if (!kind)
-        return err_set(err, MOE2_EFORMAT, "normalizer is %.40s, wanted none, %s or a Sequence of them",
+        return err_set(err, MOE2_EFORMAT,
+                       "normalizer is %.40s, wanted none, %s or a Sequence of them",
                        json_type_of(json), known);
     if (n->n_steps == NORMALIZER_MAX_STEPS)
         return err_set(err, MOE2_ELIMIT, "normalizer has more than %d parts", NORMALIZER_MAX_STEPS);

@@ -20,7 +20,8 @@
 typedef size_t split_next(const uint8_t *text, size_t at, size_t end, const uint8_t *classes);
 
 split_next split_gpt2, split_qwen2, split_llama3, split_deepseek, split_digits_each,
-    split_digits_runs, split_spaces, split_none; /* split_spaces: runs of white space and the rest */
+    split_digits_runs, split_spaces,
+    split_none; /* split_spaces: runs of white space and the rest */
 
 /* The regular expressions as they stand in tokenizer.json. */
 #define SPLIT_GPT2                                                                                 \

@@ -47,13 +47,13 @@ void ids_release(struct ids *ids)
 
 /* ---- life ---- */
 
-int tokenizer_parse(struct tokenizer **out, const char *json, size_t n_json, const char *config,
-                    size_t n_config, struct err *err)
+static int read_text(struct tokenizer **out, const char *text, size_t n, bool is_vocab_txt,
+                     const char *config, size_t n_config, struct err *err)
 {
     struct tokenizer *t = calloc(1, sizeof *t);
     if (!t)
         return err_set(err, MOE2_ELIMIT, "no memory for a tokenizer");
-    int rc = tokenizer_read(t, json, n_json, config, n_config, err);
+    int rc = tokenizer_read(t, text, n, is_vocab_txt, config, n_config, err);
     if (rc) {
         tokenizer_free(t);
         return rc;
@@ -62,47 +62,77 @@ int tokenizer_parse(struct tokenizer **out, const char *json, size_t n_json, con
     return 0;
 }
 
-/* The path of tokenizer.json and of the tokenizer_config.json beside it, new strings. */
-static int find_files(char **json_path, char **config_path, const char *path, struct err *err)
+int tokenizer_parse(struct tokenizer **out, const char *json, size_t n_json, const char *config,
+                    size_t n_config, struct err *err)
+{
+    return read_text(out, json, n_json, false, config, n_config, err);
+}
+
+int tokenizer_parse_vocab_txt(struct tokenizer **out, const char *vocab, size_t n_vocab,
+                              const char *config, size_t n_config, struct err *err)
+{
+    return read_text(out, vocab, n_vocab, true, config, n_config, err);
+}
+
+/* The files of a tokenizer: new strings. */
+struct files {
+    char *text, *config; /* config may not exist */
+    bool is_vocab_txt;
+};
+
+static void files_release(struct files *f)
+{
+    free(f->text);
+    free(f->config);
+}
+
+/* The folder of a path with its slash, or "." for the current one; a new string. */
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+}
+
+static int find_files(struct files *f, const char *path, struct err *err)
 {
     bool is_dir = file_is_dir(path);
-    char *dir = NULL;
-    if (!is_dir) {
-        const char *slash = strrchr(path, '/');
-        dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-    }
-    *json_path = is_dir ? path_join(path, "tokenizer.json") : strdup(path);
-    *config_path = is_dir ? path_join(path, "tokenizer_config.json")
-                   : dir  ? path_join(dir, "tokenizer_config.json")
-                          : NULL;
+    char *dir = is_dir ? strdup(path) : folder_of(path);
+    f->text = is_dir ? path_join(path, "tokenizer.json") : strdup(path);
+    f->config = dir ? path_join(dir, "tokenizer_config.json") : NULL;
     free(dir);
-    if (!*json_path || !*config_path)
+    if (!f->text || !f->config)
         return err_set(err, MOE2_ELIMIT, "no memory for a path");
-    if (is_dir && !file_exists(*json_path))
-        return err_set(err, MOE2_EIO, "%s holds no tokenizer.json", path);
-    return 0;
+    if (!is_dir || file_exists(f->text))
+        return 0;
+    free(f->text);
+    f->text = path_join(path, "vocab.txt");
+    f->is_vocab_txt = true;
+    if (!f->text)
+        return err_set(err, MOE2_ELIMIT, "no memory for a path");
+    return file_exists(f->text)
+               ? 0
+               : err_set(err, MOE2_EIO, "%s holds no tokenizer.json and no vocab.txt", path);
 }
 
 int tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
 {
-    struct buf json = {.max_bytes = TOKENIZER_MAX_FILE_BYTES},
+    struct buf text = {.max_bytes = TOKENIZER_MAX_FILE_BYTES},
                config = {.max_bytes = TOKENIZER_MAX_FILE_BYTES};
-    char *json_path = NULL, *config_path = NULL;
-    int rc = find_files(&json_path, &config_path, path, err);
+    struct files f = {0};
+    int rc = find_files(&f, path, err);
     if (!rc)
-        rc = file_read(&json, json_path, err);
-    if (!rc && file_exists(config_path))
-        rc = file_read(&config, config_path, err);
+        rc = file_read(&text, f.text, err);
+    if (!rc && file_exists(f.config))
+        rc = file_read(&config, f.config, err);
     if (!rc) {
-        const char *text = json.bytes ? json.bytes : "";
-        rc = tokenizer_parse(out, text, json.n, config.bytes, config.n, err);
+        rc = read_text(out, text.bytes ? text.bytes : "", text.n, f.is_vocab_txt, config.bytes,
+                       config.n, err);
         if (rc)
             err_prefix(err, "%s", path);
     }
-    buf_release(&json);
+    buf_release(&text);
     buf_release(&config);
-    free(json_path);
-    free(config_path);
+    files_release(&f);
     return rc;
 }
 

@@ -1,5 +1,5 @@
-/* Text to ids and back: byte-level BPE as a tokenizer.json describes it, with the ids that Hugging
- * Face's tokenizers gives; and a plain "bytes" tokenizer that needs no file.
+/* Text to ids and back: byte-level BPE and WordPiece as a tokenizer.json describes them, with the
+ * ids that Hugging Face's tokenizers gives; and a plain "bytes" tokenizer that needs no file.
  *
  *     struct tokenizer *tok = NULL;
  *     if (tokenizer_open(&tok, "model/", err)) …     a folder with tokenizer.json, or that file
@@ -9,10 +9,11 @@
  *     if (tokenizer_encode(tok, scratch, &ids, text, n_bytes, TOKENIZER_SPECIAL, err)) …
  *     ids_release(&ids);
  *
- * Understood: model BPE (merges as "a b" or ["a", "b"], ignore_merges, unk_token); normalizer none,
- * NFC; pre-tokenizers Split (regular expression or string, every behaviour, invert), Digits,
- * ByteLevel (last), Sequence; post-processors ByteLevel, TemplateProcessing, RobertaProcessing,
- * BertProcessing, Sequence; decoder none, ByteLevel. Anything else is refused by name. truncation
+ * Understood: models BPE (merges as "a b" or ["a", "b"], ignore_merges, unk_token) and WordPiece;
+ * normalizers none, NFC, BertNormalizer, Lowercase, Sequence; pre-tokenizers Split (regular
+ * expression or string, every behaviour, invert), Digits, BertPreTokenizer, WhitespaceSplit,
+ * ByteLevel (last), Metaspace (last), Sequence; post-processors ByteLevel, TemplateProcessing,
+ * RobertaProcessing, BertProcessing, Sequence; decoders none, ByteLevel, WordPiece. Anything else is refused by name. truncation
  * and padding are not applied.
  *
  * Threads: a tokenizer never changes once made, so any number of threads may use it; each needs its
@@ -68,7 +69,7 @@ void ids_release(struct ids *ids);
 struct tokenizer;
 struct tokenizer_scratch;
 
-/* Opens path: a tokenizer.json, or a folder that holds one; a tokenizer_config.json beside it is
+/* Opens path: a tokenizer.json, or a folder that holds one or a vocab.txt; a tokenizer_config.json beside it is
  * read too, if there is one. The result is the caller's, to be freed with tokenizer_free. Errors:
  * MOE2_EIO, MOE2_EFORMAT (broken, or something that is not understood), MOE2_ELIMIT. */
 int tokenizer_open(struct tokenizer **out, const char *path, struct err *err);
@@ -76,6 +77,10 @@ int tokenizer_open(struct tokenizer **out, const char *path, struct err *err);
 /* The same from memory. config may be NULL. Nothing is kept of either text. */
 int tokenizer_parse(struct tokenizer **out, const char *json, size_t n_json, const char *config,
                     size_t n_config, struct err *err);
+
+/* The same from a BERT's vocab.txt, a token a line; a folder without tokenizer.json is opened so. */
+int tokenizer_parse_vocab_txt(struct tokenizer **out, const char *vocab, size_t n_vocab,
+                              const char *config, size_t n_config, struct err *err);
 
 /* The bytes tokenizer: ids 0–255 are the bytes, 256 is BOS, 257 EOS; TOKENIZER_SPECIAL puts BOS in
  * front. */

@@ -130,9 +130,9 @@ static void replace_tail(struct buf *out, size_t begin, const char *from, const 
 static void clean_up(struct buf *out, size_t begin)
 {
     static const char *const rules[][2] = {
-        {" .", "."},     {" ?", "?"},     {" !", "!"},     {" ,", ","},
-        {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
-        {" 's", "'s"},   {" 've", "'ve"}, {" 're", "'re"},
+        {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         replace_tail(out, begin, rules[i][0], rules[i][1]);
@@ -141,9 +141,10 @@ static void clean_up(struct buf *out, size_t begin)
 static int put_wordpiece(struct token_stream *s, struct buf *out, int32_t id, struct err *err)
 {
     const struct token_decoder *d = &s->t->decoder;
-    struct span token = s->t->vocab.written[id];
+    struct span token = s->t->vocab.bytes[id];
     size_t begin = out->n;
-    bool joined = s->begun && token.n >= d->n_prefix && memcmp(token.p, d->prefix, d->n_prefix) == 0;
+    bool joined =
+        s->begun && token.n >= d->n_prefix && memcmp(token.p, d->prefix, d->n_prefix) == 0;
     int rc = s->begun && !joined ? buf_append(out, " ", 1, err) : 0;
     s->begun = true;
     size_t skip = joined ? d->n_prefix : 0;
@@ -164,7 +165,8 @@ int token_stream_put(struct token_stream *s, struct buf *out, int32_t id, struct
     if (t->decoder.kind == DECODER_WORDPIECE)
         return put_wordpiece(s, out, id, err);
     bool byte_level = t->decoder.kind == DECODER_BYTE_LEVEL;
-    const struct span *span = byte_level ? &t->vocab.bytes[id] : &t->vocab.written[id];
+    bool as_text = byte_level || t->vocab.plain;
+    const struct span *span = as_text ? &t->vocab.bytes[id] : &t->vocab.written[id];
     int rc = !byte_level && s->begun ? buf_append(out, " ", 1, err) : 0;
     s->begun = true;
     if (rc)

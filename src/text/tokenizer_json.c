@@ -15,6 +15,7 @@
 #include "text/text_model.h"
 #include "text/tokenizer_parts.h"
 #include "text/unicode.h"
+#include "text/vocab_txt.h"
 
 /* ---- fields ---- */
 
@@ -95,6 +96,7 @@ int read_vocab(struct tokenizer *t, json_t *vocab, json_t *added, struct err *er
     int rc = measure(&n, &n_text, vocab, added, err);
     if (!rc)
         rc = vocab_init(&t->vocab, n, n_text, err);
+    t->vocab.plain = !t->model->byte_level;
     const char *token;
     json_t *value;
     json_object_foreach(vocab, token, value)
@@ -162,6 +164,10 @@ static int index_added(struct tokenizer *t, const char *content, int flags, bool
     const uint8_t *text = (const uint8_t *)content;
     size_t n = strlen(content);
     int rc = normalizer_run(&text, &n, &t->normalizer, scratch, 0xff, err);
+    if (!rc && n > 3 * strlen(content))
+        rc = err_set(err, MOE2_ELIMIT,
+                     "the normal form of added token \"%.40s\" has %zu bytes, wanted at most %zu",
+                     content, n, 3 * strlen(content));
     if (!rc && n)
         rc = added_put(&t->added_normalized, (const char *)text, n, id, flags, err);
     if (!rc && (n != strlen(content) || memcmp(text, content, n) != 0))
@@ -469,14 +475,16 @@ static int read_root(struct tokenizer *t, const json_t *root, const json_t *conf
     return rc;
 }
 
-int tokenizer_read(struct tokenizer *t, const char *json, size_t n_json, const char *config,
-                   size_t n_config, struct err *err)
+int tokenizer_read(struct tokenizer *t, const char *text, size_t n, bool is_vocab_txt,
+                   const char *config, size_t n_config, struct err *err)
 {
     json_t *root = NULL, *config_root = NULL;
-    int rc = load(&root, json, n_json, 0, "tokenizer.json", err);
+    int rc = is_vocab_txt ? 0 : load(&root, text, n, 0, "tokenizer.json", err);
     if (!rc && config)
         rc = load(&config_root, config, n_config, JSON_DECODE_INT_AS_REAL, "tokenizer_config.json",
                   err);
+    if (!rc && is_vocab_txt)
+        rc = vocab_txt_to_json(&root, text, n, config_root, err);
     if (!rc)
         rc = read_root(t, root, config_root, err);
     json_decref(root);
@@ -485,6 +493,8 @@ int tokenizer_read(struct tokenizer *t, const char *json, size_t n_json, const c
         return rc;
     int32_t rest[4] = {t->bos_id, t->eos_id, t->n_before ? t->before[0] : -1,
                        t->n_after ? t->after[0] : -1};
-    t->fingerprint = hash_bytes(json, n_json) ^ hash_bytes(rest, sizeof rest);
+    t->fingerprint = hash_bytes(text, n) ^ hash_bytes(rest, sizeof rest);
+    if (is_vocab_txt) /* the same words in another normal form are another tokenizer */
+        t->fingerprint ^= hash_bytes(&t->normalizer.steps[0].bert, sizeof(struct bert_rules));
     return 0;
 }

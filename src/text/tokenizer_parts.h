@@ -57,8 +57,9 @@ struct tokenizer_scratch {
     struct buf repaired, normalized[2];
 };
 
-/* Fills a zeroed tokenizer from the two files' text; the caller frees it whatever comes out. */
-int tokenizer_read(struct tokenizer *t, const char *json, size_t n_json, const char *config,
-                   size_t n_config, struct err *err);
+/* Fills a zeroed tokenizer from the two files' text, of which the first is a tokenizer.json or a
+ * vocab.txt; the caller frees it whatever comes out. */
+int tokenizer_read(struct tokenizer *t, const char *text, size_t n, bool is_vocab_txt,
+                   const char *config, size_t n_config, struct err *err);
 
 #endif

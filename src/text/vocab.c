@@ -75,14 +75,14 @@ int32_t vocab_find(const struct vocab *v, const char *written, size_t n)
     return (int32_t)v->slots[slot_of(v, written, n)] - 1;
 }
 
-/* The bytes of a written form: through the alphabet if every character is in it (then true), else
- * as they stand. */
-static bool to_bytes(char *out, size_t *n_out, const char *written, size_t n)
+/* The bytes of a written form: through the alphabet if every character is in it (then true), else,
+ * and always in a plain vocabulary, as they stand. */
+static bool to_bytes(char *out, size_t *n_out, const struct vocab *v, const char *written, size_t n)
 {
     const uint8_t *p = (const uint8_t *)written;
     size_t length, k = 0;
     for (size_t at = 0; at < n; at += length) {
-        int byte = visible_to_byte(utf8_get(p + at, &length));
+        int byte = v->plain ? -1 : visible_to_byte(utf8_get(p + at, &length));
         if (byte < 0) {
             memcpy(out, written, n);
             *n_out = n;
@@ -99,7 +99,7 @@ void vocab_stand_for(struct vocab *v, int32_t id, const char *written, size_t n)
     assert(v->n_text + n <= v->n_text_max);
     char *text = v->text + v->n_text;
     size_t n_bytes;
-    to_bytes(text, &n_bytes, written, n);
+    to_bytes(text, &n_bytes, v, written, n);
     v->n_text += n_bytes;
     v->bytes[id] = (struct span){text, (uint32_t)n_bytes};
 }
@@ -117,7 +117,7 @@ int vocab_add(struct vocab *v, int32_t id, const char *written, size_t n, uint8_
     char *text = v->text + v->n_text;
     memcpy(text, written, n);
     size_t n_bytes;
-    if (to_bytes(text + n, &n_bytes, written, n))
+    if (to_bytes(text + n, &n_bytes, v, written, n))
         flags |= VOCAB_VISIBLE;
     v->n_text += n + n_bytes;
     v->written[id] = (struct span){text, (uint32_t)n};

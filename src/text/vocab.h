@@ -4,6 +4,7 @@
 #ifndef MOE2_TEXT_VOCAB_H
 #define MOE2_TEXT_VOCAB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,7 @@ struct vocab {
     uint8_t *flags;  /* [n] */
     uint32_t *slots; /* written form -> id + 1; 0 is empty */
     size_t mask;     /* of slots, whose number is a power of two */
+    bool plain;      /* set after vocab_init: written forms are text, not the byte-level alphabet */
     char *text;      /* what written and bytes point into */
     size_t n_text, n_text_max;
 };

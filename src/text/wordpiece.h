@@ -16,7 +16,8 @@
 #include "text/vocab.h"
 
 struct wordpiece {
-    struct trie trie; /* root 0: tokens that begin a word; 1: that continue one, without the prefix */
+    struct trie
+        trie; /* root 0: tokens that begin a word; 1: that continue one, without the prefix */
     int32_t unk_id;
     size_t max_chars; /* of a word */
 };
