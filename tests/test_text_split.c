@@ -170,8 +170,8 @@ static void cut_by(const char *pattern, bool literal, enum split_behavior behavi
     struct err err = {0};
     assert_int_equal(0,
                      split_regex_new(&p.stages[0].regex, pattern, strlen(pattern), literal, &err));
-    assert_int_equal(0, pretokenize(&p, &scratch, (const uint8_t *)text, strlen(text), true, classes,
-                                    take, &got, &err));
+    assert_int_equal(0, pretokenize(&p, &scratch, (const uint8_t *)text, strlen(text), true,
+                                    classes, take, &got, &err));
     char lengths[64] = "";
     for (int i = 0; i < got.n; i++)
         snprintf(lengths + strlen(lengths), 8, "%zu ", got.end[i] - (i ? got.end[i - 1] : 0));
@@ -229,8 +229,8 @@ static void a_runaway_pattern_ends_with_an_error(void **state)
     memset(text, 'a', sizeof text);
     text[63] = 'b';
     assert_int_equal(0, split_regex_new(&p.stages[0].regex, "(a+a+)+[cd]", 11, false, &err));
-    assert_int_equal(MOE2_ELIMIT, pretokenize(&p, &scratch, (uint8_t *)text, sizeof text, true, classes,
-                                              take, &got, &err));
+    assert_int_equal(MOE2_ELIMIT, pretokenize(&p, &scratch, (uint8_t *)text, sizeof text, true,
+                                              classes, take, &got, &err));
     assert_string_equal("splitting the text by a pattern: match limit exceeded", err.msg);
     pretokenizer_release(&p);
     split_scratch_release(&scratch);
