@@ -41,7 +41,7 @@ refused "a line that is no string" 1 "moe2 tokenize: line 1: no JSON string" '{}
 refused "an id without a token" 1 "moe2 tokenize: line 1: id 99999 has no token, wanted 0 to 545" '[99999]\n' \
     "$moe2" tokenize --tokenizer "$qwen" --decode
 refused "an id that is no number" 1 "moe2 tokenize: line 1: element 0 of the array is no id" '[1.5]\n' "$moe2" tokenize --tokenizer "$qwen" --decode
-refused "a folder without a tokenizer" 1 "moe2 tokenize: $work holds no tokenizer.json" "" "$moe2" tokenize --tokenizer "$work"
+refused "a folder without a tokenizer" 1 "moe2 tokenize: $work holds no tokenizer.json and no vocab.txt" "" "$moe2" tokenize --tokenizer "$work"
 refused "no --tokenizer" 2 "moe2 tokenize: --tokenizer is missing (see --help)" "" "$moe2" tokenize
 
 "$moe2" tokenizer train --input "$golden/tokenizer_corpus.txt" --vocab-size 400 --out "$work/a" --pre-tokenizer qwen2 >/dev/null 2>&1
