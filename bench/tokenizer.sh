@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Encoding and BPE training, ours beside the peers, each in processes of its own, alternating.
 #   bench/tokenizer.sh [--rounds 5] [--passes 5] [--data ../shared/data] [--only encode|train] [--clock wall|cpu]
+#                      [--vocab qwen2|deepseek_v3] [--text novel|web|web_docs] [--keep FILE]
 # Needs the shared data (tokenizers/qwen2, tokenizers/deepseek_v3, promessi_sposi, clean_mc4_it). Prints medians, ratios, versions,
 # threads, and whether the ids are those of HF tokenizers. --clock cpu counts CPU time of one thread, for a
-# machine that others use too, and does not wait for it to be free.
+# machine that others use too, and does not wait for it to be free. --keep adds the raw lines to FILE and prints the tables of
+# all that it holds, so that a long measurement can be made of short runs.
 set -eu
 cd "$(dirname "$0")/.."
-rounds=5 passes=5 data=${MOE2_DATA:-../shared/data} only= clock=wall
+rounds=5 passes=5 data=${MOE2_DATA:-../shared/data} only= clock=wall keep= only_text= vocabs='qwen2 deepseek_v3'
 while [ $# -gt 0 ]; do
     case $1 in
     --rounds) rounds=$2 ;; --passes) passes=$2 ;; --data) data=$2 ;; --only) only=$2 ;; --clock) clock=$2 ;;
+    --vocab) vocabs=$2 ;; --text) only_text=$2 ;; --keep) keep=$2 ;;
     *) echo "bench/tokenizer.sh: unknown option $1" >&2; exit 2 ;;
     esac
     shift 2
@@ -22,6 +25,7 @@ if ! "$python" -c 'import tokenizers, tiktoken, gigatoken, fastokens, quicktok, 
 fi
 lock=${MOE2_LOCK:-/tmp/moe2.lock}
 work=$(mktemp -d)
+out=${keep:-$work/out}
 trap 'rm -rf "$work"' EXIT
 novel=$data/promessi_sposi/promessi_sposi.txt
 "$python" - "$data/clean_mc4_it/sample.csv" "$work" <<'PY'
@@ -38,13 +42,14 @@ note() { # fields, command...
     local fields=$1
     shift
     if [ "$clock" = wall ]; then set -- flock -x "$lock" "$@"; fi
-    "$@" >"$work/line" 2>/dev/null && sed "s/^{/{$fields, /" "$work/line" >>"$work/out" || true
+    "$@" >"$work/line" 2>/dev/null && sed "s/^{/{$fields, /" "$work/line" >>"$out" || true
 }
 
 for r in $(seq "$rounds"); do
-    for vocab in qwen2 deepseek_v3; do
+    for vocab in $vocabs; do
         for job in "novel 1" "web 1" "web_docs 2"; do
             read -r text threads <<<"$job"
+            [ "${only_text:-$text}" = "$text" ] || continue
             [ "$only" = train ] || [ "$clock $threads" = "cpu 2" ] && continue
             fields="\"what\": \"encode\", \"vocab\": \"$vocab\", \"text\": \"$text\""
             note "$fields" build/release/bench_tokenizer "$data/tokenizers/$vocab" "$work/$text" "$passes" "$threads" "$clock"
@@ -62,4 +67,4 @@ for r in $(seq "$rounds"); do
         done
     done
 done
-"$python" bench/peers/tokenizer_table.py "$work/out"
+"$python" bench/peers/tokenizer_table.py "$out"
