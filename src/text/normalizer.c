@@ -46,7 +46,111 @@ static int read_lowercase(struct normalizer_step *step, struct normalizer *n, co
     return char_tables_bert(n->tables, err);
 }
 
+static int read_precompiled(struct normalizer_step *step, struct normalizer *n, const json_t *json,
+                            struct err *err)
+{
+    (void)n;
+    const json_t *map = json_object_get(json, "precompiled_charsmap");
+    if (!json_is_string(map))
+        return err_set(err, MOE2_EFORMAT, "normalizer: Precompiled has no precompiled_charsmap");
+    return charsmap_read(&step->map, json_string_value(map), json_string_length(map), err);
+}
+
+static int run_precompiled(struct buf *out, const struct normalizer_step *step,
+                           const struct normalizer *n, const uint8_t *text, size_t n_text,
+                           struct err *err)
+{
+    (void)n;
+    return charsmap_apply(out, &step->map, text, n_text, err);
+}
+
+static int read_replace(struct normalizer_step *step, struct normalizer *n, const json_t *json,
+                        struct err *err)
+{
+    (void)n;
+    const json_t *pattern = json_object_get(json, "pattern"),
+                 *regex = json_object_get(pattern, "Regex"),
+                 *text = regex ? regex : json_object_get(pattern, "String");
+    if (!json_string_length(text))
+        return err_set(
+            err, MOE2_EFORMAT,
+            "normalizer: Replace has no pattern, wanted {\"Regex\": …} or {\"String\": …}");
+    int rc = buf_puts(&step->content, json_text_or(json, "content", ""), err);
+    if (rc || (regex && strcmp(json_string_value(regex), " {2,}") == 0))
+        return rc; /* run_replace knows this one */
+    return split_regex_new(&step->regex, json_string_value(text), json_string_length(text), !regex,
+                           err);
+}
+
+/* The next run of two spaces or more from at on, or false: what " {2,}" matches, without PCRE2. */
+static bool next_spaces(size_t *begin, size_t *end, const uint8_t *text, size_t at, size_t n)
+{
+    const uint8_t *found = at < n ? memmem(text + at, n - at, "  ", 2) : NULL;
+    if (!found)
+        return false;
+    *begin = *end = (size_t)(found - text);
+    while (*end < n && text[*end] == ' ')
+        (*end)++;
+    return true;
+}
+
+static int next_match(size_t *begin, size_t *end, struct split_search *search,
+                      const struct normalizer_step *step, struct split_scratch *scratch,
+                      const uint8_t *text, size_t n, struct err *err)
+{
+    if (step->regex)
+        return split_regex_next(begin, end, search, step->regex, scratch, text, n, err);
+    bool found = next_spaces(begin, end, text, search->at, n);
+    search->at = found ? *end : n;
+    return found;
+}
+
+static int run_replace(struct buf *out, const struct normalizer_step *step,
+                       const struct normalizer *n, const uint8_t *text, size_t n_text,
+                       struct err *err)
+{
+    (void)n;
+    struct split_scratch scratch = {0};
+    struct split_search search = {0};
+    size_t done = 0, begin, end;
+    int rc = 0, found;
+    while (!rc &&
+           (found = next_match(&begin, &end, &search, step, &scratch, text, n_text, err)) != 0) {
+        rc = found < 0 ? found : buf_append(out, text + done, begin - done, err);
+        if (!rc)
+            rc = buf_append(out, step->content.bytes, step->content.n, err);
+        done = end;
+    }
+    split_scratch_release(&scratch);
+    return rc ? rc : buf_append(out, text + done, n_text - done, err);
+}
+
+static int read_strip(struct normalizer_step *step, struct normalizer *n, const json_t *json,
+                      struct err *err)
+{
+    (void)n;
+    int rc = json_flag(&step->left, json, "normalizer: Strip", "strip_left", true, err);
+    return rc ? rc : json_flag(&step->right, json, "normalizer: Strip", "strip_right", true, err);
+}
+
+static int run_strip(struct buf *out, const struct normalizer_step *step,
+                     const struct normalizer *n, const uint8_t *text, size_t n_text,
+                     struct err *err)
+{
+    const uint8_t *classes = n->tables->classes;
+    size_t begin = 0, length;
+    while (step->left && begin < n_text && classes[utf8_get(text + begin, &length)] & UNICODE_SPACE)
+        begin += length;
+    while (step->right && n_text > begin &&
+           classes[utf8_last(text, n_text, &length)] & UNICODE_SPACE)
+        n_text -= length;
+    return buf_append(out, text + begin, n_text - begin, err);
+}
+
 static const struct normalizer_kind normalizer_kinds[] = {
+    {"Precompiled", 0, read_precompiled, run_precompiled},
+    {"Replace", 0, read_replace, run_replace},
+    {"Strip", 0, read_strip, run_strip},
     {"NFC", UNICODE_NFC_SLOW, NULL, run_nfc},
     {"BertNormalizer", 0, read_bert, run_bert},
     {"Lowercase", 0, read_lowercase, run_bert},
@@ -107,6 +211,11 @@ int read_normalizer(struct normalizer *n, const json_t *json, struct err *err)
 
 void normalizer_release(struct normalizer *n)
 {
+    for (int i = 0; i < n->n_steps; i++) {
+        charsmap_release(&n->steps[i].map);
+        split_regex_free(n->steps[i].regex);
+        buf_release(&n->steps[i].content);
+    }
     memset(n, 0, sizeof *n);
 }
 

@@ -15,6 +15,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "text/bert.h"
+#include "text/charsmap.h"
+#include "text/split.h"
 
 enum { NORMALIZER_MAX_STEPS = 16 };
 
@@ -36,7 +38,11 @@ struct normalizer_kind {
 
 struct normalizer_step {
     const struct normalizer_kind *kind;
-    struct bert_rules bert; /* of a BertNormalizer */
+    struct bert_rules bert;    /* of a BertNormalizer */
+    struct charsmap map;       /* of a Precompiled */
+    struct split_regex *regex; /* of a Replace; NULL: " {2,}" */
+    struct buf content;        /* of a Replace: what comes in the place of its matches */
+    bool left, right;          /* of a Strip */
 };
 
 struct normalizer {

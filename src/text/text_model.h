@@ -2,7 +2,7 @@
  *
  * A row reads its part of the file into the tokenizer and makes ids of pieces; what a piece becomes
  * depends on nothing but the piece, so that the cache of pieces serves every model. The rows are
- * model_bpe.c, model_wordpiece.c.
+ * model_bpe.c, model_wordpiece.c, model_unigram.c.
  */
 #ifndef MOE2_TEXT_TEXT_MODEL_H
 #define MOE2_TEXT_TEXT_MODEL_H
@@ -28,12 +28,13 @@ struct text_model {
     void (*release)(struct tokenizer *t);
 };
 
-extern const struct text_model model_bpe, model_wordpiece;
+extern const struct text_model model_bpe, model_wordpiece, model_unigram;
 
 /* The row of a name; NULL if there is none. */
 const struct text_model *text_model_named(const char *name);
 
-/* For rows: t's vocabulary from an object of token and id. */
+/* For rows: t's vocabulary from an object of token and id, or from a list of [token, …], whose
+ * places are the ids. */
 int read_vocab(struct tokenizer *t, json_t *vocab, json_t *added, struct err *err);
 
 #endif

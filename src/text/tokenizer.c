@@ -204,6 +204,7 @@ void tokenizer_scratch_free(struct tokenizer_scratch *s)
         return;
     piece_cache_release(&s->cache);
     bpe_scratch_release(&s->bpe);
+    unigram_scratch_release(&s->unigram);
     split_scratch_release(&s->split);
     buf_release(&s->repaired);
     buf_release(&s->normalized[0]);

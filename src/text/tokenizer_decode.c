@@ -155,6 +155,24 @@ static int put_wordpiece(struct token_stream *s, struct buf *out, int32_t id, st
     return rc;
 }
 
+static int put_metaspace(struct token_stream *s, struct buf *out, int32_t id, struct err *err)
+{
+    const struct token_decoder *d = &s->t->decoder;
+    struct span token = s->t->vocab.bytes[id];
+    bool first = !s->begun && d->cleanup;
+    s->begun = true;
+    int rc = 0;
+    for (size_t at = 0; at < token.n && !rc;) {
+        const char *sign = memmem(token.p + at, token.n - at, d->prefix, d->n_prefix);
+        size_t next = sign ? (size_t)(sign - token.p) : token.n;
+        rc = buf_append(out, token.p + at, next - at, err);
+        if (!rc && sign && !first)
+            rc = buf_append(out, " ", 1, err);
+        at = next + (sign ? d->n_prefix : 0);
+    }
+    return rc;
+}
+
 int token_stream_put(struct token_stream *s, struct buf *out, int32_t id, struct err *err)
 {
     const struct tokenizer *t = s->t;
@@ -164,6 +182,8 @@ int token_stream_put(struct token_stream *s, struct buf *out, int32_t id, struct
         return 0;
     if (t->decoder.kind == DECODER_WORDPIECE)
         return put_wordpiece(s, out, id, err);
+    if (t->decoder.kind == DECODER_METASPACE)
+        return put_metaspace(s, out, id, err);
     bool byte_level = t->decoder.kind == DECODER_BYTE_LEVEL;
     bool as_text = byte_level || t->vocab.plain;
     const struct span *span = as_text ? &t->vocab.bytes[id] : &t->vocab.written[id];

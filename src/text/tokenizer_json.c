@@ -72,6 +72,16 @@ static int measure(int32_t *n, size_t *n_text, json_t *vocab, json_t *added, str
         *n = id >= *n ? id + 1 : *n;
         *n_text += strlen(token);
     }
+    if (json_array_size(vocab) > TOKENIZER_MAX_VOCAB)
+        return err_set(err, MOE2_ELIMIT, "model.vocab has %zu tokens, wanted at most %d",
+                       json_array_size(vocab), TOKENIZER_MAX_VOCAB);
+    json_array_foreach(vocab, i, value)
+    {
+        if (!json_is_string(json_array_get(value, 0)))
+            return err_set(err, MOE2_EFORMAT, "model.vocab[%zu] does not begin with a token", i);
+        *n = (int32_t)i + 1;
+        *n_text += json_string_length(json_array_get(value, 0));
+    }
     json_array_foreach(added, i, value)
     {
         token = json_string_value(json_object_get(value, "content"));
@@ -89,7 +99,8 @@ static int measure(int32_t *n, size_t *n_text, json_t *vocab, json_t *added, str
 
 int read_vocab(struct tokenizer *t, json_t *vocab, json_t *added, struct err *err)
 {
-    if (!json_is_object(vocab) || json_object_size(vocab) == 0)
+    bool is_list = t->model == &model_unigram;
+    if ((is_list ? json_array_size(vocab) : json_object_size(vocab)) == 0)
         return err_set(err, MOE2_EFORMAT, "model.vocab is missing or empty");
     int32_t n;
     size_t n_text;
@@ -105,10 +116,14 @@ int read_vocab(struct tokenizer *t, json_t *vocab, json_t *added, struct err *er
             return rc;
         rc = vocab_add(&t->vocab, (int32_t)json_integer_value(value), token, strlen(token), 0, err);
     }
+    for (size_t i = 0; i < json_array_size(vocab) && !rc; i++) {
+        token = json_string_value(json_array_get(json_array_get(vocab, i), 0));
+        rc = vocab_add(&t->vocab, (int32_t)i, token, strlen(token), 0, err);
+    }
     return rc;
 }
 
-static const struct text_model *const models[] = {&model_bpe, &model_wordpiece};
+static const struct text_model *const models[] = {&model_bpe, &model_wordpiece, &model_unigram};
 
 const struct text_model *text_model_named(const char *name)
 {
@@ -125,7 +140,7 @@ static int find_model(struct tokenizer *t, const json_t *model, struct err *err)
         return err_set(err, MOE2_EFORMAT, "model is missing");
     t->model = json_object_get(model, "type") ? text_model_named(json_type_of(model)) : &model_bpe;
     return t->model ? 0
-                    : err_set(err, MOE2_EFORMAT, "model is %.40s, wanted BPE or WordPiece",
+                    : err_set(err, MOE2_EFORMAT, "model is %.40s, wanted BPE, WordPiece or Unigram",
                               json_type_of(model));
 }
 
@@ -236,6 +251,19 @@ static int read_wordpiece_decoder(struct tokenizer *t, const json_t *json, struc
     return json_flag(&t->decoder.cleanup, json, "decoder: WordPiece", "cleanup", true, err);
 }
 
+static int read_metaspace_decoder(struct tokenizer *t, const json_t *json, struct err *err)
+{
+    struct split_metaspace m;
+    int rc = read_metaspace_fields(&m, json, "decoder: Metaspace", err);
+    if (rc)
+        return rc;
+    t->decoder.kind = DECODER_METASPACE;
+    t->decoder.n_prefix = m.n_sign;
+    memcpy(t->decoder.prefix, m.sign, m.n_sign);
+    t->decoder.cleanup = m.prepend != SPLIT_PREPEND_NEVER;
+    return 0;
+}
+
 static int read_decoder(struct tokenizer *t, const json_t *json, struct err *err)
 {
     if (!json || json_is_null(json))
@@ -243,9 +271,11 @@ static int read_decoder(struct tokenizer *t, const json_t *json, struct err *err
     const char *type = json_type_of(json);
     if (strcmp(type, "WordPiece") == 0)
         return read_wordpiece_decoder(t, json, err);
+    if (strcmp(type, "Metaspace") == 0)
+        return read_metaspace_decoder(t, json, err);
     if (strcmp(type, "ByteLevel") != 0 || !t->model->byte_level)
-        return err_set(err, MOE2_EFORMAT, "decoder is %.40s, wanted none, ByteLevel or WordPiece",
-                       type);
+        return err_set(err, MOE2_EFORMAT,
+                       "decoder is %.40s, wanted none, ByteLevel, WordPiece or Metaspace", type);
     t->decoder.kind = DECODER_BYTE_LEVEL;
     return 0;
 }
@@ -447,7 +477,8 @@ static void set_fast(struct tokenizer *t)
 
 static int read_root(struct tokenizer *t, const json_t *root, const json_t *config, struct err *err)
 {
-    json_t *model = json_object_get(root, "model"), *added = json_object_get(root, "added_tokens");
+    json_t *model = json_object_get(root, "model"), *added = json_object_get(root, "added_tokens"),
+           *vocab = json_object_get(model, "vocab");
     t->bos_id = t->eos_id = -1;
     if (added && !json_is_null(added) && !json_is_array(added))
         return err_set(err, MOE2_EFORMAT, "added_tokens is no list");
@@ -464,7 +495,7 @@ static int read_root(struct tokenizer *t, const json_t *root, const json_t *conf
     if (!rc)
         rc = t->model->read(t, model, added, err);
     if (!rc)
-        rc = read_added(t, added, json_object_size(json_object_get(model, "vocab")), err);
+        rc = read_added(t, added, json_object_size(vocab) + json_array_size(vocab), err);
     if (!rc)
         rc = read_decoder(t, json_object_get(root, "decoder"), err);
     if (!rc)

@@ -23,4 +23,9 @@ const char *json_type_of(const json_t *object);
 int read_pretokenizer(struct pretokenizer *p, struct char_tables *tables, const json_t *json,
                       struct err *err);
 
+/* Metaspace, of a pre-tokenizer or a decoder, in the older (add_prefix_space) and the newer
+ * (prepend_scheme, split) spelling; where names it in messages. */
+int read_metaspace_fields(struct split_metaspace *m, const json_t *json, const char *where,
+                          struct err *err);
+
 #endif

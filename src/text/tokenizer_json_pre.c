@@ -111,32 +111,31 @@ static int read_byte_level(struct reader *r, const json_t *json, struct err *err
                           err);
 }
 
-static int read_sign(struct split_metaspace *m, const json_t *json, struct err *err)
+static int read_sign(struct split_metaspace *m, const json_t *json, const char *where,
+                     struct err *err)
 {
     const char *sign = json_text_or(json, "replacement", "");
     size_t n = strlen(sign), length = 0;
     if (n)
         utf8_get((const uint8_t *)sign, &length);
     if (!n || n != length)
-        return err_set(err, MOE2_EFORMAT,
-                       "pre_tokenizer: Metaspace has replacement \"%.20s\", wanted one character",
-                       sign);
+        return err_set(err, MOE2_EFORMAT, "%s has replacement \"%.20s\", wanted one character",
+                       where, sign);
     memcpy(m->sign, sign, n);
     m->n_sign = (uint8_t)n;
     return 0;
 }
 
-static int read_metaspace(struct reader *r, const json_t *json, struct err *err)
+int read_metaspace_fields(struct split_metaspace *m, const json_t *json, const char *where,
+                          struct err *err)
 {
     static const char *const schemes[] = {"always", "first", "never"};
-    struct split_metaspace *m = &r->p->metaspace;
-    r->p->last = SPLIT_LAST_METASPACE;
     bool old = true;
-    int rc = read_sign(m, json, err);
+    int rc = read_sign(m, json, where, err);
     if (!rc)
-        rc = json_flag(&m->cut, json, "pre_tokenizer: Metaspace", "split", true, err);
+        rc = json_flag(&m->cut, json, where, "split", true, err);
     if (!rc)
-        rc = json_flag(&old, json, "pre_tokenizer: Metaspace", "add_prefix_space", true, err);
+        rc = json_flag(&old, json, where, "add_prefix_space", true, err);
     if (rc)
         return rc;
     const char *scheme = json_text_or(json, "prepend_scheme", old ? "always" : "never");
@@ -145,9 +144,14 @@ static int read_metaspace(struct reader *r, const json_t *json, struct err *err)
             m->prepend = (enum split_prepend)i;
             return 0;
         }
-    return err_set(err, MOE2_EFORMAT,
-                   "pre_tokenizer: Metaspace has prepend_scheme \"%.20s\", wanted %s", scheme,
+    return err_set(err, MOE2_EFORMAT, "%s has prepend_scheme \"%.20s\", wanted %s", where, scheme,
                    old ? "always, first or never" : "never, since add_prefix_space is false");
+}
+
+static int read_metaspace(struct reader *r, const json_t *json, struct err *err)
+{
+    r->p->last = SPLIT_LAST_METASPACE;
+    return read_metaspace_fields(&r->p->metaspace, json, "pre_tokenizer: Metaspace", err);
 }
 
 /* What a file may name, and how it is read: stages, of which there may be many, and what comes last.

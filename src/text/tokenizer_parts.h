@@ -10,6 +10,7 @@
 #include "text/split.h"
 #include "text/text_model.h"
 #include "text/tokenizer.h"
+#include "text/unigram.h"
 #include "text/vocab.h"
 #include "text/wordpiece.h"
 
@@ -19,6 +20,7 @@ enum { TOKENIZER_MAX_AROUND = 64 }; /* ids that a post-processor may put before 
 enum decoder_kind {
     DECODER_JOIN, /* none in the file: tokens with spaces between, as HF does */
     DECODER_BYTE_LEVEL,
+    DECODER_METASPACE, /* signs become spaces; cleanup: those of the first token go */
     DECODER_WORDPIECE, /* a space before each token without the prefix; cleanup joins punctuation */
 };
 
@@ -38,6 +40,7 @@ struct tokenizer {
     struct vocab vocab;
     struct bpe bpe;             /* of the model BPE */
     struct wordpiece wordpiece; /* of the model WordPiece */
+    struct unigram unigram;     /* of the model Unigram */
     struct added_set added_raw, added_normalized;
     struct pretokenizer pre;
     split_next *fast;            /* does all of pre, or NULL */
@@ -53,6 +56,7 @@ struct tokenizer_scratch {
     const struct tokenizer *t;
     struct piece_cache cache;
     struct bpe_scratch bpe;
+    struct unigram_scratch unigram;
     struct split_scratch split;
     struct buf repaired, normalized[2];
 };

@@ -1,16 +1,21 @@
 """Makes the fixtures of encoder models' tokenizers with Hugging Face's tokenizers.
 
-    python tests/golden/make_encoder_tokenizer_golden.py        (needs: pip install tokenizers)
+    python tests/golden/make_encoder_tokenizer_golden.py        (needs: pip install tokenizers sentencepiece)
 
 As make_tokenizer_golden.py: for each small tokenizer, trained on tokenizer_corpus.txt, encoder_NAME.json and encoder_NAME_cases.jsonl,
 whose lines hold a text, its ids without and with the post-processor, and what these decode to; and bert_vocab.txt, the vocabulary of
 the first as a list of lines.
 """
+import io
 import json
 import os
 import random
+import tempfile
+import unicodedata
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CORPUS = open(f"{HERE}/tokenizer_corpus.txt", encoding="utf-8", newline="").read()
@@ -53,7 +58,64 @@ def accents():  # strip_accents without lowercase in a Sequence, RobertaProcessi
     return t
 
 
-SMALL = dict(bert=bert, cased=cased, accents=accents)
+def rules():
+    """A part of nmt_nfkc as sentencepiece's normalization_rule_tsv: the whole table would be a fixture of 320 kB."""
+    out = {c: "" for c in [*range(1, 9), 11, *range(14, 32), 127, 0x8F, 0x9F]}
+    out |= {c: " " for c in [9, 10, 12, 13, 0x85, 0xA0, *range(0x2000, 0x2010), 0x2028, 0x2029, 0x2581, 0x3000, 0xFEFF, 0xFFFD]}
+    for c in [*range(0xC0, 0x180), *range(0x1C4, 0x1F0), *range(0x1E00, 0x1F00), *range(0x3300, 0x3400), *range(0xFB00, 0xFB07), *range(0xFF01, 0xFFA0), 0xFDFA, 0xBD]:
+        if (norm := unicodedata.normalize("NFKC", chr(c))) != chr(c):
+            out[c] = norm
+    pairs = {(chr(c),): norm for c, norm in out.items()}
+    for c in [*range(0xC0, 0x180), *range(0x1E00, 0x1F00)]:
+        parts = unicodedata.normalize("NFD", chr(c))
+        if len(parts) > 1:
+            pairs[tuple(parts)] = chr(c)
+    return "".join(" ".join(f"{ord(x):X}" for x in a) + "\t" + " ".join(f"{ord(x):X}" for x in b) + "\n" for a, b in pairs.items())
+
+
+def learnt():
+    """Tokens with their scores, and the compiled rules, of a small unigram model."""
+    out = io.BytesIO()
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8") as tsv:
+        tsv.write(rules())
+        tsv.flush()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter([line for line in CORPUS.splitlines() if line.strip()]), model_writer=out, vocab_size=500, model_type="unigram",
+            normalization_rule_tsv=tsv.name, hard_vocab_limit=False, character_coverage=0.999, num_threads=1, minloglevel=2)
+    m = sentencepiece_model_pb2.ModelProto()
+    m.ParseFromString(out.getvalue())
+    tokens = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((p.piece, p.score) for p in m.pieces[3:]), ("<mask>", 0.0)]
+    return tokens, normalizers.Precompiled(m.normalizer_spec.precompiled_charsmap)
+
+
+TOKENS, MAP = learnt()
+
+
+def unigram(normalizer, pre_tokenizer, decoder, tokens=TOKENS, byte_fallback=False):
+    t = Tokenizer(models.Unigram(tokens, 3, byte_fallback))
+    t.normalizer, t.pre_tokenizer, t.decoder = normalizer, pre_tokenizer, decoder
+    t.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    t.add_special_tokens([*(AddedToken(x, normalized=False) for x in ("<s>", "<pad>", "</s>", "<unk>")), AddedToken("<mask>", lstrip=True, normalized=False)])
+    return t
+
+
+def xlmr():  # XLM-R, e5, gte-multilingual
+    return unigram(normalizers.Sequence([MAP, normalizers.Replace(Regex(" {2,}"), " ")]),
+                   pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]), decoders.Metaspace())
+
+
+def first():  # as transformers converts sentencepiece models today
+    return unigram(normalizers.Sequence([MAP, normalizers.Strip(False, True), normalizers.Replace(Regex(" {2,}"), "\u2581")]),
+                   pre_tokenizers.Metaspace(prepend_scheme="first"), decoders.Metaspace(prepend_scheme="first"))
+
+
+def fallback():  # unknown characters as bytes, nothing cut
+    return unigram(normalizers.Replace("ab", "ba"), pre_tokenizers.Metaspace(prepend_scheme="never", split=False), decoders.Metaspace(prepend_scheme="never"),
+                   TOKENS + [(f"<0x{i:02X}>", -5.0) for i in range(256)], True)
+
+
+SMALL = dict(bert=bert, cased=cased, accents=accents, xlmr=xlmr, first=first, fallback=fallback)
 
 
 def texts_for(t, seed, n):
