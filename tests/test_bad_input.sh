@@ -194,10 +194,10 @@ tokenizer() { # SED MESSAGE
 tokenizer '30,$d' "tokenizer.json, line *: * near end of file"
 tokenizer 's/.*//' "tokenizer.json, line *: '\[' or '{' expected near end of file"
 tokenizer 's/"model": {/"modell": {/' "model is missing"
-tokenizer 's/"type": "BPE"/"type": "WordPiece"/' "model is WordPiece, wanted BPE"
+tokenizer 's/"type": "BPE"/"type": "WordPiece"/' "pre_tokenizer has ByteLevel, which WordPiece does not take"
 tokenizer 's/"merges": \[/"merges": ["x y z",/' "merge 0 is not \"a b\" or \[\"a\", \"b\"\]"
 refused 1 "nowhere: can't be opened: No such file or directory" tokenize --tokenizer nowhere
-refused 1 "m holds no tokenizer.json" tokenize --tokenizer m
+refused 1 "m holds no tokenizer.json and no vocab.txt" tokenize --tokenizer m
 rm -r t
 
 # ---- text ----
