@@ -19,7 +19,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 peer=bench/peers/kmeans_gate.py
 export OMP_NUM_THREADS=$threads
-ours=(env GOMP_SPINCOUNT=20000) # as moe2 sets it for itself (src/cli/main.c)
+ours=(env GOMP_SPINCOUNT=20000) # as moe2 sets it for itself (src/cli/main.c); spins still cost much where cores are shared
 "$python" $peer data "$work"
 for r in $(seq "$rounds"); do
     if [ "$only" != mlp ]; then
