@@ -64,7 +64,7 @@ check "an empty file gives an array without rows" 128 "$(stat -c %s empty.npy)"
 # ---- an encoder: the small random ones of the tests, with a tokenizer of bytes and merges ----
 mkdir enc
 cp "$here"/fixtures/encoder_xlmr/{config.json,model.safetensors} enc
-refused "an encoder without a tokenizer" 1 "enc holds no tokenizer.json" --model enc --in a.jsonl --out x.npy
+refused "an encoder without a tokenizer" 1 "enc holds no tokenizer.json and no vocab.txt" --model enc --in a.jsonl --out x.npy
 cp "$here/golden/tokenizer_qwen2.json" enc/tokenizer.json
 "$moe2" embed --model enc --in a.jsonl --out e.npy --threads 1 >said 2>&1 || fault "encoder: $(cat said)"
 check "what it says of an encoder" "e.npy: 40 rows of 30 numbers, xlm-roberta of 2 layers, mean of the tokens, texts cut at 40 tokens, float32" "$(head -1 said)"

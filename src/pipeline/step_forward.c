@@ -138,7 +138,7 @@ static int choose_experts(struct forward_work *w, const struct forward_step *ste
     w->subset = step->combine == FORWARD_LEARNED && !step->fit ? w->file.subset : all;
     int rc = step->subset ? parse_subset(&w->subset, &w->answers, step->subset, err) : 0;
     for (int e = 0; e < E; e++)
-        n += w->subset >> e & 1;
+        n += (int)(w->subset >> e & 1);
     w->k = step->k ? step->k : step->combine == FORWARD_LEARNED && !step->fit ? w->file.k : 1;
     if (!rc && (w->k < 1 || w->k > ANSWERS_MAX_EXPERTS))
         rc = err_set(err, MOE2_ECONFIG, "--k is %lld, wanted 1 to %d", (long long)w->k,
