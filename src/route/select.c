@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "route/select_parts.h"
+#include "route/select_search.h"
 #include "route/select_table.h"
 
 static int new_result(struct select_result *r, const struct select_problem *p, struct err *err)
@@ -19,8 +20,9 @@ static int new_result(struct select_result *r, const struct select_problem *p, s
 }
 
 /* What needs the answer: the oracle within it, its categories. */
-static void complete(struct select_result *r, struct select_state *s)
+static int complete(struct select_result *r, struct select_state *s, struct err *err)
 {
+    int rc = 0;
     for (int64_t g = 0; g < r->n_answers; g++) {
         struct select_answer *a = &r->answers[g];
         bool same = g > 0 && a[-1].feasible && a->feasible && a[-1].best.members == a->best.members;
@@ -29,35 +31,23 @@ static void complete(struct select_result *r, struct select_state *s)
         a->oracle_subset = same ? a[-1].oracle_subset : select_oracle(s, a->best.members);
         if (r->shares) {
             struct select_point x;
+            rc = select_state_order(s, err);
+            if (rc)
+                return rc;
             select_evaluate(&x, r->shares + g * s->p->n_categories, s, a->best.members);
         }
     }
+    return rc;
 }
 
-static int solve_by_table(struct select_result *r, struct select_state *s, struct err *err)
+/* The search where one expert decides alone and costs are those of who is in service; else tables. */
+static int solve(struct select_result *r, struct select_state *s, struct err *err)
 {
-    struct select_table t = {0};
-    struct select_source source = {&t, select_table_point};
-    int rc = select_state_order(s, err);
-    if (!rc)
-        rc = select_table_init(&t, s, err);
-    for (int64_t g = 0; g < r->n_answers && !rc; g++) {
-        struct select_answer *a = &r->answers[g];
-        rc = select_table_best(&a->best, &a->feasible, &t, &s->cells[g], err);
-        a->optimal = true;
-        a->upper_bound = a->feasible ? a->best.correct : -1;
-        a->evaluated = s->evaluated;
-        if (!rc && s->p->stop && *s->p->stop)
-            rc = err_set(err, MOE2_ESTOP, "stopped");
-    }
-    if (!rc)
-        select_baselines(r, s, &source);
-    if (!rc && s->p->frontier) {
-        r->has_frontier = r->frontier_complete = true;
-        rc = select_table_frontier(&r->frontier, &r->n_frontier, &t, err);
-    }
-    select_table_release(&t);
-    return rc;
+    const struct select_problem *p = s->p;
+    bool alone = p->objective == SELECT_COVERAGE || p->k == 1;
+    if (p->method == SELECT_AUTO && p->cost == SELECT_DEPLOYED && alone)
+        return select_search(r, s, err);
+    return select_by_tables(r, s, err);
 }
 
 int select_solve(struct select_result *r, const struct select_problem *p, struct err *err)
@@ -70,9 +60,11 @@ int select_solve(struct select_result *r, const struct select_problem *p, struct
     if (!rc)
         rc = new_result(r, p, err);
     if (!rc)
-        rc = solve_by_table(r, &s, err);
+        rc = solve(r, &s, err);
+    if (!rc && p->stop && *p->stop)
+        rc = err_set(err, MOE2_ESTOP, "stopped");
     if (!rc)
-        complete(r, &s);
+        rc = complete(r, &s, err);
     select_state_release(&s);
     return rc;
 }

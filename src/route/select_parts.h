@@ -7,6 +7,7 @@
 #define MOE2_ROUTE_SELECT_PARTS_H
 
 #include "route/select.h"
+#include "route/select_ops.h"
 
 /* One category with its own limits, or with none. */
 struct select_category {
@@ -34,6 +35,7 @@ struct select_state {
     int64_t *rows;             /* [n] prompts, one category behind the other; NULL: as they are */
     struct select_cell *cells; /* [n_limits] */
     int64_t *scratch;          /* [n] */
+    uint64_t *right;           /* [n] the experts that are right, callable or not */
     double begun_s;
     int64_t evaluated;
 };

@@ -232,6 +232,22 @@ static int init_memory(struct select_state *s, struct err *err)
     return enough ? 0 : err_set(err, MOE2_ELIMIT, "no memory for %lld prompts", (long long)p->n);
 }
 
+static int init_right(struct select_state *s, struct err *err)
+{
+    const struct select_problem *p = s->p;
+    s->right = malloc((size_t)p->n * sizeof *s->right);
+    if (!s->right)
+        return err_set(err, MOE2_ELIMIT, "no memory for %lld prompts", (long long)p->n);
+    for (int64_t q = 0; q < p->n; q++) {
+        const int8_t *right = p->right + q * p->N;
+        uint64_t m = 0;
+        for (int i = 0; i < p->N; i++)
+            m |= (uint64_t)(right[i] == 1) << i;
+        s->right[q] = m;
+    }
+    return 0;
+}
+
 int select_state_init(struct select_state *s, const struct select_problem *p, struct err *err)
 {
     *s = (struct select_state){.p = p, .begun_s = clock_s()};
@@ -254,7 +270,8 @@ int select_state_init(struct select_state *s, const struct select_problem *p, st
             .latency = select_stat_limit(p->stat, p->limits[g].latency_us, p->n),
             .energy = times(p->limits[g].energy_uj, p->n),
         };
-    return init_callable(s, err);
+    rc = init_right(s, err);
+    return rc ? rc : init_callable(s, err);
 }
 
 void select_state_release(struct select_state *s)
@@ -265,6 +282,7 @@ void select_state_release(struct select_state *s)
     free(s->rows);
     free(s->cells);
     free(s->scratch);
+    free(s->right);
     *s = (struct select_state){0};
 }
 
@@ -431,13 +449,5 @@ bool select_keeps_categories(const struct select_state *s, uint64_t members,
 
 int64_t select_oracle(const struct select_state *s, uint64_t members)
 {
-    const struct select_problem *p = s->p;
-    int64_t n_right = 0;
-    for (int64_t q = 0; q < p->n; q++) {
-        bool any = false;
-        for (uint64_t m = members; m && !any; m &= m - 1)
-            any = p->right[q * p->N + __builtin_ctzll(m)] == 1;
-        n_right += any;
-    }
-    return n_right;
+    return select_ops_best()->count_hit(s->right, members, s->p->n);
 }

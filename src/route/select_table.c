@@ -21,6 +21,7 @@ struct plane {
 };
 
 struct walk {
+    const struct select_table *t;
     struct select_state *s;
     struct plane *planes;
     int n_planes;
@@ -55,7 +56,7 @@ static void leaf(struct walk *w, uint64_t in, uint64_t out, int n_called)
                          : plane->kind == PLANE_ENERGY  ? c.energy
                          : plane->kind == PLANE_LATENCY ? c.latency
                                                         : c.latency <= plane->limit;
-        add(plane, w->s->all, in, out, weight);
+        add(plane, (uint64_t)w->t->n_subsets - 1, in, out, weight);
     }
 }
 
@@ -68,21 +69,26 @@ static void walk_down(struct walk *w, const uint8_t *row, int r, int n_called, u
         leaf(w, in, out, n_called);
         return;
     }
-    uint64_t bit = 1ull << row[r];
+    int place = w->t->place[row[r]];
+    uint64_t bit = place < 0 ? 0 : 1ull << place;
     w->called[n_called] = row[r];
-    walk_down(w, row, r + 1, n_called + 1, in | bit, out);
-    walk_down(w, row, r + 1, n_called, in, out | bit);
+    if (bit || w->t->fixed >> row[r] & 1)
+        walk_down(w, row, r + 1, n_called + 1, in | bit, out);
+    if (bit || !(w->t->fixed >> row[r] & 1))
+        walk_down(w, row, r + 1, n_called, in, out | bit);
 }
 
 static void cover(struct walk *w)
 {
     const struct select_problem *p = w->s->p;
-    uint64_t right = 0;
-    for (int i = 0; i < p->N; i++)
-        right |= (uint64_t)(p->right[w->q * p->N + i] == 1) << i;
-    right &= select_callable(w->s, w->q);
+    uint64_t right = 0, can = select_callable(w->s, w->q);
+    for (int k = 0; k < w->t->n_inner; k++)
+        right |=
+            (uint64_t)(p->right[w->q * p->N + w->t->expert[k]] == 1 && (can >> w->t->expert[k] & 1))
+            << k;
     w->planes[0].terms[0]++;
-    w->planes[0].terms[right]--;
+    if (!(w->s->right[w->q] & can & w->t->fixed))
+        w->planes[0].terms[right]--;
 }
 
 /* x[U] = Σ over X ⊆ U of x[X], plus what was added directly. */
@@ -100,10 +106,11 @@ static void finish(struct plane *plane, int64_t n_subsets)
 }
 
 /* Fills planes over the prompts rows[first … first + n). On success each plane's terms are the caller's. */
-static int fill(struct plane *planes, int n_planes, struct select_state *s, int64_t first,
+static int fill(struct plane *planes, int n_planes, const struct select_table *t, int64_t first,
                 int64_t n, struct err *err)
 {
-    int64_t n_subsets = (int64_t)1 << s->p->N;
+    struct select_state *s = t->s;
+    int64_t n_subsets = t->n_subsets;
     bool enough = true;
     for (int i = 0; i < n_planes; i++) {
         planes[i].terms = calloc((size_t)n_subsets, sizeof(int64_t));
@@ -117,7 +124,7 @@ static int fill(struct plane *planes, int n_planes, struct select_state *s, int6
         }
         return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)n_subsets);
     }
-    struct walk w = {.s = s, .planes = planes, .n_planes = n_planes};
+    struct walk w = {.t = t, .s = s, .planes = planes, .n_planes = n_planes};
     for (int64_t k = first; k < first + n; k++) {
         w.q = s->rows ? s->rows[k] : k;
         if (s->p->objective == SELECT_COVERAGE)
@@ -132,6 +139,15 @@ static int fill(struct plane *planes, int n_planes, struct select_state *s, int6
 
 /* ---- the table ---- */
 
+static uint64_t members_of(const struct select_table *t, int64_t u)
+{
+    uint64_t members = t->fixed;
+    for (int k = 0; k < t->n_inner; k++)
+        if (!(u >> k & 1))
+            members |= 1ull << t->expert[k];
+    return members;
+}
+
 static int fill_deployed(struct select_table *t, struct err *err)
 {
     const struct select_state *s = t->s;
@@ -139,17 +155,16 @@ static int fill_deployed(struct select_table *t, struct err *err)
     t->latency = malloc((size_t)t->n_subsets * sizeof *t->latency);
     if (!t->energy || !t->latency)
         return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)t->n_subsets);
-    for (int64_t k = 0; k < t->n_subsets; k++) {
-        struct select_point x = {.members = (uint64_t)k};
+    for (int64_t u = 0; u < t->n_subsets; u++) {
+        struct select_point x = {.members = members_of(t, u)};
         select_deployed(&x, s);
-        t->energy[s->all ^ x.members] = x.energy;
-        t->latency[s->all ^ x.members] = x.latency;
+        t->energy[u] = x.energy;
+        t->latency[u] = x.latency;
+        t->keeps[u] = select_keeps_categories(s, x.members, NULL);
     }
     struct plane right = {.kind = PLANE_RIGHT};
-    int rc = fill(&right, 1, t->s, 0, s->p->n, err);
+    int rc = fill(&right, 1, t, 0, s->p->n, err);
     t->correct = rc ? NULL : right.terms;
-    for (int64_t k = 0; k < t->n_subsets && s->n_bound; k++)
-        t->keeps[s->all ^ (uint64_t)k] = select_keeps_categories(s, (uint64_t)k, NULL);
     return rc;
 }
 
@@ -167,7 +182,7 @@ static int check_category(struct select_table *t, int c, struct err *err)
         least = select_stat_place(stat, g->n);
         most = INT64_MAX;
     }
-    int rc = fill(planes, 2, t->s, g->first, g->n, err);
+    int rc = fill(planes, 2, t, g->first, g->n, err);
     for (int64_t u = 0; u < t->n_subsets && !rc; u++) {
         int64_t v = planes[1].terms[u];
         t->keeps[u] &= planes[0].terms[u] <= g->energy_limit && v >= least && v <= most;
@@ -185,7 +200,7 @@ static int fill_routed(struct select_table *t, struct err *err)
     struct plane planes[3] = {
         {.kind = PLANE_RIGHT}, {.kind = PLANE_ENERGY}, {.kind = PLANE_LATENCY}};
     int n_planes = t->s->p->stat == STAT_MEAN ? 3 : 2;
-    int rc = fill(planes, n_planes, t->s, 0, t->s->p->n, err);
+    int rc = fill(planes, n_planes, t, 0, t->s->p->n, err);
     if (rc)
         return rc;
     t->correct = planes[0].terms;
@@ -196,15 +211,22 @@ static int fill_routed(struct select_table *t, struct err *err)
     return rc;
 }
 
-int select_table_init(struct select_table *t, struct select_state *s, struct err *err)
+int select_table_init(struct select_table *t, struct select_state *s, uint64_t fixed,
+                      uint64_t inner, struct err *err)
 {
-    *t = (struct select_table){.s = s, .n_subsets = (int64_t)1 << s->p->N, .slow_limit = -1};
+    *t = (struct select_table){.s = s, .fixed = fixed, .slow_limit = -1};
+    for (int i = 0; i < s->p->N; i++) {
+        t->place[i] = inner >> i & 1 ? t->n_inner : -1;
+        if (inner >> i & 1)
+            t->expert[t->n_inner++] = i;
+    }
+    t->n_subsets = (int64_t)1 << t->n_inner;
     t->keeps = malloc((size_t)t->n_subsets);
     if (!t->keeps)
         return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)t->n_subsets);
     memset(t->keeps, 1, (size_t)t->n_subsets);
     int rc = s->p->cost == SELECT_ROUTED ? fill_routed(t, err) : fill_deployed(t, err);
-    s->evaluated += rc ? 0 : t->n_subsets - 1;
+    s->evaluated += rc ? 0 : t->n_subsets - (fixed == 0);
     return rc;
 }
 
@@ -228,7 +250,7 @@ static int fill_slow(struct select_table *t, int64_t limit, struct err *err)
     struct plane fast = {.kind = PLANE_FAST, .limit = limit};
     if (!t->slow && !(t->slow = malloc((size_t)t->n_subsets)))
         return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)t->n_subsets);
-    int rc = fill(&fast, 1, t->s, 0, t->s->p->n, err);
+    int rc = fill(&fast, 1, t, 0, t->s->p->n, err);
     if (rc)
         return rc;
     int64_t place = select_stat_place(t->s->p->stat, t->s->p->n);
@@ -239,11 +261,20 @@ static int fill_slow(struct select_table *t, int64_t limit, struct err *err)
     return 0;
 }
 
+/* Where the table has a set that consists of the fixed ones and inner ones. */
+static int64_t place_of(const struct select_table *t, uint64_t members)
+{
+    int64_t u = 0;
+    for (int k = 0; k < t->n_inner; k++)
+        u |= (int64_t) !(members >> t->expert[k] & 1) << k;
+    return u;
+}
+
 static int64_t latency_of(const struct select_table *t, uint64_t members)
 {
     struct select_point x;
     if (t->latency)
-        return t->latency[t->s->all ^ members];
+        return t->latency[place_of(t, members)];
     select_evaluate(&x, NULL, t->s, members);
     return x.latency;
 }
@@ -267,22 +298,26 @@ int select_table_best(struct select_point *best, bool *found, struct select_tabl
     int rc = fill_slow(t, cell->latency, err);
     if (rc)
         return rc;
-    struct select_point top = {.correct = -1};
-    for (int64_t u = 0; u < t->n_subsets - 1; u++) {
+    struct select_point top = *best;
+    if (!*found)
+        top.correct = -1;
+    for (int64_t u = 0; u < t->n_subsets - (t->fixed == 0); u++) {
         if (t->correct[u] < top.correct || t->energy[u] > cell->energy || !t->keeps[u])
             continue;
         if (t->latency ? t->latency[u] > cell->latency : t->slow[u])
             continue;
-        struct select_point x = {s->all ^ (uint64_t)u, t->correct[u], t->energy[u],
+        struct select_point x = {members_of(t, u), t->correct[u], t->energy[u],
                                  t->latency ? t->latency[u] : -1};
         if (__builtin_popcountll(x.members) > s->p->max_experts)
             continue;
         if (top.correct < 0 || before(&x, &top, t))
             top = x;
     }
-    *found = top.correct >= 0;
-    if (*found && top.latency < 0)
+    if (top.correct < 0)
+        return 0;
+    if (top.latency < 0)
         top.latency = latency_of(t, top.members);
+    *found = true;
     *best = top;
     return 0;
 }
@@ -290,7 +325,7 @@ int select_table_best(struct select_point *best, bool *found, struct select_tabl
 bool select_table_point(void *table, struct select_point *out, uint64_t members)
 {
     const struct select_table *t = table;
-    uint64_t u = t->s->all ^ members;
+    int64_t u = place_of(t, members);
     *out = (struct select_point){members, t->correct[u], t->energy[u], latency_of(t, members)};
     return t->keeps[u];
 }
@@ -304,8 +339,8 @@ int select_table_frontier(struct select_point **points, int64_t *n, struct selec
         return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)t->n_subsets);
     *n = 0;
     for (uint64_t m = 1; m <= s->all; m++)
-        if (__builtin_popcountll(m) <= s->p->max_experts && t->keeps[s->all ^ m])
-            select_table_point(t, &list[(*n)++], m);
+        if (__builtin_popcountll(m) <= s->p->max_experts && select_table_point(t, &list[*n], m))
+            (*n)++;
     *points = list;
     return select_undominated(list, n, err);
 }
