@@ -69,15 +69,37 @@ static void sentence_of(char *out, size_t n_out, const struct study_result *r)
         100 * r->oracle);
 }
 
-static const char *subsets_text(struct page_draft *p, const struct study_cell *cells, int n,
-                                const char *reason)
+/* Why few subsets were chosen: how many fit in the rows, each number once; or how often the choice without limits still fits. */
+static int say_why(struct buf *out, const struct study_cell *cells, int n, struct err *err)
 {
+    int same = 0, rc = 0;
+    for (int i = 0; i < n; i++)
+        same += cells[i].plan.gate >= 0 && cells[i].plan.members == cells[n - 1].plan.members;
+    if (cells[0].n_feasible < 0)
+        return buf_printf(out, err, " The widest budget's choice is that of %d rows.", same);
+    rc = buf_puts(out, " The limits leave little choice: the numbers of subsets that fit are", err);
+    for (int i = 0; i < n && !rc; i++) {
+        bool seen = false;
+        for (int k = 0; k < i && !seen; k++)
+            seen = cells[k].n_feasible == cells[i].n_feasible;
+        if (!seen)
+            rc = buf_printf(out, err, "%s %lld", i ? "," : "", (long long)cells[i].n_feasible);
+    }
+    return rc ? rc : buf_puts(out, ".", err);
+}
+
+static const char *subsets_text(struct page_draft *p, const struct study_cell *cells, int n)
+{
+    struct buf why = {0};
     int different = study_n_subsets(cells, n), fit = 0;
     for (int i = 0; i < n; i++)
         fit += cells[i].plan.gate >= 0;
-    return text_of(p,
-                   "%d different subsets are chosen over the %d budgets of which %d admit one.%s%s",
-                   different, n, fit, different < 3 ? " " : "", different < 3 ? reason : "");
+    if (different < 3 && say_why(&why, cells, n, NULL))
+        buf_clear(&why);
+    const char *text = text_of(p, "Something fits into %d of the %d budgets; subsets chosen: %d.%s",
+                               fit, n, different, why.n ? why.bytes : "");
+    buf_release(&why);
+    return text;
 }
 
 /* ---- figures ---- */
@@ -208,12 +230,11 @@ static int add_budgets(struct page_draft *p, const struct study_result *r, const
     snprintf(name, sizeof name, "frontier_fleet%d", i + 1);
     const char *head = text_of(p, "%s. Costs are routed (those asked are charged) and %s.",
                                r->fleet.name, r->fleet.cost_note);
-    add(p, (struct fleet_section){
-               .title = text_of(p, "%s, within budgets (estimated)", r->fleet.name),
-               .text = subsets_text(p, r->cells, r->n_cells,
-                                    "The best model is among the cheapest, so little changes."),
-               .table = t,
-               .caption = head});
+    add(p,
+        (struct fleet_section){.title = text_of(p, "%s, within budgets (estimated)", r->fleet.name),
+                               .text = subsets_text(p, r->cells, r->n_cells),
+                               .table = t,
+                               .caption = head});
     return study_cells_write(r->cells, r->n_cells, &r->fitted, SELECT_ROUTED, dir, name, head, err);
 }
 
@@ -227,15 +248,7 @@ static int add_table(struct page_draft *p, const struct study_cell *cells, int n
         return rc;
     p->tables[p->n_tables++] = t;
     add(p, (struct fleet_section){
-               .title = title,
-               .text = subsets_text(
-                   p, cells, n,
-                   "Fewer than three, because the devices leave no choice: an answer of an "
-                   "RTX-4090-like device costs more joules than the largest limit, and "
-                   "all five experts on the AGX Orin cost the same; latencies all lie below "
-                   "the smallest limit."),
-               .table = t,
-               .caption = head});
+               .title = title, .text = subsets_text(p, cells, n), .table = t, .caption = head});
     return study_cells_write(cells, n, &s->testbed_fitted, SELECT_DEPLOYED, dir, name, head, err);
 }
 

@@ -77,15 +77,11 @@ static int plan_cells(struct table *t, const struct study_cell *c, const struct 
 {
     struct buf names = {0};
     if (c->plan.gate < 0) {
+        table_cell(t, "-");
         table_cell(t, "none fits");
         table_end_row(t);
         return 0;
     }
-    int rc = study_members(&names, w, c->plan.members, err);
-    if (rc)
-        return rc;
-    table_cell(t, "%s", names.bytes ? names.bytes : "");
-    buf_release(&names);
     table_cell(t, "%d", c->plan.k);
     table_cell(t, "%s, %s", w->gates[c->plan.gate].kind, forward_combine_name(c->plan.combine));
     table_cell(t, "%.1f", 100 * (double)c->worth.correct[0] / (double)c->worth.n[0]);
@@ -100,10 +96,12 @@ static int plan_cells(struct table *t, const struct study_cell *c, const struct 
     worth_cell(t, c->has_single, &c->greedy_worth);
     table_cell(t, "%.1f%s", 100 * c->all_worth.test.mean, c->all_feasible ? "" : " (too dear)");
     table_cell(t, "%.1f", 100 * c->oracle);
-    table_cell(t, c->plan.combine == FORWARD_LEARNED ? "best found"
-                  : c->optimal                       ? "optimal"
-                                                     : "best found");
-    return 0;
+    table_cell(t, c->plan.combine != FORWARD_LEARNED && c->optimal ? "optimal" : "best found");
+    int rc = study_members(&names, w, c->plan.members, err);
+    if (!rc)
+        table_cell(t, "%s", names.bytes ? names.bytes : "");
+    buf_release(&names);
+    return rc;
 }
 
 int study_cells_table(struct table **out, const struct study_cell *cells, int n,
@@ -112,7 +110,6 @@ int study_cells_table(struct table **out, const struct study_cell *cells, int n,
     const struct table_column columns[] = {{"latency s", TABLE_RIGHT},
                                            {"energy J", TABLE_RIGHT},
                                            {"feasible subsets", TABLE_RIGHT},
-                                           {"in service", TABLE_LEFT},
                                            {"k", TABLE_RIGHT},
                                            {"gate, votes", TABLE_LEFT},
                                            {"train %", TABLE_RIGHT},
@@ -124,7 +121,8 @@ int study_cells_table(struct table **out, const struct study_cell *cells, int n,
                                            {"greedy %", TABLE_RIGHT},
                                            {"all %", TABLE_RIGHT},
                                            {"oracle %", TABLE_RIGHT},
-                                           {"search", TABLE_LEFT}};
+                                           {"search", TABLE_LEFT},
+                                           {"in service", TABLE_LEFT}};
     int rc = table_new(out, columns, sizeof columns / sizeof *columns, err);
     for (int i = 0; i < n && !rc; i++) {
         limit_cell(*out, cells[i].limits.latency_us);
