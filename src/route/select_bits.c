@@ -32,31 +32,39 @@ static inline uint8_t right_alone(const struct select_problem *p, int64_t q, int
 }
 
 /* Sixteen prompts at a time: the rows lie in the cache, the columns are written in one piece. */
-static void turn(struct select_tile *t, const struct select_problem *p, int64_t first)
+static void turn_scores(struct select_tile *t, const struct select_problem *p, int64_t first)
 {
     int N = p->N;
-    bool plain = p->objective == SELECT_COVERAGE || p->combine == VOTE_TOP1;
     for (int64_t from = 0; from < t->n; from += 16) {
-        int64_t n = t->n - from < 16 ? t->n - from : 16, at = first + from;
-        const int8_t *right = p->right + at * N;
-        const float *score = p->score + at * N;
+        int64_t n = t->n - from < 16 ? t->n - from : 16;
+        const float *score = p->score + (first + from) * N;
         for (int i = 0; i < N; i++) {
-            uint8_t *to = t->right + i * SELECT_STRIDE + from;
-            for (int64_t q = 0; q < n && plain; q++)
-                to[q] = right[q * N + i] == 1;
-            for (int64_t q = 0; q < n && !plain; q++)
-                to[q] = right_alone(p, at + q, i);
-            float *scores = t->score + i * SELECT_STRIDE + from;
-            for (int64_t q = 0; q < n && p->score; q++)
-                scores[q] = score[q * N + i];
+            float *to = t->score + i * SELECT_STRIDE + from;
+            for (int64_t q = 0; q < n; q++)
+                to[q] = score[q * N + i];
         }
+    }
+}
+
+static void turn_right(struct select_tile *t, const struct select_state *s, int64_t first)
+{
+    const struct select_problem *p = s->p;
+    bool plain = p->objective == SELECT_COVERAGE || p->combine == VOTE_TOP1;
+    for (int i = 0; i < p->N; i++) {
+        uint8_t *to = t->right + i * SELECT_STRIDE;
+        for (int64_t q = 0; q < t->n && plain; q++)
+            to[q] = (uint8_t)(s->right[first + q] >> i & 1);
+        for (int64_t q = 0; q < t->n && !plain; q++)
+            to[q] = right_alone(p, first + q, i);
     }
 }
 
 void select_tile_load(struct select_tile *t, const struct select_state *s, int64_t first)
 {
     t->n = s->p->n - first < SELECT_TILE ? s->p->n - first : SELECT_TILE;
-    turn(t, s->p, first);
+    turn_right(t, s, first);
+    if (s->p->score)
+        turn_scores(t, s->p, first);
     for (int64_t q = 0; q < t->n && s->can; q++)
         for (uint64_t m = s->all & ~s->can[first + q]; m; m &= m - 1) {
             int i = __builtin_ctzll(m);

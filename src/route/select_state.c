@@ -232,6 +232,13 @@ static int init_memory(struct select_state *s, struct err *err)
     return enough ? 0 : err_set(err, MOE2_ELIMIT, "no memory for %lld prompts", (long long)p->n);
 }
 
+/* The bits of eight cells that are 1, of 0 and −1 none; the first cell is the lowest byte (every machine of ours is little-endian). */
+static inline uint64_t ones_of(uint64_t cells)
+{
+    uint64_t ones = cells & ~(cells >> 1) & 0x0101010101010101u;
+    return ones * 0x0102040810204080u >> 56;
+}
+
 static int init_right(struct select_state *s, struct err *err)
 {
     const struct select_problem *p = s->p;
@@ -241,7 +248,13 @@ static int init_right(struct select_state *s, struct err *err)
     for (int64_t q = 0; q < p->n; q++) {
         const int8_t *right = p->right + q * p->N;
         uint64_t m = 0;
-        for (int i = 0; i < p->N; i++)
+        int i = 0;
+        for (; i + 8 <= p->N; i += 8) {
+            uint64_t cells;
+            memcpy(&cells, right + i, sizeof cells);
+            m |= ones_of(cells) << i;
+        }
+        for (; i < p->N; i++)
             m |= (uint64_t)(right[i] == 1) << i;
         s->right[q] = m;
     }
