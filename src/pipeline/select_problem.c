@@ -106,6 +106,7 @@ static void set_options(struct select_problem *p, const struct select_options *o
     p->frontier = o->frontier;
     p->time_limit_s = o->time_limit_s;
     p->stop = o->stop;
+    p->sink = o->sink;
 }
 
 int select_input_problem(struct select_problem *p, struct select_arrays *a,

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "route/vote.h"
 
 #define SELECT_NO_LIMIT INT64_MAX
@@ -72,6 +73,7 @@ struct select_problem {
     bool frontier;
     double time_limit_s; /* 0: none; not looked at up to SELECT_MAX_ENUMERATED experts */
     const volatile int *stop;
+    const struct log_sink *sink; /* progress; NULL: none */
 
     /* For tests: a smaller SELECT_MAX_ENUMERATED, and blocks of 2^block_bits subsets. 0: the defaults. */
     int table_experts, block_bits;

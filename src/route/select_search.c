@@ -10,6 +10,7 @@
  */
 #include "route/select_search.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,8 @@ struct search {
     bool *open;        /* [n_limits] something was left unlooked at */
     double deadline_s; /* 0: none */
     bool stopped;
+    struct progress progress;
+    double done; /* percent of the subsets of this walk */
 };
 
 /* What is decided: experts by number. */
@@ -355,9 +358,13 @@ static int visit(struct search *x, const struct node *at, const int32_t *from, i
 {
     int32_t *active = x->active + (at->depth + 1) * x->s->p->n_limits;
     int64_t n_active = still_active(x, at, active, from, n_from);
+    int left = x->N - at->depth;
+    if (!n_active || left == x->b) {
+        x->done += ldexp(100, -at->depth);
+        progress_set(&x->progress, x->done);
+    }
     if (!n_active || x->stopped)
         return 0;
-    int left = x->N - at->depth;
     if (left == x->b) {
         fill_block(x, at);
         scan_block(x, at, active, n_active);
@@ -402,7 +409,11 @@ static int walk(struct search *x, const struct select_entry *terms, int64_t n_te
     x->stopped = false;
     if (x->use_bound)
         memcpy(x->alive, x->bits.right, (size_t)(x->N * x->bits.n_words) * sizeof *x->alive);
-    return visit(x, &root, cells, n_cells, err);
+    x->done = 0;
+    progress_begin(&x->progress, x->s->p->sink, "searching", 100, "%");
+    int rc = visit(x, &root, cells, n_cells, err);
+    progress_end(&x->progress);
+    return rc;
 }
 
 static int by_energy(const void *a, const void *b, void *cells)

@@ -125,13 +125,18 @@ static int fill(struct plane *planes, int n_planes, const struct select_table *t
         return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)n_subsets);
     }
     struct walk w = {.t = t, .s = s, .planes = planes, .n_planes = n_planes};
+    struct progress progress;
+    progress_begin(&progress, s->p->sink, "counting", (double)n, "prompts");
     for (int64_t k = first; k < first + n; k++) {
         w.q = s->rows ? s->rows[k] : k;
+        if (k % 64 == 0)
+            progress_set(&progress, (double)(k - first));
         if (s->p->objective == SELECT_COVERAGE)
             cover(&w);
         else
             walk_down(&w, s->order + w.q * s->p->N, 0, 0, 0, 0);
     }
+    progress_end(&progress);
     for (int i = 0; i < n_planes; i++)
         finish(&planes[i], n_subsets);
     return 0;
