@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # moe2 select from outside: answers that can be counted by hand, every form of input, and what bad input is told.
-#   test_select.sh MOE2
+#   test_select_cli.sh MOE2
 set -u
 moe2=$(realpath "$1")
 work=$(mktemp -d)
