@@ -93,16 +93,18 @@ void optimizer_free(struct optimizer *opt)
 int optimizer_grad_norm(double *norm, const struct optimizer *opt, struct err *err)
 {
     struct device *dev = opt->dev;
+    const struct param *bad = NULL; /* the last one: the backward comes from there */
     double sum = 0;
     for (int64_t i = 0; i < opt->n; i++) {
         const struct param *p = opt->params[i];
         double squares = dev->k->sum_squares(dev, p->grad, p->n);
-        if (!isfinite(squares))
-            return err_set(err, MOE2_ENUMERIC,
-                           "the gradient of %s holds a NaN or infinity (element %" PRId64 ")",
-                           p->name, dev->k->find_nonfinite(dev, p->grad, p->n));
+        bad = isfinite(squares) ? bad : p;
         sum += squares;
     }
+    if (bad)
+        return err_set(err, MOE2_ENUMERIC,
+                       "the gradient of %s holds a NaN or infinity (element %" PRId64 ")",
+                       bad->name, dev->k->find_nonfinite(dev, bad->grad, bad->n));
     *norm = sqrt(sum);
     return 0;
 }
