@@ -74,8 +74,14 @@ static const struct broken files[] = {
      "\"behavior\":\"Isolated\"}," BYTE_LEVEL "]}," MODEL "}",
      "pre_tokenizer: Split has no pattern, wanted {\"Regex\": …} or {\"String\": …}"},
     {"{\"normalizer\":{\"type\":\"Upper\"}," PRE "," MODEL "}",
-     "normalizer is Upper, wanted none, Precompiled, Replace, Strip, NFC, BertNormalizer, "
+     "normalizer is Upper, wanted none, Precompiled, Replace, Strip, NFC, NFKC, "
+     "BertNormalizer, "
      "Lowercase or a Sequence of them"},
+    {"{\"normalizer\":{\"type\":\"Strip\"},\"pre_tokenizer\":{\"type\":\"Metaspace\","
+     "\"replacement\":\"_\",\"prepend_scheme\":\"first\"},\"model\":{\"type\":\"Unigram\"}}",
+     "pre_tokenizer: Metaspace has prepend_scheme \"first\" behind normalizer Strip, wanted always "
+     "or "
+     "never there"},
     {"{\"decoder\":{\"type\":\"CTC\"}," PRE "," MODEL "}",
      "decoder is CTC, wanted none, ByteLevel, WordPiece or Metaspace"},
     {"{\"added_tokens\":{}," PRE "," MODEL "}", "added_tokens is no list"},

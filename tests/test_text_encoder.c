@@ -61,7 +61,8 @@ static void check_cases(const struct tokenizer *t, const char *name)
 static void small_tokenizers_of_every_kind_give_the_ids_of_hf(void **state)
 {
     (void)state;
-    static const char *const names[] = {"bert", "cased", "accents", "xlmr", "first", "fallback"};
+    static const char *const names[] = {"bert",  "cased",    "accents", "xlmr",
+                                        "first", "fallback", "nfkc"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         char file[64], path[512];
         snprintf(file, sizeof file, "encoder_%s.json", names[i]);

@@ -17,6 +17,13 @@ static int run_nfc(struct buf *out, const struct normalizer_step *step, const st
     return unicode_nfc(out, text, n_text, n->tables->classes, err);
 }
 
+static int run_nfkc(struct buf *out, const struct normalizer_step *step, const struct normalizer *n,
+                    const uint8_t *text, size_t n_text, struct err *err)
+{
+    (void)step;
+    return unicode_nfkc(out, text, n_text, n->tables->classes, err);
+}
+
 static int read_bert(struct normalizer_step *step, struct normalizer *n, const json_t *json,
                      struct err *err)
 {
@@ -29,6 +36,7 @@ static int read_bert(struct normalizer_step *step, struct normalizer *n, const j
         rc = json_flag(&rules->lowercase, json, where, "lowercase", true, err);
     if (!rc)
         rc = json_flag(&rules->strip_accents, json, where, "strip_accents", rules->lowercase, err);
+    step->moves_begin = true;
     return rc ? rc : char_tables_bert(n->tables, err);
 }
 
@@ -78,6 +86,7 @@ static int read_replace(struct normalizer_step *step, struct normalizer *n, cons
     int rc = buf_puts(&step->content, json_text_or(json, "content", ""), err);
     if (rc || (regex && strcmp(json_string_value(regex), " {2,}") == 0))
         return rc; /* run_replace knows this one */
+    step->moves_begin = true;
     return split_regex_new(&step->regex, json_string_value(text), json_string_length(text), !regex,
                            err);
 }
@@ -130,6 +139,7 @@ static int read_strip(struct normalizer_step *step, struct normalizer *n, const 
 {
     (void)n;
     int rc = json_flag(&step->left, json, "normalizer: Strip", "strip_left", true, err);
+    step->moves_begin = step->left;
     return rc ? rc : json_flag(&step->right, json, "normalizer: Strip", "strip_right", true, err);
 }
 
@@ -152,6 +162,7 @@ static const struct normalizer_kind normalizer_kinds[] = {
     {"Replace", 0, read_replace, run_replace},
     {"Strip", 0, read_strip, run_strip},
     {"NFC", UNICODE_NFC_SLOW, NULL, run_nfc},
+    {"NFKC", UNICODE_NFC_KNOWN, NULL, run_nfkc},
     {"BertNormalizer", 0, read_bert, run_bert},
     {"Lowercase", 0, read_lowercase, run_bert},
 };

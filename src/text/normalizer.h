@@ -43,6 +43,7 @@ struct normalizer_step {
     struct split_regex *regex; /* of a Replace; NULL: " {2,}" */
     struct buf content;        /* of a Replace: what comes in the place of its matches */
     bool left, right;          /* of a Strip */
+    bool moves_begin; /* what it leaves first need not stand for the first character of the text */
 };
 
 struct normalizer {

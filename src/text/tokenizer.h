@@ -10,8 +10,8 @@
  *     ids_release(&ids);
  *
  * Understood: models BPE (merges as "a b" or ["a", "b"], ignore_merges, unk_token), WordPiece and
- * Unigram (byte_fallback); normalizers none, NFC, BertNormalizer, Lowercase, Precompiled, Replace,
- * Strip, Sequence; pre-tokenizers Split (regular expression or string, every behaviour, invert),
+ * Unigram (byte_fallback); normalizers none, NFC, NFKC, BertNormalizer, Lowercase, Precompiled,
+ * Replace, Strip, Sequence; pre-tokenizers Split (regular expression or string, every behaviour, invert),
  * Digits, BertPreTokenizer, WhitespaceSplit, ByteLevel (last), Metaspace (last), Sequence;
  * post-processors ByteLevel, TemplateProcessing, RobertaProcessing, BertProcessing, Sequence;
  * decoders none, ByteLevel, WordPiece, Metaspace. Anything else is refused by name. truncation and

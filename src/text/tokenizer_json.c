@@ -454,6 +454,22 @@ static int load(json_t **out, const char *text, size_t n, size_t flags, const ch
     return 0;
 }
 
+/* HF puts a sign in front of what begins at the first character of the text as it came, which is
+ * not kept here: steps that may take it away or move it are refused. */
+static int check_first(const struct tokenizer *t, struct err *err)
+{
+    if (t->pre.last != SPLIT_LAST_METASPACE || t->pre.metaspace.prepend != SPLIT_PREPEND_FIRST)
+        return 0;
+    for (int i = 0; i < t->normalizer.n_steps; i++)
+        if (t->normalizer.steps[i].moves_begin)
+            return err_set(
+                err, MOE2_EFORMAT,
+                "pre_tokenizer: Metaspace has prepend_scheme \"first\" behind normalizer "
+                "%s, wanted always or never there",
+                t->normalizer.steps[i].kind->name);
+    return 0;
+}
+
 /* Bytes go to BPE, characters to the others. */
 static int check_last(const struct tokenizer *t, struct err *err)
 {
@@ -464,7 +480,7 @@ static int check_last(const struct tokenizer *t, struct err *err)
     if (!t->model->byte_level && byte_level)
         return err_set(err, MOE2_EFORMAT, "pre_tokenizer has ByteLevel, which %s does not take",
                        t->model->name);
-    return 0;
+    return check_first(t, err);
 }
 
 static void set_fast(struct tokenizer *t)

@@ -157,16 +157,19 @@ int utf8_repair(struct buf *out, const uint8_t *text, size_t n, struct err *err)
     return buf_append(out, text + good_from, n - good_from, err);
 }
 
-/* NFC of a stretch without young characters, by utf8proc. */
-static int nfc_stretch(struct buf *out, const uint8_t *text, size_t n, struct err *err)
+/* NFC of a stretch without young characters, by utf8proc; with UTF8PROC_COMPAT NFKC. */
+static int compose_stretch(struct buf *out, const uint8_t *text, size_t n, int compat,
+                           struct err *err)
 {
     if (!n)
         return 0;
     utf8proc_uint8_t *made = NULL;
     utf8proc_ssize_t n_made =
-        utf8proc_map(text, (utf8proc_ssize_t)n, &made, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        utf8proc_map(text, (utf8proc_ssize_t)n, &made,
+                     (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE | compat));
     if (n_made < 0)
-        return err_set(err, MOE2_ELIMIT, "NFC of %zu bytes: %s", n, utf8proc_errmsg(n_made));
+        return err_set(err, MOE2_ELIMIT, "normal form of %zu bytes: %s", n,
+                       utf8proc_errmsg(n_made));
     int rc = buf_append(out, made, (size_t)n_made, err);
     free(made);
     return rc;
@@ -208,8 +211,26 @@ int unicode_nfc(struct buf *out, const uint8_t *text, size_t n, const uint8_t *t
             begin -= length;
         rc = buf_append(out, text + done, begin - done, err);
         if (!rc)
-            rc = nfc_stretch(out, text + begin, end - begin, err);
+            rc = compose_stretch(out, text + begin, end - begin, 0, err);
         done = end;
+    }
+    return rc;
+}
+
+int unicode_nfkc(struct buf *out, const uint8_t *text, size_t n, const uint8_t *table,
+                 struct err *err)
+{
+    int rc = 0;
+    for (size_t at = 0, end, length; at < n && !rc; at = end) {
+        end = at;
+        while (end < n && table[utf8_get(text + end, &length)] & UNICODE_NFC_KNOWN)
+            end += length;
+        rc = compose_stretch(out, text + at, end - at, UTF8PROC_COMPAT, err);
+        if (rc || end == n)
+            break;
+        utf8_get(text + end, &length);
+        rc = buf_append(out, text + end, length, err);
+        end += length;
     }
     return rc;
 }

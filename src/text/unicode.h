@@ -83,6 +83,10 @@ int utf8_repair(struct buf *out, const uint8_t *text, size_t n, struct err *err)
 int unicode_nfc(struct buf *out, const uint8_t *text, size_t n, const uint8_t *table,
                 struct err *err);
 
+/* The same for NFKC. */
+int unicode_nfkc(struct buf *out, const uint8_t *text, size_t n, const uint8_t *table,
+                 struct err *err);
+
 /* The byte-level alphabet of GPT-2: every byte as a visible code point (33–126, 161–172 and 174–255
  * as themselves, the other 68 in increasing order as 256 + n). */
 uint32_t byte_to_visible(uint8_t byte);

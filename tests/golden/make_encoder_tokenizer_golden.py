@@ -115,7 +115,11 @@ def fallback():  # unknown characters as bytes, nothing cut
                    TOKENS + [(f"<0x{i:02X}>", -5.0) for i in range(256)], True)
 
 
-SMALL = dict(bert=bert, cased=cased, accents=accents, xlmr=xlmr, first=first, fallback=fallback)
+def nfkc():  # the normal form by Unicode's own rules
+    return unigram(normalizers.Sequence([normalizers.NFKC(), normalizers.Strip(True, True)]), pre_tokenizers.Metaspace(), decoders.Metaspace())
+
+
+SMALL = dict(bert=bert, cased=cased, accents=accents, xlmr=xlmr, first=first, fallback=fallback, nfkc=nfkc)
 
 
 def texts_for(t, seed, n):
