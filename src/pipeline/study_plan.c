@@ -129,16 +129,27 @@ static void deployed_costs(int64_t *latency, int64_t *energy, const struct study
     }
 }
 
+static int members_of(int *list, uint64_t members, int N)
+{
+    int n = 0;
+    for (int e = 0; e < N; e++)
+        if (members >> e & 1)
+            list[n++] = e;
+    return n;
+}
+
 void study_walk(bool *right, int64_t *latency_us, int64_t *energy_uj, const struct study_fitted *w,
                 const struct study_plan *p, enum select_cost cost, int side)
 {
     static const enum vote_kind KINDS[] = {VOTE_TOP1, VOTE_MAJORITY, VOTE_WEIGHTED, VOTE_TOP1};
     const struct study_fleet *f = w->fleet;
     const float *scores = w->gates[p->gate].scores[side];
+    int asked[VOTE_MAX_EXPERTS], n = members_of(asked, p->members, f->N);
+    bool is_fixed = p->combine == FORWARD_LEARNED && p->k >= n; /* all asked, in any order */
     *latency_us = *energy_uj = 0;
     for (int64_t i = 0; i < w->data->sides[side].n; i++) {
-        int asked[VOTE_MAX_EXPERTS];
-        int n = forward_pick(asked, scores + i * f->N, f->N, p->members, p->k);
+        if (!is_fixed)
+            n = forward_pick(asked, scores + i * f->N, f->N, p->members, p->k);
         right[i] = p->combine == FORWARD_LEARNED
                        ? right_by_weights(w, side, i, asked, n)
                        : right_by_votes(w, side, i, asked, n, KINDS[p->combine], scores + i * f->N);

@@ -185,6 +185,7 @@ static void solve_learned(struct solving *s, const struct log_sink *sink)
         progress_end(&p);
         return;
     }
+    offer_asked(s, N == 64 ? ~UINT64_C(0) : (UINT64_C(1) << N) - 1);
     progress_begin(&p, sink, "budgets", (double)s->n, "");
     for (int64_t c = 0; c < s->n && !(s->stop && *s->stop); c++) {
         uint64_t members = s->cells[c].plan.members;
