@@ -6,15 +6,6 @@
 
 static const double z95 = 1.959963984540054;
 
-/* Wilson's interval of k right in n. */
-static struct gate_share wilson(int64_t k, int64_t n)
-{
-    double p = (double)k / (double)n, m = (double)n, z2 = z95 * z95;
-    double centre = (p + z2 / (2 * m)) / (1 + z2 / m);
-    double half = z95 / (1 + z2 / m) * sqrt(p * (1 - p) / m + z2 / (4 * m * m));
-    return (struct gate_share){p, centre - half, centre + half};
-}
-
 struct counts {
     const float *scores;
     const int8_t *right;
@@ -83,12 +74,12 @@ static void routing(struct gate_measures *m, const struct counts *c, const int64
         sum += gain;
         squares += gain * gain;
     }
-    m->top1 = wilson(top, c->T);
-    m->oracle = wilson(some, c->T);
-    m->single = wilson(right[m->single_expert], c->T);
-    m->hindsight = wilson(right[m->hindsight_expert], c->T);
+    m->top1 = stats_share95(top, c->T);
+    m->oracle = stats_share95(some, c->T);
+    m->single = stats_share95(right[m->single_expert], c->T);
+    m->hindsight = stats_share95(right[m->hindsight_expert], c->T);
     double mean = sum / n, half = z95 * sqrt(fmax(0, squares / n - mean * mean) / n);
-    m->gain = (struct gate_share){mean, mean - half, mean + half};
+    m->gain = (struct stats_share){mean, mean - half, mean + half};
     double gap = m->oracle.value - m->single.value;
     m->gap_closed = gap > 0 ? mean / gap : NAN;
 }

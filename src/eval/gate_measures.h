@@ -10,25 +10,22 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/stats.h"
 #include "model/gate.h"
 
 enum { GATE_BINS = 10 };
 
-struct gate_share {
-    double value, low, high;
-};
-
 struct gate_measures {
     int64_t rows, cells, missing_cells, called_missing;
-    struct gate_share top1; /* routing by the scores */
-    struct gate_share
+    struct stats_share top1; /* routing by the scores */
+    struct stats_share
         single; /* one expert for all rows: the best on the rows that the gate was trained on */
     int single_expert;
-    struct gate_share hindsight; /* the best one on these very rows */
+    struct stats_share hindsight; /* the best one on these very rows */
     int hindsight_expert;
-    double random;            /* an allowed expert at random */
-    struct gate_share oracle; /* some allowed expert is right */
-    struct gate_share gain;   /* top1 − single, row by row */
+    double random;             /* an allowed expert at random */
+    struct stats_share oracle; /* some allowed expert is right */
+    struct stats_share gain;   /* top1 − single, row by row */
     double gap_closed; /* (top1 − single) / (oracle − single); NaN when there is no gap */
     double called[GATE_MAX_EXPERTS];   /* share of rows each is called for */
     double accuracy[GATE_MAX_EXPERTS]; /* of each where it was run, NaN: nowhere */

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "route/vote.h"
+
 static const char *const NAMES[FORWARD_N] = {"top1", "vote", "weighted", "learned"};
 
 const char *forward_combine_name(enum forward_combine combine)
@@ -57,46 +59,18 @@ int forward_pick(int *asked, const float *scores, int N, uint64_t subset, int k)
 
 /* ---- combining ---- */
 
-/* Votes and summed scores by option; first: in which place an option was first given. */
-struct tally {
-    int votes[VOTE_MAX_OPTIONS], first[VOTE_MAX_OPTIONS];
-    double sum[VOTE_MAX_OPTIONS];
-};
-
-static void count(struct tally *t, const struct forward_walk *w, const float *scores)
+static void vote(struct forward_walk *w, const float *scores, enum vote_kind kind)
 {
-    *t = (struct tally){0};
+    int32_t answer[VOTE_MAX];
+    float score[VOTE_MAX];
     for (int i = 0; i < w->n_asked; i++) {
-        int o = w->replies[i].option;
-        if (o < 0)
-            continue;
-        if (!t->votes[o])
-            t->first[o] = i;
-        t->votes[o]++;
-        t->sum[o] += (double)scores[w->asked[i]];
+        answer[i] = w->replies[i].option;
+        score[i] = scores[w->asked[i]];
+        if (answer[i] >= 0)
+            w->totals[answer[i]] += kind == VOTE_WEIGHTED ? (double)score[i] : 1;
     }
-}
-
-static bool beats(const struct tally *t, int o, int best, bool weighted)
-{
-    if (best < 0)
-        return true;
-    if (!weighted && t->votes[o] != t->votes[best])
-        return t->votes[o] > t->votes[best];
-    if (t->sum[o] != t->sum[best])
-        return t->sum[o] > t->sum[best];
-    return t->first[o] < t->first[best];
-}
-
-static void vote(struct forward_walk *w, const float *scores, bool weighted)
-{
-    struct tally t;
-    count(&t, w, scores);
-    for (int o = 0; o < VOTE_MAX_OPTIONS; o++) {
-        w->totals[o] = weighted ? t.sum[o] : t.votes[o];
-        if (t.votes[o] && beats(&t, o, w->option, weighted))
-            w->option = (int8_t)o;
-    }
+    int winner = vote_by_answer(kind, answer, score, w->n_asked);
+    w->option = (int8_t)(winner < 0 ? -1 : answer[winner]);
 }
 
 static void learned(struct forward_walk *w, const struct forward *f, int64_t row)
@@ -136,7 +110,7 @@ int forward_question(struct forward_walk *walk, const struct forward *f, int64_t
     if (f->combine == FORWARD_LEARNED)
         learned(walk, f, row);
     else
-        vote(walk, scores, f->combine == FORWARD_WEIGHTED);
+        vote(walk, scores, f->combine == FORWARD_WEIGHTED ? VOTE_WEIGHTED : VOTE_MAJORITY);
     judge(walk);
     return 0;
 }

@@ -173,9 +173,10 @@ static int table_by_expert(struct table **out, const struct forward_work *w, str
 
 int forward_report_fill(struct forward_report *r, const struct forward_work *w, struct err *err)
 {
-    double *own = malloc((size_t)w->n * 2 * sizeof *own), *single = own + w->n;
+    double *own = malloc((size_t)w->n * 2 * sizeof *own);
     if (!own)
         return err_set(err, MOE2_ELIMIT, "no memory for %lld results", (long long)w->n);
+    double *single = own + w->n;
     int best = best_single(w);
     int64_t n_any = 0, n_asked = 0;
     r->n = w->n;

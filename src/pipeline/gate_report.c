@@ -9,7 +9,7 @@
 
 /* ---- JSON ---- */
 
-static void put_share(struct json_writer *w, const char *key, struct gate_share s,
+static void put_share(struct json_writer *w, const char *key, struct stats_share s,
                       const char *expert)
 {
     jw_object(w, key);
@@ -121,7 +121,7 @@ int gate_report_json(struct buf *out, const struct gate_step_report *r, struct e
 
 /* ---- text ---- */
 
-static void share_row(struct table *t, const char *what, struct gate_share s, const char *note)
+static void share_row(struct table *t, const char *what, struct stats_share s, const char *note)
 {
     table_cell(t, "%s", what);
     table_cell(t, "%.2f", 100 * s.value);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "io/csv_write.h"
 #include "pipeline/step_profile.h"
 
 enum { CHARS_A_TOKEN = 4, MAX_CHARS = 1000000000 };
@@ -14,30 +15,11 @@ static bool is_kept(const char *column, int i)
     return i == 0 || (strcmp(column, "category") != 0 && strcmp(column, "answer") != 0);
 }
 
-static void put_cell(FILE *f, const char *text, bool first)
-{
-    if (!first)
-        fputc(',', f);
-    if (!strpbrk(text, ",\"\r\n")) {
-        fputs(text, f);
-        return;
-    }
-    fputc('"', f);
-    for (; *text; text++) {
-        if (*text == '"')
-            fputc('"', f);
-        fputc(*text, f);
-    }
-    fputc('"', f);
-}
-
-static int put_tokens(FILE *f, const struct records *r, int i, struct err *err)
+static int put_tokens(struct buf *row, const struct records *r, int i, struct err *err)
 {
     const char *text = records_cell(r, i, NULL);
-    if (!*text) {
-        fputc(',', f);
-        return 0;
-    }
+    if (!*text)
+        return buf_puts(row, ",", err);
     char *end = NULL;
     errno = 0;
     long long chars = strtoll(text, &end, 10);
@@ -46,18 +28,24 @@ static int put_tokens(FILE *f, const struct records *r, int i, struct err *err)
                        "%s:%lld: %s has \"%.40s\" characters, wanted a whole number from 0 to %d",
                        reader_path(records_reader(r)), (long long)records_line_number(r),
                        records_column(r, i), text, MAX_CHARS);
-    fprintf(f, ",%lld", (chars + CHARS_A_TOKEN - 1) / CHARS_A_TOKEN);
-    return 0;
+    return buf_printf(row, err, ",%lld", (chars + CHARS_A_TOKEN - 1) / CHARS_A_TOKEN);
 }
 
-static int put_row(FILE *f, const struct records *r, struct err *err)
+/* The line of a record, or of the columns' names. */
+static int put_row(FILE *f, struct buf *row, const struct records *r, bool is_header,
+                   struct err *err)
 {
     int rc = 0;
-    put_cell(f, records_cell(r, 0, NULL), true);
-    for (int i = 1; i < records_n_columns(r) && !rc; i++)
-        if (is_kept(records_column(r, i), i))
-            rc = put_tokens(f, r, i, err);
-    fputc('\n', f);
+    buf_clear(row);
+    for (int i = 0; i < records_n_columns(r) && !rc; i++) {
+        const char *text = is_header ? records_column(r, i) : records_cell(r, i, NULL);
+        if (!is_kept(records_column(r, i), i))
+            continue;
+        rc = is_header || i == 0 ? csv_cell(row, text, strlen(text), i == 0, err)
+                                 : put_tokens(row, r, i, err);
+    }
+    if (!rc && !(rc = buf_puts(row, "\n", err)))
+        fwrite(row->bytes, 1, row->n, f); /* file_commit looks at the stream's errors */
     return rc;
 }
 
@@ -67,6 +55,7 @@ int profile_lengths(const char *out_path, const char *chars_path, const struct l
     struct records_options form = {.form = RECORDS_CSV, .max_record_bytes = 1 << 20};
     struct records *r = NULL;
     struct file_writer w = {0};
+    struct buf row = {0};
     struct progress p;
     int rc = records_open(&r, chars_path, &form, err);
     if (!rc && strcmp(records_column(r, 0), "question_id") != 0)
@@ -75,14 +64,11 @@ int profile_lengths(const char *out_path, const char *chars_path, const struct l
     if (!rc)
         rc = file_begin(&w, out_path, err);
     progress_begin(&p, rc ? NULL : sink, "lengths", 0, "rows");
-    for (int i = 0; !rc && i < records_n_columns(r); i++)
-        if (is_kept(records_column(r, i), i))
-            put_cell(w.f, records_column(r, i), i == 0);
     if (!rc)
-        fputc('\n', w.f);
+        rc = put_row(w.f, &row, r, true, err);
     bool got = false;
     while (!rc && !(rc = records_next(r, &got, err)) && got) {
-        rc = put_row(w.f, r, err);
+        rc = put_row(w.f, &row, r, false, err);
         progress_set(&p, (double)records_number(r));
     }
     progress_end(&p);
@@ -91,6 +77,7 @@ int profile_lengths(const char *out_path, const char *chars_path, const struct l
     if (!rc)
         rc = file_commit(&w, err);
     file_abort(&w);
+    buf_release(&row);
     records_close(r);
     return rc;
 }

@@ -115,7 +115,7 @@ static int put_reason(struct buf *out, const struct smo_report *r, struct err *e
     int rc = buf_printf(
         out, err, "%lld different subsets are chosen over the %lld budgets of the three tables",
         (long long)r->n_subsets, (long long)n_budgets);
-    if (rc || r->n_subsets >= 3 || seen[0] < 0)
+    if (rc || n_seen == 0 || r->n_subsets >= 3 || seen[0] < 0)
         return rc ? rc : buf_puts(out, ".\n\n", err);
     rc = buf_puts(
         out, ", no more, because the limits fall between few costs: the subsets that fit number",

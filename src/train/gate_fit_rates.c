@@ -31,9 +31,10 @@ int gate_rates(float *rates, const struct gate_data *d, const int32_t *group, in
                double prior_weight, struct err *err)
 {
     float prior[GATE_MAX_EXPERTS];
-    double *right = calloc((size_t)(2 * n * d->N), sizeof *right), *run = right + n * d->N;
+    double *right = calloc((size_t)(2 * n * d->N), sizeof *right);
     if (!right)
         return err_set(err, MOE2_ELIMIT, "no memory for the rates of %lld groups", (long long)n);
+    double *run = right + n * d->N;
     gate_prior(prior, d);
     for (int64_t t = 0; t < d->T; t++)
         for (int64_t e = 0; e < d->N && group[t] >= 0; e++) {
