@@ -1,4 +1,4 @@
-/* The selector's contract (docs/select.md), section 2, as slowly and plainly as it can be said: the oracle of its tests. Costs of one subset
+/* The selector's contract (docs/selecting.md), section 2, as slowly and plainly as it can be said: the oracle of its tests. Costs of one subset
  * are counted prompt by prompt, every subset is looked at, and nothing is shared with src/route but the problem's struct.
  */
 #ifndef TESTS_SELECT_ORACLE_H

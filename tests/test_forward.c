@@ -124,19 +124,19 @@ static void recorded_files_that_are_off_are_refused_with_their_place(void **stat
     } CASES[] = {
         {"question_id,a\n", NULL, "has no row"},
         {"name,a\nq,1\n", NULL, "the first column is \"name\""},
-        {"id,category\nq,1\n", NULL, "has no expert's column"},
-        {"id,a\nq,2\n", NULL, ":2: column a is \"2\", wanted 1, 0 or nothing"},
-        {"id,a\nq,yes\n", NULL, "column a is \"yes\""},
-        {"id,a\nq,1\nq,0\n", NULL, "question \"q\" stands there twice"},
+        {"id,category\nq,1\n", NULL, "0 columns are experts, wanted 1 to 64"},
+        {"id,a\nq,2\n", NULL, ":2: column \"a\" is \"2\", wanted 1, 0 or nothing"},
+        {"id,a\nq,yes\n", NULL, "column \"a\" is \"yes\""},
+        {"id,a\nq,1\nq,0\n", NULL, "column \"id\" is \"q\", wanted every id once"},
         {"id,a,a\nq,1,1\n", NULL, "\"a\" twice"},
         {"id,a\nq,1,1\n", NULL, "3 fields, wanted 2"},
-        {"id,answer,a\nq,ZZ,1\n", NULL, "column answer is \"ZZ\""},
-        {"id,answer,a\nq,A,1\n", "id,b\nq,A\n", "has no column for expert \"a\""},
-        {"id,answer,a\nq,A,1\n", "id,a\nr,A\n", "has no row for question \"q\""},
+        {"id,answer,a\nq,ZZ,1\n", NULL, "an answer is \"ZZ\", wanted a letter"},
+        {"id,answer,a\nq,A,1\n", "id,b\nq,A\n", "has no column \"a\""},
+        {"id,answer,a\nq,A,1\n", "id,a\nr,A\n", "has no row of the question_id \"q\""},
         {"id,answer,a\nq,A,1\n", "id,a\nq,B\n", "wanted the right option"},
         {"id,answer,a\nq,A,0\n", "id,a\nq,A\n", "wanted not the right option"},
-        {"id,answer,a\nq,A,0\n", "id,a\nq,B\nq,B\n", "stands there twice"},
-        {"id,answer,a\nq,A,0\n", "id,a\nq,-\n", "column a is \"-\""},
+        {"id,answer,a\nq,A,0\n", "id,a\nq,B\nq,B\n", "wanted every id once"},
+        {"id,answer,a\nq,A,0\n", "id,a\nq,-\n", "an answer is \"-\", wanted a letter"},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         struct answers a;

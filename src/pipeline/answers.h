@@ -1,11 +1,10 @@
-/* What every expert answered on every question: outcomes.csv, and predictions.csv beside it.
+/* What every expert answered on every question: outcomes.csv, and predictions.csv beside it (io/outcomes.h), with answers as options 0 … 25.
  *
  *     struct answers a;
  *     answers_read(&a, "outcomes.csv", "predictions.csv", err);
  *     answers_release(&a);
  *
- * outcomes.csv: question_id (or id), then in any place category, answer, prompt_tokens, output_tokens, and a column an expert with 1, 0 or
- * nothing. predictions.csv: the same ids and experts with the answered letter, or nothing. Letters are kept as options 0 … 25.
+ * An answer is a letter from A to Z or a number to 25. Where the right one is told, what an expert answered and its outcome must agree.
  */
 #ifndef MOE2_PIPELINE_ANSWERS_H
 #define MOE2_PIPELINE_ANSWERS_H
@@ -13,12 +12,13 @@
 #include <stdint.h>
 
 #include "base/arena.h"
-#include "base/err.h"
+#include "io/outcomes.h"
 
-enum { ANSWERS_MAX_EXPERTS = 64, ANSWERS_MAX_ROWS = 20000000, ANSWERS_MAX_CATEGORIES = 4096 };
+enum { ANSWERS_MAX_EXPERTS = OUTCOMES_MAX_EXPERTS, ANSWERS_MAX_CATEGORIES = 4096 };
 
 struct answers {
-    struct arena memory; /* owns everything below */
+    struct outcomes read; /* the file; with memory it owns everything below */
+    struct arena memory;
     int64_t n;
     int n_experts, n_categories;
     const char **names;      /* [n_experts] */
@@ -28,11 +28,10 @@ struct answers {
     int8_t *right;           /* [n] the right option; −1: not told */
     int8_t *outcomes;        /* [n, n_experts] 1, 0, −1: not run */
     int8_t *options; /* [n, n_experts] the answered option, −1: none; NULL without predictions */
-    int64_t *by_id;  /* [n] rows in the order of their ids */
 };
 
-/* Reads both files; predictions may be NULL. Errors: MOE2_EIO; MOE2_EFORMAT naming file, line and column for a cell out of form, an id or a
- * name twice, a row that is missing in the predictions; MOE2_ELIMIT. a is the caller's to release after success only. */
+/* Reads both files; predictions may be NULL. Errors: MOE2_EIO; those of outcomes_read and predictions_read; MOE2_EFORMAT naming the file and the answer that is
+ * no option, or the question and expert whose answer and outcome do not agree; MOE2_ELIMIT. a is the caller's to release after success only. */
 int answers_read(struct answers *a, const char *outcomes, const char *predictions, struct err *err);
 void answers_release(struct answers *a); /* a zeroed one is fine */
 

@@ -1,5 +1,5 @@
 /* What an answer costs, in whole microseconds and microjoules: 10⁶·u·(t0 + prefill·p + decode·o) in float64 from left to right,
- * rounded half up, as docs/select.md fixes it. Products are never fused into sums here: the last bit is part of the contract.
+ * rounded half up, as docs/selecting.md fixes it. Products are never fused into sums here: the last bit is part of the contract.
  */
 #include <math.h>
 #include <stdlib.h>

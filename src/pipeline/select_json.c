@@ -1,4 +1,4 @@
-/* The result of a selection as the one JSON object of docs/select.md. */
+/* The result of a selection as the one JSON object of docs/selecting.md. */
 #include <math.h>
 
 #include "io/json_util.h"

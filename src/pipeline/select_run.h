@@ -8,7 +8,7 @@
  *     select_write(&r, "results/smo_tables", err);            select.csv, select.json, select.md
  *     select_report_release(&r);
  *
- * docs/select.md says what each option means; the defaults here are the command's.
+ * docs/selecting.md says what each option means; the defaults here are the command's.
  */
 #ifndef MOE2_PIPELINE_SELECT_RUN_H
 #define MOE2_PIPELINE_SELECT_RUN_H
@@ -71,7 +71,7 @@ struct select_report {
 int select_run(struct select_report *r, const struct select_options *o, struct err *err);
 void select_report_release(struct select_report *r);
 
-/* The object of docs/select.md; a table for a terminal or as Markdown; comma separated values. */
+/* The object of docs/selecting.md; a table for a terminal or as Markdown; comma separated values. */
 int select_json(struct buf *out, const struct select_report *r, struct err *err);
 int select_text(struct buf *out, const struct select_report *r, bool markdown, struct err *err);
 int select_csv(struct buf *out, const struct select_report *r, struct err *err);

@@ -1,7 +1,7 @@
 /* The selector: which experts are in service, so that the most prompts are answered right within a latency and an energy limit.
  *
  * Exact, with a proof, for a whole grid of limits in one run. Costs are whole numbers (µs, µJ), so that sums, limits and ties are
- * exact; every tie is broken by rule, so that each answer is unique. docs/select.md says what the words mean.
+ * exact; every tie is broken by rule, so that each answer is unique. docs/selecting.md says what the words mean.
  *
  *     struct select_problem p = {…};
  *     struct select_result r = {0};

@@ -4,7 +4,7 @@
  * order. Two ways to count: by outcome, when only right and wrong are known and all wrong ones are taken to agree (a lower bound of what
  * the votes would do), and by the answers given.
  *
- * Source: the selector's contract (docs/select.md).
+ * Source: the selector's contract (docs/selecting.md).
  */
 #ifndef MOE2_ROUTE_VOTE_H
 #define MOE2_ROUTE_VOTE_H
