@@ -102,7 +102,7 @@ static int put_head(struct buf *out, const struct smo_report *r, const struct sm
 /* Few different subsets: how few choices the limits leave. */
 static int put_reason(struct buf *out, const struct smo_report *r, struct err *err)
 {
-    int64_t seen[3 * SMO_MAX_LIMITS], n_seen = 0, n_budgets = 0;
+    int64_t seen[3 * SMO_MAX_LIMITS] = {0}, n_seen = 0, n_budgets = 0;
     for (int t = 0; t < SMO_N_TABLES; t++)
         for (int64_t i = 0; i < r->n_rows[t]; i++) {
             int64_t k = 0, n = r->rows[t][i].n_feasible;
