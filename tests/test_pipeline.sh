@@ -41,19 +41,20 @@ state() { awk -v step="$1" '$1 == step { print $2 }' status.out; }
 check "the first run does everything" "$moe2" pipeline --config small.yaml
 cp check.out first.out
 check "it says that the data is made up" grep -q "^note: SYNTHETIC" first.out
-for step in gating_set corpus embed cluster outcomes gate profile select; do
+for step in gating_set corpus embed cluster outcomes gate profile select report; do
     check "$step ran" grep -qE "^$step +ran " first.out
 done
 check "experts are not built yet" grep -qE "^experts +not built yet" first.out
 for f in data/gating_train.jsonl data/combined_train.jsonl data/embeddings.npy data/cluster_7.jsonl results/accuracy/outcomes.csv \
     results/accuracy/predictions_test.csv results/accuracy/lengths_train.csv results/accuracy/by_subject.csv gating/gating.safetensors \
     gating/oof_scores.npy gating/test_scores.npy results/latency/latency.json results/energy/energy.json \
-    results/smo_tables/table2_latency.md results/smo_tables/table3_energy.csv results/smo_tables/table4_both.json pipeline.json; do
+    results/smo_tables/table2_latency.md results/smo_tables/table3_energy.csv results/smo_tables/table4_both.json results/report.html pipeline.json; do
     check "$f is made" test -s build/$f
 done
 check "the manifest says that it is synthetic" grep -q '"note": "SYNTHETIC' build/pipeline.json
 check "so does the gating set's" grep -q '"note": "SYNTHETIC' build/data/gating_set.json
 check "so do the tables" grep -q 'SYNTHETIC' build/results/smo_tables/table2_latency.md
+check "so does the page" grep -q 'SYNTHETIC' build/results/report.html
 check "table IV has all pairs" test "$(wc -l <build/results/smo_tables/table4_both.csv)" = 31
 check "every answer is proven" test "$(tail -n +2 build/results/smo_tables/table4_both.csv | cut -d, -f13 | sort -u)" = 1
 check "so do the costs" grep -q 'SYNTHETIC' build/results/latency/latency.json

@@ -80,6 +80,14 @@ static const struct yaml_key KEYS[] = {
      .help = "how their answers become one"},
     {"select.output_tokens", YAML_KEY_INT, AT(select.output_tokens), "32", 0, 1e6,
      .help = "of an answer, for its costs"},
+
+    {"report.fleets", YAML_KEY_TEXT, AT(report.fleets), "configs/fleet/study.yaml",
+     .help = "fleets of the study of recorded answers (best-within-budget); empty: no study"},
+    {"report.gates", YAML_KEY_TEXT, AT(report.gates), "category,knn", .help = "the study's gates"},
+    {"report.quick", YAML_KEY_BOOL, AT(report.quick), "true",
+     .help = "study the first fleet only; the other three take minutes"},
+    {"report.time_limit_s", YAML_KEY_REAL, AT(report.time_limit_s), "5", 0.001, 1e6,
+     .help = "of each of the study's searches beyond 20 experts"},
 };
 
 int pipeline_config_read(struct pipeline_config *c, const char *path, const char *const *overrides,

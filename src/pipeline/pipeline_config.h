@@ -57,6 +57,11 @@ struct pipeline_config {
         const char *combine;
         int64_t output_tokens;
     } select;
+    struct {
+        const char *fleets, *gates; /* of the study; fleets empty: no study */
+        bool quick;
+        double time_limit_s;
+    } report;
 
     char *path;               /* the file, owned */
     struct yaml_config *yaml; /* owns the texts and lists */

@@ -157,12 +157,6 @@ static int set_inputs(struct step_needs *needs, const struct qa_paths *set, stru
     return rc;
 }
 
-#define NAMES(...)                                                                                 \
-    (const char *const[])                                                                          \
-    {                                                                                              \
-        __VA_ARGS__ __VA_OPT__(, ) NULL                                                            \
-    }
-
 /* ---- gating_set ---- */
 
 static int declare_gating_set(struct step_needs *needs, void *ctx, struct err *err)
@@ -170,10 +164,10 @@ static int declare_gating_set(struct step_needs *needs, void *ctx, struct err *e
     struct pipeline *p = ctx;
     int rc = set_inputs(needs, &p->sets[p->gating], err);
     return rc ? rc
-              : pipeline_needs(needs, p, NAMES(),
-                               NAMES("data/" GATING_TRAIN_FILE, "data/" GATING_TEST_FILE,
-                                     "data/gating_set.json"),
-                               NAMES("seed", "data.gating", "data.test_share"), err);
+              : pipeline_needs(needs, p, STEP_NAMES(),
+                               STEP_NAMES("data/" GATING_TRAIN_FILE, "data/" GATING_TEST_FILE,
+                                          "data/gating_set.json"),
+                               STEP_NAMES("seed", "data.gating", "data.test_share"), err);
 }
 
 static int run_gating_set(struct buf *said, void *ctx, struct err *err)
@@ -205,9 +199,10 @@ static int declare_corpus(struct step_needs *needs, void *ctx, struct err *err)
     for (int s = QA_MMLU + 1; s < QA_N_SOURCES && !rc; s++)
         rc = set_inputs(needs, &p->sets[s], err);
     return rc ? rc
-              : pipeline_needs(needs, p, NAMES("data/" GATING_TRAIN_FILE, "data/" GATING_TEST_FILE),
-                               NAMES("data/" CORPUS_FILE, "data/combined_train.json"),
-                               NAMES("seed", "data.allow_overlap"), err);
+              : pipeline_needs(needs, p,
+                               STEP_NAMES("data/" GATING_TRAIN_FILE, "data/" GATING_TEST_FILE),
+                               STEP_NAMES("data/" CORPUS_FILE, "data/combined_train.json"),
+                               STEP_NAMES("seed", "data.allow_overlap"), err);
 }
 
 static int run_corpus(struct buf *said, void *ctx, struct err *err)
@@ -254,13 +249,15 @@ static int declare_embed(struct step_needs *needs, void *ctx, struct err *err)
     struct pipeline *p = ctx;
     int rc = 0;
     for (int i = 0; i < 3 && !rc; i++)
-        rc = pipeline_needs(needs, p, NAMES(embedded[i].rows), NAMES(embedded[i].vectors), NAMES(),
-                            err);
+        rc = pipeline_needs(needs, p, STEP_NAMES(embedded[i].rows), STEP_NAMES(embedded[i].vectors),
+                            STEP_NAMES(), err);
     if (!rc && !is_hashed(p))
         rc = step_input(needs, p->config->embed.model, err);
     if (!rc && is_hashed(p))
         rc = step_output(needs, pipeline_path(p, hashed_state, err), err);
-    return rc ? rc : pipeline_needs(needs, p, NAMES(), NAMES(), NAMES("seed", "embed."), err);
+    return rc ? rc
+              : pipeline_needs(needs, p, STEP_NAMES(), STEP_NAMES(), STEP_NAMES("seed", "embed."),
+                               err);
 }
 
 /* The features' IDF is counted on gating_train alone. */
@@ -301,9 +298,10 @@ static int run_embed(struct buf *said, void *ctx, struct err *err)
 static int declare_cluster(struct step_needs *needs, void *ctx, struct err *err)
 {
     struct pipeline *p = ctx;
-    int rc = pipeline_needs(needs, p, NAMES("data/embeddings.npy", "data/" CORPUS_FILE),
-                            NAMES("data/labels.npy", "data/centroids.npy", "data/clusters.json"),
-                            NAMES("seed", "cluster."), err);
+    int rc =
+        pipeline_needs(needs, p, STEP_NAMES("data/embeddings.npy", "data/" CORPUS_FILE),
+                       STEP_NAMES("data/labels.npy", "data/centroids.npy", "data/clusters.json"),
+                       STEP_NAMES("seed", "cluster."), err);
     for (int64_t i = 0; i < p->config->cluster.k && !rc && i < STEP_MAX_FILES - 8; i++) {
         char name[64];
         snprintf(name, sizeof name, "data/cluster_%lld.jsonl", (long long)i);
@@ -355,8 +353,7 @@ const struct step *pipeline_steps(int *n)
         {"profile", "what an answer costs in seconds and joules", NULL, declare_profile,
          run_profile},
         {"select", "who is in service within each budget", NULL, declare_select, run_select},
-        {"report", "all of it on one page", "no page of the whole build is made here yet", NULL,
-         NULL},
+        {"report", "all of it on one page", NULL, declare_report, run_report},
     };
     *n = (int)(sizeof steps / sizeof *steps);
     return steps;

@@ -46,6 +46,9 @@ const struct step *pipeline_steps(int *n);
 /* "OUT/name" in the arena; NULL and MOE2_ELIMIT. */
 const char *pipeline_path(struct pipeline *p, const char *name, struct err *err);
 
+/* A NULL-ended list of names, none included. */
+#define STEP_NAMES(...) ((const char *const[]){NULL, ##__VA_ARGS__, NULL} + 1)
+
 /* Declares NULL-ended lists of names under OUT, and the keys that begin with the prefixes. */
 int pipeline_needs(struct step_needs *needs, struct pipeline *p, const char *const *inputs,
                    const char *const *outputs, const char *const *keys, struct err *err);
@@ -61,5 +64,13 @@ int run_profile(struct buf *said, void *ctx, struct err *err);
 /* pipeline_steps_select.c */
 int declare_select(struct step_needs *needs, void *ctx, struct err *err);
 int run_select(struct buf *said, void *ctx, struct err *err);
+
+/* Tables II to IV as the configuration asks for them, written to results/smo_tables; r is the caller's, to be released. */
+struct smo_report;
+int pipeline_tables(struct smo_report *r, struct pipeline *p, struct err *err);
+
+/* pipeline_steps_report.c */
+int declare_report(struct step_needs *needs, void *ctx, struct err *err);
+int run_report(struct buf *said, void *ctx, struct err *err);
 
 #endif

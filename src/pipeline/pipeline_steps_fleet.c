@@ -15,12 +15,6 @@
 #include "pipeline/step_profile.h"
 #include "pipeline/synthetic.h"
 
-#define NAMES(...)                                                                                 \
-    (const char *const[])                                                                          \
-    {                                                                                              \
-        __VA_ARGS__ __VA_OPT__(, ) NULL                                                            \
-    }
-
 /* ---- outcomes ---- */
 
 static const char *const sides[] = {"train", "test"};
@@ -61,8 +55,8 @@ int declare_outcomes(struct step_needs *needs, void *ctx, struct err *err)
     for (int64_t i = 0; i < p->columns.n && !rc; i++)
         rc = buf_printf(&needs->config, err, "expert=%s\n", p->columns.values[i]);
     return rc ? rc
-              : pipeline_needs(needs, p, side_files, NAMES("results/accuracy/by_subject.csv"),
-                               NAMES(), err);
+              : pipeline_needs(needs, p, side_files, STEP_NAMES("results/accuracy/by_subject.csv"),
+                               STEP_NAMES(), err);
 }
 
 /* The rows of both sides behind each other: the whole gating set. */
@@ -191,11 +185,11 @@ int declare_gate(struct step_needs *needs, void *ctx, struct err *err)
 {
     return pipeline_needs(
         needs, ctx,
-        NAMES("data/gating_train.npy", "data/gating_test.npy",
-              "results/accuracy/outcomes_train.csv", "results/accuracy/outcomes_test.csv"),
-        NAMES("gating/gating.safetensors", "gating/oof_scores.npy", "gating/gate.json",
-              "gating/test_scores.npy", "gating/test/gate.json"),
-        NAMES("seed", "gate."), err);
+        STEP_NAMES("data/gating_train.npy", "data/gating_test.npy",
+                   "results/accuracy/outcomes_train.csv", "results/accuracy/outcomes_test.csv"),
+        STEP_NAMES("gating/gating.safetensors", "gating/oof_scores.npy", "gating/gate.json",
+                   "gating/test_scores.npy", "gating/test/gate.json"),
+        STEP_NAMES("seed", "gate."), err);
 }
 
 static struct gate_step gate_of(struct pipeline *p, const char *side, struct err *err)
@@ -264,10 +258,11 @@ int declare_profile(struct step_needs *needs, void *ctx, struct err *err)
             rc = step_input(needs, p->config->fleet, err);
     }
     return rc ? rc
-              : pipeline_needs(needs, p, NAMES(),
-                               NAMES("results/latency/latency.json", "results/energy/energy.json"),
-                               p->synthetic ? NAMES("data.synthetic") : NAMES("profile.", "fleet"),
-                               err);
+              : pipeline_needs(
+                    needs, p, STEP_NAMES(),
+                    STEP_NAMES("results/latency/latency.json", "results/energy/energy.json"),
+                    p->synthetic ? STEP_NAMES("data.synthetic") : STEP_NAMES("profile.", "fleet"),
+                    err);
 }
 
 static int synthetic_profile(struct pipeline *p, struct err *err)

@@ -5,29 +5,23 @@
 #include "pipeline/pipeline_steps.h"
 #include "pipeline/smo_tables.h"
 
-#define NAMES(...)                                                                                 \
-    (const char *const[])                                                                          \
-    {                                                                                              \
-        __VA_ARGS__ __VA_OPT__(, ) NULL                                                            \
-    }
-
 /* ---- select ---- */
 
 int declare_select(struct step_needs *needs, void *ctx, struct err *err)
 {
     static const char *const endings[] = {"md", "csv", "json"};
     struct pipeline *p = ctx;
-    int rc = pipeline_needs(needs, p,
-                            NAMES("results/accuracy/outcomes_train.csv",
-                                  "results/accuracy/outcomes_test.csv", "gating/oof_scores.npy",
-                                  "gating/test_scores.npy", "results/latency/latency.json",
-                                  "results/energy/energy.json"),
-                            NAMES(), NAMES("select."), err);
+    int rc = pipeline_needs(
+        needs, p,
+        STEP_NAMES("results/accuracy/outcomes_train.csv", "results/accuracy/outcomes_test.csv",
+                   "gating/oof_scores.npy", "gating/test_scores.npy",
+                   "results/latency/latency.json", "results/energy/energy.json"),
+        STEP_NAMES(), STEP_NAMES("select."), err);
     if (!rc && p->predictions)
         rc = pipeline_needs(needs, p,
-                            NAMES("results/accuracy/predictions_train.csv",
-                                  "results/accuracy/predictions_test.csv"),
-                            NAMES(), NAMES(), err);
+                            STEP_NAMES("results/accuracy/predictions_train.csv",
+                                       "results/accuracy/predictions_test.csv"),
+                            STEP_NAMES(), STEP_NAMES(), err);
     for (int t = 0; t < SMO_N_TABLES && !rc; t++)
         for (int e = 0; e < 3 && !rc; e++) {
             char name[96];
@@ -58,10 +52,8 @@ static const struct smo_row *widest(const struct smo_report *r)
     return n && rows[n - 1].train.there ? &rows[n - 1] : NULL;
 }
 
-int run_select(struct buf *said, void *ctx, struct err *err)
+int pipeline_tables(struct smo_report *r, struct pipeline *p, struct err *err)
 {
-    struct pipeline *p = ctx;
-    struct smo_report r = {0};
     const struct pipeline_config *c = p->config;
     struct smo_options o = {.train = side_of(p, "train", "gating/oof_scores.npy", err),
                             .test = side_of(p, "test", "gating/test_scores.npy", err),
@@ -79,8 +71,14 @@ int run_select(struct buf *said, void *ctx, struct err *err)
                             .out_dir = pipeline_path(p, "results/smo_tables", err),
                             .sink = p->sink,
                             .stop = p->stop};
-    int rc = o.out_dir && o.train.outcomes && o.test.outcomes ? smo_tables_run(&r, &o, err)
-                                                              : MOE2_ELIMIT;
+    return o.out_dir && o.train.outcomes && o.test.outcomes ? smo_tables_run(r, &o, err)
+                                                            : MOE2_ELIMIT;
+}
+
+int run_select(struct buf *said, void *ctx, struct err *err)
+{
+    struct smo_report r = {0};
+    int rc = pipeline_tables(&r, ctx, err);
     if (!rc)
         rc = buf_printf(said, err, "%lld budgets, %lld different subsets",
                         (long long)(r.n_rows[0] + r.n_rows[1] + r.n_rows[2]),

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/stats.h"
@@ -72,6 +73,9 @@ struct smo_report {
  * also after errors. */
 int smo_tables_run(struct smo_report *r, const struct smo_options *o, struct err *err);
 void smo_report_release(struct smo_report *r);
+
+/* Appends how many different subsets were chosen and, where they are fewer than three, why: how few choices the limits leave. */
+int smo_counts(struct buf *out, const struct smo_report *r, struct err *err);
 
 /* One table for people. The caller's. */
 int smo_table_new(struct table **out, const struct smo_report *r, enum smo_table table,

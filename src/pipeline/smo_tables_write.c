@@ -99,8 +99,7 @@ static int put_head(struct buf *out, const struct smo_report *r, const struct sm
                            (long long)r->n_experts, 100 * r->all_test.accuracy);
 }
 
-/* Few different subsets: how few choices the limits leave. */
-static int put_reason(struct buf *out, const struct smo_report *r, struct err *err)
+int smo_counts(struct buf *out, const struct smo_report *r, struct err *err)
 {
     int64_t seen[3 * SMO_MAX_LIMITS] = {0}, n_seen = 0, n_budgets = 0;
     for (int t = 0; t < SMO_N_TABLES; t++)
@@ -116,7 +115,7 @@ static int put_reason(struct buf *out, const struct smo_report *r, struct err *e
         out, err, "%lld different subsets are chosen over the %lld budgets of the three tables",
         (long long)r->n_subsets, (long long)n_budgets);
     if (rc || n_seen == 0 || r->n_subsets >= 3 || seen[0] < 0)
-        return rc ? rc : buf_puts(out, ".\n\n", err);
+        return rc ? rc : buf_puts(out, ".", err);
     rc = buf_puts(
         out, ", no more, because the limits fall between few costs: the subsets that fit number",
         err);
@@ -126,7 +125,7 @@ static int put_reason(struct buf *out, const struct smo_report *r, struct err *e
                         : k + 1 < n_seen ? ","
                                          : " or",
                         (long long)seen[k]);
-    return rc ? rc : buf_puts(out, " in every row.\n\n", err);
+    return rc ? rc : buf_puts(out, " in every row.", err);
 }
 
 static int make_markdown(struct buf *out, const struct smo_report *r, const struct smo_options *o,
@@ -135,7 +134,9 @@ static int make_markdown(struct buf *out, const struct smo_report *r, const stru
     struct table *t = NULL;
     int rc = put_head(out, r, o, table, err);
     if (!rc)
-        rc = put_reason(out, r, err);
+        rc = smo_counts(out, r, err);
+    if (!rc)
+        rc = buf_puts(out, "\n\n", err);
     if (!rc)
         rc = smo_table_new(&t, r, table, err);
     if (!rc)

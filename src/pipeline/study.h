@@ -26,6 +26,7 @@ struct study_options {
     double time_limit_s; /* of each search beyond 20 experts */
     bool quick;          /* the first fleet and the tables only */
     const char *out_dir, *gnuplot;
+    const char *verification; /* another place for verification.md; NULL: in out_dir */
     const volatile int *stop;
 };
 
@@ -33,6 +34,8 @@ struct study_options study_default(void);
 
 struct study_summary {
     char sentence[1000]; /* who wins, and by how much */
+    double accuracy,
+        single; /* on test, of the first fleet: the plan chosen on train, the best single model */
     double seconds;
 };
 

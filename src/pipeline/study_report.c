@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
 #include "report/figures_profile.h"
@@ -396,7 +397,8 @@ int study_write(struct study_summary *out, const struct study *s, const struct s
     struct page_draft *p = calloc(1, sizeof *p);
     char *tables = path_join(o->out_dir, "smo_tables"),
          *page = path_join(o->out_dir, "report.html");
-    char *verification = path_join(o->out_dir, "verification.md");
+    char *verification =
+        o->verification ? strdup(o->verification) : path_join(o->out_dir, "verification.md");
     char *figures = path_join(o->out_dir, "figures");
     int rc = p && tables && page && verification && figures
                  ? 0
@@ -405,6 +407,8 @@ int study_write(struct study_summary *out, const struct study *s, const struct s
         goto done;
     figure_set_open(&p->figures, o->gnuplot ? o->gnuplot : "gnuplot", figures, o->files.sink);
     sentence_of(out->sentence, sizeof out->sentence, s->results[0]);
+    out->accuracy = row_of(s->results[0], true)->worth.test.mean;
+    out->single = s->results[0]->single;
     rc = fill(p, s, o, tables, err);
     if (!rc)
         rc = write_curves(s, o, err);
