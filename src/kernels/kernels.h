@@ -113,6 +113,19 @@ struct adamw_args {
     float correction1, correction2; /* 1 − beta1^t, 1 − beta2^t */
 };
 
+/* y[t,d] (+)= scale · x[t,d], or 0 with probability drop. The mask depends on seed, on the row's key = first_key + (key_row ? key_row[t] : t)
+ * and on d alone. drop 0 only scales; y may be x. */
+struct dropout_args {
+    float *y;
+    const float *x;
+    int64_t T, D, ldy, ldx;
+    const int32_t *key_row; /* device, [T] or NULL */
+    int64_t first_key;
+    uint64_t seed;
+    float drop, scale;
+    bool accumulate;
+};
+
 struct kernels {
     const char *name;
 
@@ -160,6 +173,7 @@ struct kernels {
     void (*fill)(struct device *dev, float *y, float value, int64_t n);
     void (*copy)(struct device *dev, float *y, const float *x, int64_t n);
     void (*to_bf16)(struct device *dev, uint16_t *y, const float *x, int64_t n);
+    void (*dropout)(struct device *dev, const struct dropout_args *a);
     /* norm[s] = ‖x[s]‖₂ over D (RD-ESI's performance: norm). */
     void (*row_norm)(struct device *dev, float *norm, const float *x, int64_t S, int64_t D);
 

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "io/safetensors.h"
 #include "model/decoder_parts.h"
+#include "model/lora_file.h"
 #include "model/rope.h"
 #include "model/router_file.h"
 
@@ -58,8 +59,9 @@ static int alloc_weights(struct decoder *dec, struct err *err)
 {
     size_t n = (size_t)dec->list.n_elements;
     struct device *dev = dec->dev;
+    bool grads = dec->train && !dec->frozen;
     if (!(dec->data = device_alloc(dev, n * sizeof *dec->data, err)) ||
-        (dec->train && !(dec->grad = device_alloc(dev, n * sizeof *dec->grad, err))) ||
+        (grads && !(dec->grad = device_alloc(dev, n * sizeof *dec->grad, err))) ||
         (dec->compute == DT_BF16 && !(dec->half = device_alloc(dev, n * sizeof *dec->half, err))))
         return MOE2_ELIMIT;
     dev->ops->zero(dev, dec->data, n * sizeof *dec->data);
@@ -111,7 +113,7 @@ static int fill_random(struct decoder *dec, uint64_t seed, struct err *err)
 /* Weights that are only read stay where the checkpoint has them, when they can. */
 static int bind_weights(struct decoder *dec, const struct decoder_options *o, struct err *err)
 {
-    if (o->dir && !dec->train) {
+    if (o->dir && (!dec->train || dec->frozen)) {
         int rc = mapped_weights_open(&dec->mapped, &dec->list, o, &dec->config, dec->dev, err);
         if (rc || dec->mapped.st)
             return rc;
@@ -155,7 +157,8 @@ static int open_moe(struct decoder *dec, struct layer *layer, struct err *err)
     size_t E = (size_t)dec->d.E;
     struct arena *a = &dec->list.arena;
     void ***arrays[] = {&layer->w_gate_up, &layer->w_down, &layer->g_gate_up, &layer->g_down};
-    for (int i = 0; i < (dec->train ? 4 : 2); i++)
+    bool grads = dec->train && !dec->frozen;
+    for (int i = 0; i < (grads ? 4 : 2); i++)
         if (!(*arrays[i] = arena_alloc(a, E * sizeof(void *), err)))
             return MOE2_ELIMIT;
     if (!(layer->lists.offset = arena_alloc(a, (E + 1) * sizeof(int32_t), err)))
@@ -164,7 +167,7 @@ static int open_moe(struct decoder *dec, struct layer *layer, struct err *err)
         struct param *up = &layer->p.expert_gate_up[2 * e], *down = &layer->p.expert_down[e];
         layer->w_gate_up[e] = up->half ? (void *)up->half : up->data;
         layer->w_down[e] = down->half ? (void *)down->half : down->data;
-        if (dec->train) {
+        if (grads) {
             layer->g_gate_up[e] = up->grad;
             layer->g_down[e] = down->grad;
         }
@@ -202,7 +205,12 @@ static int open_layers_as_saved(struct decoder *dec, const struct decoder_option
                                 struct err *err)
 {
     struct router_config saved;
-    char *path = o->dir && !o->router ? path_join(o->dir, "router_state.safetensors") : NULL;
+    const char *dir = o->adapter ? o->adapter : o->dir; /* routers that trained with adapters */
+    char *path = dir && !o->router ? path_join(dir, "router_state.safetensors") : NULL;
+    if (path && o->adapter && !file_exists(path)) {
+        free(path);
+        path = o->dir ? path_join(o->dir, "router_state.safetensors") : NULL;
+    }
     if (!path || !file_exists(path)) {
         free(path);
         return open_layers(dec, o->router, err);
@@ -216,6 +224,24 @@ static int open_layers_as_saved(struct decoder *dec, const struct decoder_option
     return rc;
 }
 
+static int open_adapters(struct decoder *dec, const struct decoder_options *o, struct err *err)
+{
+    if (o->adapter)
+        return lora_file_read(&dec->lora, &dec->list, &dec->config, o, dec->dev, err);
+    if (!o->lora)
+        return 0;
+    struct lora_choice *choices = malloc((size_t)dec->list.n * sizeof *choices);
+    if (!choices)
+        return err_set(err, MOE2_ELIMIT, "no memory for the choice of adapters");
+    int rc = lora_choose(choices, dec->list.params, dec->list.n, dec->config.tie_word_embeddings,
+                         o->lora, err);
+    if (!rc)
+        rc = lora_new(&dec->lora, &dec->list, &dec->config, choices, o->lora, dec->train, dec->dev,
+                      err);
+    free(choices);
+    return rc;
+}
+
 int decoder_open(struct decoder **out, const struct decoder_options *o, struct device *dev,
                  struct err *err)
 {
@@ -225,6 +251,7 @@ int decoder_open(struct decoder **out, const struct decoder_options *o, struct d
     dec->dev = dev;
     dec->compute = o->compute;
     dec->train = o->train;
+    dec->frozen = o->lora != NULL || o->adapter != NULL;
     dec->checkpointing = o->checkpoint_activations;
     dec->log = o->log;
     int rc = 0;
@@ -238,7 +265,8 @@ int decoder_open(struct decoder **out, const struct decoder_options *o, struct d
     dec->softmax_scale = rope_softmax_scale(&dec->config);
     if ((rc = param_list_make(&dec->list, &dec->config, err)) ||
         (rc = model_params_find(&dec->mp, &dec->list, &dec->config, err)) ||
-        (rc = bind_weights(dec, o, err)) || (rc = open_layers_as_saved(dec, o, err)))
+        (rc = bind_weights(dec, o, err)) || (rc = open_adapters(dec, o, err)) ||
+        (rc = open_layers_as_saved(dec, o, err)))
         goto fail;
     decoder_refresh(dec);
     *out = dec;
@@ -258,6 +286,7 @@ void decoder_free(struct decoder *dec)
         free(dec->layers[l].route_memory);
     }
     decoder_release_memory(dec);
+    lora_free(dec->lora);
     device_free(dec->dev, dec->data, n * sizeof *dec->data);
     device_free(dec->dev, dec->grad, n * sizeof *dec->grad);
     device_free(dec->dev, dec->half, n * sizeof *dec->half);
@@ -275,6 +304,17 @@ struct param *decoder_params(struct decoder *dec, int64_t *n)
 {
     *n = dec->list.n;
     return dec->list.params;
+}
+
+struct param *decoder_trained(struct decoder *dec, int64_t *n)
+{
+    *n = dec->lora ? dec->lora->n_params : dec->list.n;
+    return dec->lora ? dec->lora->params : dec->list.params;
+}
+
+struct lora *decoder_lora(struct decoder *dec)
+{
+    return dec->lora;
 }
 
 struct router *decoder_router(struct decoder *dec, int64_t layer)
@@ -377,8 +417,10 @@ done:
 
 static int find_in_params(struct decoder *dec, bool gradients, struct err *err)
 {
-    for (int64_t i = 0; i < dec->list.n; i++) {
-        const struct param *p = &dec->list.params[i];
+    int64_t n_adapters = dec->lora ? dec->lora->n_params : 0;
+    for (int64_t i = 0; i < dec->list.n + n_adapters; i++) {
+        const struct param *p =
+            i < dec->list.n ? &dec->list.params[i] : &dec->lora->params[i - dec->list.n];
         const float *x = gradients ? p->grad : p->data;
         int64_t bad = x ? dec->dev->k->find_nonfinite(dec->dev, x, p->n) : -1;
         if (bad >= 0)

@@ -45,6 +45,8 @@ struct param {
 };
 
 struct decoder;
+struct lora;
+struct lora_config;
 
 struct decoder_options {
     const char *dir;                   /* a checkpoint folder to load, or NULL: */
@@ -54,6 +56,9 @@ struct decoder_options {
                                            router_state.safetensors says, else the model's own */
     enum dtype compute;                 /* DT_F32 or DT_BF16 products */
     bool train;                         /* allocate gradients */
+    const struct lora_config *lora;     /* adapters to begin (model/lora.h); with train the weights
+                                           themselves are frozen then, and may be mapped. NULL: */
+    const char *adapter;                /* a folder of PEFT's to read them from, or NULL */
     bool checkpoint_activations;        /* keep each block's input only and compute it again in the
                                            backward */
     const struct log_sink *log;
@@ -69,7 +74,13 @@ void decoder_free(struct decoder *dec);
 void model_router_config(struct router_config *out, const struct model_config *config);
 
 const struct model_config *decoder_config(const struct decoder *dec);
-struct param *decoder_params(struct decoder *dec, int64_t *n);     /* owned by dec */
+struct param *decoder_params(struct decoder *dec, int64_t *n); /* owned by dec */
+
+/* What an optimizer moves: with adapters A and B of each (and routers that train whole), otherwise
+ * all of decoder_params. Those without grad are not moved. */
+struct param *decoder_trained(struct decoder *dec, int64_t *n);
+struct lora *decoder_lora(struct decoder *dec); /* NULL: no adapters */
+
 struct router *decoder_router(struct decoder *dec, int64_t layer); /* NULL for a dense layer */
 struct device *decoder_device(const struct decoder *dec);
 

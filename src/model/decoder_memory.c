@@ -226,6 +226,8 @@ static int reserve_tokens(struct decoder *dec, int64_t T, struct err *err)
     int rc = renew(dec->dev, &dec->base, &dec->base_size, p.most, err);
     if (rc || (rc = reserve_scratch(dec, T, S, err)) || (rc = reserve_host(dec, T, S, err)))
         return rc;
+    if (dec->lora && (rc = lora_reserve(dec->lora, T > S ? T : S, err)))
+        return rc;
     p = (struct plan){.base = dec->base};
     plan_base(&p, dec, T, S);
     dec->cap_tokens = T;
@@ -239,6 +241,8 @@ int decoder_reserve_slots(struct decoder *dec, int64_t n_slots, struct err *err)
     int rc = reserve_scratch(dec, dec->cap_tokens, S, err);
     if (!rc)
         rc = reserve_staging(dec, dec->cap_tokens, S, err);
+    if (!rc && dec->lora)
+        rc = lora_reserve(dec->lora, S, err);
     if (rc) {
         dec->cap_tokens = 0; /* the next batch plans anew */
         return rc;

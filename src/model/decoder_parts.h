@@ -14,6 +14,7 @@
 #define MOE2_MODEL_DECODER_PARTS_H
 
 #include "model/decoder.h"
+#include "model/lora.h"
 #include "model/mapped.h"
 #include "model/params.h"
 
@@ -91,6 +92,7 @@ struct decoder {
     struct dims d;
     enum dtype compute;
     bool train, checkpointing;
+    bool frozen;  /* the weights are only read, whatever trains beside them */
     double *pool; /* [2E] for AUX_HF, from the list's arena; NULL: another form */
     const struct log_sink *log;
 
@@ -99,6 +101,7 @@ struct decoder {
     float *data, *grad; /* [list.n_elements] */
     uint16_t *half;
     struct mapped_weights mapped; /* instead of data and half, for a decoder that only reads */
+    struct lora *lora;            /* NULL: no adapters */
     struct layer *layers;
     int n_layers_open; /* for freeing a half-built decoder */
 
@@ -127,6 +130,7 @@ struct decoder {
     bool fresh; /* gradients of products are to be written, not added to: the first backward since
                    decoder_zero_grad */
     const float *hidden; /* [T, D] after the last block */
+    int64_t first_row;   /* of the batch, that a product's row 0 is: the head goes by chunks */
     struct decoder_times times;
 };
 
@@ -148,6 +152,35 @@ void product_backward_input(struct decoder *dec, float *dx, int64_t ldx, const f
 void product_backward_weight(struct decoder *dec, const struct param *p, const float *dy,
                              int64_t ldy, const float *x, int64_t ldx, int64_t M, int64_t N,
                              int64_t K);
+
+/* The two products of a layer's routed experts over slots sorted by expert: gate and up as one, and
+ * down. A slot reads row x_row[s] of x (dy_row[s] of dy), or row s where it is NULL. As above:
+ * forward writes y, backward_input dx, backward_weight nothing that is frozen. */
+enum expert_product { EXPERTS_UP, EXPERTS_DOWN };
+void experts_product_forward(struct decoder *dec, struct layer *layer, enum expert_product which,
+                             float *y, const float *x, const int32_t *x_row);
+void experts_product_backward_input(struct decoder *dec, struct layer *layer,
+                                    enum expert_product which, float *dx, const float *dy,
+                                    const int32_t *dy_row);
+void experts_product_backward_weight(struct decoder *dec, struct layer *layer,
+                                     enum expert_product which, const float *dy,
+                                     const int32_t *dy_row, const float *x, const int32_t *x_row);
+
+/* What adapters add to the results of each of these; nothing where p has none. */
+void lora_forward(struct decoder *dec, float *y, int64_t ldy, const float *x, int64_t ldx,
+                  const struct param *p, int64_t M);
+void lora_backward_input(struct decoder *dec, float *dx, int64_t ldx, const float *dy, int64_t ldy,
+                         const struct param *p, int64_t M);
+void lora_backward_weight(struct decoder *dec, const struct param *p, const float *dy, int64_t ldy,
+                          const float *x, int64_t ldx, int64_t M);
+void lora_experts_forward(struct decoder *dec, struct layer *layer, enum expert_product which,
+                          float *y, const float *x, const int32_t *x_row);
+void lora_experts_backward_input(struct decoder *dec, struct layer *layer,
+                                 enum expert_product which, float *dx, const float *dy,
+                                 const int32_t *dy_row);
+void lora_experts_backward_weight(struct decoder *dec, struct layer *layer,
+                                  enum expert_product which, const float *dy, const int32_t *dy_row,
+                                  const float *x, const int32_t *x_row);
 
 /* acts->x → acts->mid. Backward: dec->dx is the gradient of mid, then that of x. */
 void mla_forward(struct decoder *dec, struct layer *layer, struct block_acts *acts,

@@ -80,6 +80,8 @@ int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder
     dec->looks_ahead = mode == DECODER_LOOKAHEAD;
     dec->mode = dec->train && !dec->looks_ahead ? mode : DECODER_EVAL;
     upload(dec, batch);
+    if (dec->lora)
+        lora_begin(dec->lora, batch->step, batch->first_token, dec->mode == DECODER_TRAIN);
     const struct param *table = dec->mp.embed;
     const void *rows = table->data ? (const void *)table->data : table->half;
     dec->dev->k->embed_forward(dec->dev, dec->x[0], rows, table->data ? DT_F32 : DT_BF16, dec->ids,
@@ -107,7 +109,9 @@ static void head_forward(struct decoder *dec, int64_t first, int64_t n)
     int64_t D = dec->d.D, V = dec->d.V;
     dec->dev->k->rmsnorm_forward(dec->dev, s->head_y, s->head_rstd, dec->hidden + first * D,
                                  dec->mp.norm->data, n, D, D, D, (float)dec->config.rms_norm_eps);
+    dec->first_row = first;
     product_forward(dec, s->head_logits, V, s->head_y, D, dec->mp.head, n, V, D, false);
+    dec->first_row = 0;
 }
 
 /* logits = head · norm(x), with the gradient of logits in their place. */
@@ -119,9 +123,11 @@ static void head_backward(struct decoder *dec, int64_t first, int64_t n, bool fr
     int64_t D = dec->d.D, V = dec->d.V;
     float *dx = dec->dx + first * D;
     dec->fresh = fresh;
+    dec->first_row = first;
     product_backward_weight(dec, dec->mp.head, s->head_logits, V, s->head_y, D, n, V, D);
     dec->fresh = was_fresh;
     product_backward_input(dec, s->head_dy, D, s->head_logits, V, dec->mp.head, n, V, D, false);
+    dec->first_row = 0;
     dec->dev->ops->zero(dec->dev, dx, (size_t)(n * D) * sizeof *dx);
     dec->dev->k->rmsnorm_backward(dec->dev, dx, norm->grad, s->head_dy, dec->hidden + first * D,
                                   norm->data, s->head_rstd, n, D, D, D);

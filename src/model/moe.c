@@ -13,22 +13,6 @@
 
 #include "model/decoder_parts.h"
 
-static struct grouped_args grouped_of(struct decoder *dec, struct layer *layer, int64_t N,
-                                      int64_t K, void **w, bool weights)
-{
-    bool half = weights && layer->p.expert_down->half;
-    return (struct grouped_args){.w = w,
-                                 .offset = layer->lists.offset,
-                                 .E = dec->d.E,
-                                 .N = N,
-                                 .K = K,
-                                 .ldy = N,
-                                 .ldx = K,
-                                 .ldw = K,
-                                 .w_type = half ? DT_BF16 : DT_F32,
-                                 .compute = dec->compute};
-}
-
 /* The route in the kernels' types, on the device. */
 static void make_lists(struct decoder *dec, struct layer *layer)
 {
@@ -95,18 +79,11 @@ static void experts_forward(struct decoder *dec, struct layer *layer, float *gat
     const struct dims *d = &dec->d;
     const struct kernels *k = dec->dev->k;
     struct scratch *s = &dec->s;
-    struct grouped_args up = grouped_of(dec, layer, 2 * d->F, d->D, layer->w_gate_up, true);
-    up.y = gate_up;
-    up.x = s->y;
-    up.x_row = layer->lists.token;
-    k->grouped_forward(dec->dev, &up);
+    experts_product_forward(dec, layer, EXPERTS_UP, gate_up, s->y, layer->lists.token);
     if (!out)
         return;
     k->swiglu_forward(dec->dev, s->slot_h, gate_up, layer->route.n, d->F);
-    struct grouped_args down = grouped_of(dec, layer, d->D, d->F, layer->w_down, true);
-    down.y = s->slot_out;
-    down.x = s->slot_h;
-    k->grouped_forward(dec->dev, &down);
+    experts_product_forward(dec, layer, EXPERTS_DOWN, s->slot_out, s->slot_h, NULL);
     double begun_s = clock_s();
     k->combine(dec->dev, out, s->slot_out, layer->lists.weight, layer->lists.first,
                layer->lists.position, dec->T, d->D);
@@ -178,33 +155,15 @@ static void experts_backward(struct decoder *dec, struct layer *layer, struct bl
     const struct dims *d = &dec->d;
     const struct kernels *k = dec->dev->k;
     struct scratch *s = &dec->s;
-    struct grouped_args down = grouped_of(dec, layer, d->D, d->F, layer->w_down, true);
-    down.y = dec->dx;
-    down.y_row = layer->lists.token;
-    down.x = s->slot_dh;
-    k->grouped_backward_input(dec->dev, &down);
+    const int32_t *token = layer->lists.token;
+    experts_product_backward_input(dec, layer, EXPERTS_DOWN, s->slot_dh, dec->dx, token);
     k->swiglu_backward(dec->dev, s->slot_d_gate_up, s->slot_scalar, s->slot_h, s->slot_dh,
                        acts->slot_gate_up, layer->lists.weight, layer->route.n, d->F);
-    struct grouped_args up = grouped_of(dec, layer, 2 * d->F, d->D, layer->w_gate_up, true);
-    up.y = s->slot_d_gate_up;
-    up.x = s->slot_out;
-    k->grouped_backward_input(dec->dev, &up);
-    if (!layer->g_down)
-        return;
-    if (dec->fresh)
+    if (layer->g_down && dec->fresh)
         zero_idle(dec, layer);
-    down = grouped_of(dec, layer, d->D, d->F, layer->g_down, false);
-    down.y = dec->dx;
-    down.y_row = layer->lists.token;
-    down.x = s->slot_h;
-    down.accumulate = !dec->fresh;
-    k->grouped_backward_weight(dec->dev, &down);
-    up = grouped_of(dec, layer, 2 * d->F, d->D, layer->g_gate_up, false);
-    up.y = s->slot_d_gate_up;
-    up.x = s->y;
-    up.x_row = layer->lists.token;
-    up.accumulate = !dec->fresh;
-    k->grouped_backward_weight(dec->dev, &up);
+    experts_product_backward_weight(dec, layer, EXPERTS_DOWN, dec->dx, token, s->slot_h, NULL);
+    experts_product_backward_weight(dec, layer, EXPERTS_UP, s->slot_d_gate_up, NULL, s->y, token);
+    experts_product_backward_input(dec, layer, EXPERTS_UP, s->slot_out, s->slot_d_gate_up, NULL);
 }
 
 /* logits = W_r · y; their gradient comes through the weights of the picks and from the auxiliary

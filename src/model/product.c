@@ -1,4 +1,5 @@
-/* The decoder's dense products: which copy of the weights, in which precision.
+/* The decoder's products, dense and of experts: which copy of the weights, in which precision, and
+ * what adapters add.
  *
  * Weights are the bf16 copies where the decoder computes in bf16, the float32 masters otherwise and
  * for the router always. Gradients of weights are float32, written in a step's first backward and
@@ -29,6 +30,7 @@ void product_forward(struct decoder *dec, float *y, int64_t ldy, const float *x,
     a.ldx = ldx;
     a.accumulate = accumulate;
     dec->dev->k->linear_forward(dec->dev, &a);
+    lora_forward(dec, y, ldy, x, ldx, p, M);
 }
 
 void product_backward_input(struct decoder *dec, float *dx, int64_t ldx, const float *dy,
@@ -42,12 +44,14 @@ void product_backward_input(struct decoder *dec, float *dx, int64_t ldx, const f
     a.ldx = ldx;
     a.accumulate = accumulate;
     dec->dev->k->linear_backward_input(dec->dev, &a);
+    lora_backward_input(dec, dx, ldx, dy, ldy, p, M);
 }
 
 void product_backward_weight(struct decoder *dec, const struct param *p, const float *dy,
                              int64_t ldy, const float *x, int64_t ldx, int64_t M, int64_t N,
                              int64_t K)
 {
+    lora_backward_weight(dec, p, dy, ldy, x, ldx, M);
     if (!p->grad)
         return;
     struct linear_args a = args_of(dec, p, M, N, K);
@@ -59,4 +63,66 @@ void product_backward_weight(struct decoder *dec, const struct param *p, const f
     a.ldx = ldx;
     a.accumulate = !dec->fresh;
     dec->dev->k->linear_backward_weight(dec->dev, &a);
+}
+
+/* ---- experts ---- */
+
+/* With the experts' weights, or their gradients. */
+static struct grouped_args experts_of(struct decoder *dec, struct layer *layer,
+                                      enum expert_product which, bool grads)
+{
+    const struct dims *d = &dec->d;
+    bool up = which == EXPERTS_UP, half = !grads && layer->p.expert_down->half;
+    void **w = up ? layer->w_gate_up : layer->w_down;
+    void **g = up ? layer->g_gate_up : layer->g_down;
+    int64_t N = up ? 2 * d->F : d->D, K = up ? d->D : d->F;
+    return (struct grouped_args){.w = grads ? g : w,
+                                 .offset = layer->lists.offset,
+                                 .E = d->E,
+                                 .N = N,
+                                 .K = K,
+                                 .ldy = N,
+                                 .ldx = K,
+                                 .ldw = K,
+                                 .w_type = half ? DT_BF16 : DT_F32,
+                                 .compute = dec->compute};
+}
+
+void experts_product_forward(struct decoder *dec, struct layer *layer, enum expert_product which,
+                             float *y, const float *x, const int32_t *x_row)
+{
+    struct grouped_args a = experts_of(dec, layer, which, false);
+    a.y = y;
+    a.x = (float *)(uintptr_t)x;
+    a.x_row = x_row;
+    dec->dev->k->grouped_forward(dec->dev, &a);
+    lora_experts_forward(dec, layer, which, y, x, x_row);
+}
+
+void experts_product_backward_input(struct decoder *dec, struct layer *layer,
+                                    enum expert_product which, float *dx, const float *dy,
+                                    const int32_t *dy_row)
+{
+    struct grouped_args a = experts_of(dec, layer, which, false);
+    a.y = (float *)(uintptr_t)dy;
+    a.y_row = dy_row;
+    a.x = dx;
+    dec->dev->k->grouped_backward_input(dec->dev, &a);
+    lora_experts_backward_input(dec, layer, which, dx, dy, dy_row);
+}
+
+void experts_product_backward_weight(struct decoder *dec, struct layer *layer,
+                                     enum expert_product which, const float *dy,
+                                     const int32_t *dy_row, const float *x, const int32_t *x_row)
+{
+    lora_experts_backward_weight(dec, layer, which, dy, dy_row, x, x_row);
+    if (!layer->g_down)
+        return;
+    struct grouped_args a = experts_of(dec, layer, which, true);
+    a.y = (float *)(uintptr_t)dy;
+    a.y_row = dy_row;
+    a.x = (float *)(uintptr_t)x;
+    a.x_row = x_row;
+    a.accumulate = !dec->fresh;
+    dec->dev->k->grouped_backward_weight(dec->dev, &a);
 }

@@ -114,6 +114,7 @@ void ref_axpy(struct device *dev, float *y, const float *x, float a, int64_t n);
 void ref_fill(struct device *dev, float *y, float value, int64_t n);
 void ref_copy(struct device *dev, float *y, const float *x, int64_t n);
 void ref_to_bf16(struct device *dev, uint16_t *y, const float *x, int64_t n);
+void ref_dropout(struct device *dev, const struct dropout_args *a);
 void ref_row_norm(struct device *dev, float *norm, const float *x, int64_t S, int64_t D);
 void ref_attention_forward(struct device *dev, const struct attention_args *a);
 void ref_attention_backward(struct device *dev, const struct attention_args *a,

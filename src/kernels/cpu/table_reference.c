@@ -23,6 +23,7 @@ void table_reference(struct cpu_state *s)
         .fill = ref_fill,
         .copy = ref_copy,
         .to_bf16 = ref_to_bf16,
+        .dropout = ref_dropout,
         .row_norm = ref_row_norm,
         .attention_forward = ref_attention_forward,
         .attention_backward = ref_attention_backward,
