@@ -33,7 +33,12 @@ enum limit {
     ATTENTION_BF16,
     ATTENTION_GRADIENT_BF16,
     ATTENTION_SHARP,
-    LAYERNORM
+    LAYERNORM,
+    PACKED_GATED,
+    PACKED_BYTES,
+    PACKED_BYTES_GATED,
+    PACKED_NF4_BYTES,
+    PACKED_HALF
 };
 
 static const struct {
@@ -56,11 +61,17 @@ static const struct {
     [ATTENTION_SHARP] = {5e-5, "scores of some hundred: a rounding of 2^-24 of the score is one of "
                                "the exponential"},
     [LAYERNORM] = {3e-6, "x less its mean, where x has deviation 1 around 3, then two row sums"},
+    [PACKED_GATED] = {8e-6, "a product of two products, the values of one as large as 60"},
+    [PACKED_BYTES] = {2e-2, "x (or NF4's numbers) rounded to 8 bits: 2^-8 of the largest of "
+                             "32 in each term"},
+    [PACKED_BYTES_GATED] = {4e-2, "twice that, of two products"},
+    [PACKED_NF4_BYTES] = {8e-3, "NF4's numbers off by up to 0.004 as whole ones, each alone"},
+    [PACKED_HALF] = {2e-2, "operands rounded to bf16, 8 bits; gated both factors"},
 };
 
 static const char *const table_names[] = {"cpu:reference", "cpu:avx2", "cpu:avx512",
-                                          "cpu:avx512bf16"};
-enum { N_TABLES = 4 };
+                                          "cpu:avx512vnni", "cpu:avx512bf16"};
+enum { N_TABLES = 5 };
 
 /* A device with that table and threads, or NULL where the CPU can't run it. */
 static inline struct device *open_table(int table, int n_threads)

@@ -81,7 +81,7 @@ static void packed_products_agree_with_the_reference_and_over_threads(void **sta
 static void packed_products_in_bf16_do_where_there_are_units_for_it(void **state)
 {
     (void)state;
-    struct device *dev = open_table(3, 1);
+    struct device *dev = open_table(N_TABLES - 1, 1);
     device_close(dev);
     if (!dev) {
         print_message("skipped: this CPU has no bf16 units\n");
@@ -89,7 +89,7 @@ static void packed_products_in_bf16_do_where_there_are_units_for_it(void **state
     }
     for (size_t i = 0; i < sizeof dense_cases / sizeof *dense_cases; i++) {
         const struct dense_case *c = &dense_cases[i];
-        struct device *reference = open_table(0, 1), *fast = open_table(3, 2);
+        struct device *reference = open_table(0, 1), *fast = open_table(N_TABLES - 1, 2);
         float *want = dense(reference, c, DT_BF16), *got = dense(fast, c, DT_BF16);
         check_close(PRODUCT_BF16, "bf16", got, want, c->M * ((c->gated ? c->N / 2 : c->N) + 3));
         free(want);

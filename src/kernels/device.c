@@ -33,9 +33,14 @@ static bool runs_avx512(void)
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+static bool runs_avx512vnni(void)
+{
+    return runs_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+
 static bool runs_avx512bf16(void)
 {
-    return runs_avx512() && __builtin_cpu_supports("avx512bf16");
+    return runs_avx512vnni() && __builtin_cpu_supports("avx512bf16");
 }
 #endif
 
@@ -50,6 +55,7 @@ static const struct step {
 #if defined(__x86_64__)
     {"avx2", runs_avx2, table_avx2, false},
     {"avx512", runs_avx512, table_avx512, false},
+    {"avx512vnni", runs_avx512vnni, table_avx512vnni, false},
     {"avx512bf16", runs_avx512bf16, table_avx512bf16, true},
 #endif
 };

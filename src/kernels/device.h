@@ -45,7 +45,7 @@ struct device_ops {
     void (*close)(struct device *dev);
 };
 
-/* Opens a device by name: "cpu" (best table for this CPU), or "cpu:reference", "cpu:avx2", "cpu:avx512", "cpu:avx512bf16" to force one.
+/* Opens a device by name: "cpu" (best table for this CPU), or "cpu:reference", "cpu:avx2", "cpu:avx512", "cpu:avx512vnni", "cpu:avx512bf16" to force one.
  * n_threads 0 takes every core in this process's affinity mask. Errors: MOE2_ECONFIG for an unknown name or a table that this CPU
  * can't run (the message lists those it can). */
 int device_open(struct device **out, const char *name, int n_threads, struct err *err);
@@ -61,7 +61,7 @@ static inline void device_sync(struct device *dev)
     dev->ops->sync(dev);
 }
 
-/* The name of the CPU table that "cpu" would take here ("avx512bf16", "avx512", "avx2", "reference"); for moe2 doctor. */
+/* The name of the CPU table that "cpu" would take here ("avx512bf16", "avx512vnni", "avx512", "avx2", "reference"); for moe2 doctor. */
 const char *device_cpu_best(void);
 
 #endif

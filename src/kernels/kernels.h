@@ -59,6 +59,7 @@ struct attention_args {
     const float *q, *k, *kr, *v;
     int64_t ldo, ldq, ldk, ldkr, ldv, k_head, v_head;
     const int32_t *offset; /* host, [B+1] */
+    int64_t past; /* forward of one sequence only: its keys and values begin that many positions before its first query */
     int64_t B, H, Hk, dn, dr, dv;
     float scale;
     enum dtype compute;
@@ -101,6 +102,67 @@ struct encoder_attention_args {
     const int32_t *offset; /* host, [B+1] */
     int64_t B, H, d;
     float scale;
+};
+
+/* How a packed weight keeps its numbers. The integer forms hold w[n,k] = scale·(code − zero) + min, with a scale (and a min, where the
+ * form has one; else 0) for each run of `group` numbers of a row; scales and mins are kept in float16, NF4's in float32. */
+enum packed_form {
+    PACKED_F32,
+    PACKED_F16,
+    PACKED_BF16,
+    PACKED_I4,     /* zero 8, groups of 32 */
+    PACKED_I4_MIN, /* zero 0, groups of 32, min */
+    PACKED_I5,     /* zero 16, groups of 32 */
+    PACKED_I5_MIN, /* zero 0, groups of 32, min */
+    PACKED_I6,     /* zero 32, groups of 16 */
+    PACKED_I8,     /* zero 128, groups of 32 */
+    PACKED_NF4,    /* scale · the code's number (tensor/nf4.h), groups of 64 */
+    PACKED_FORMS
+};
+
+/* A weight [N,K] laid out once for the widest unit that the device has, to be read by rows x by the thousand or one at a time
+ * (generation). K is a multiple of the form's group and of 32 in the integer forms, anything in the others. gated: rows 0 … N/2−1 are the
+ * "gate", the others the "up" of a SwiGLU. compute is looked at in the float forms only: DT_BF16 lets many rows be multiplied in
+ * bf16. Integer forms round x to 8 bits with a scale for each 32 neighbours, |error| ≤ max|x|/254, except in the reference. */
+struct packed_weight {
+    void *packed; /* zeroed memory of packed_bytes */
+    int64_t N, K;
+    enum packed_form form;
+    enum dtype compute;
+    bool gated;
+};
+
+/* Rows of a weight before packing, host memory: float32 [n,K], or codes [n,K] with scale and min [n, K/group]. */
+struct packed_source {
+    const float *f32;
+    const uint8_t *codes;
+    const float *scale, *min;
+};
+
+/* y (+)= x · wᵀ + bias, gated: y[M,N/2] (+)= silu(x·gateᵀ) · (x·upᵀ), for E weights of one shape and form: slots offset[e] …
+ * offset[e+1]−1 belong to w[e]; slot s reads row x_row[s] (s if NULL) and writes row y_row[s] (s if NULL; no row twice). A weight
+ * without slots is not read. bias [N] needs E = 1 and no gate. */
+struct packed_args {
+    float *y;
+    const float *x;
+    const struct packed_weight *w; /* host, [E] */
+    const int32_t *offset;         /* host, [E+1] */
+    const int32_t *x_row, *y_row;  /* [S] or NULL */
+    const float *bias;             /* [N] or NULL */
+    int64_t E, ldy, ldx;
+    bool accumulate;
+};
+
+/* Attention of T new rows, the last of n positions, over keys and values kept from before: row t sees the positions 0 … n − T + t.
+ * q [T, H, d] and o [T, H, dv] have pitches ldq and ldo; key u of head h at k + u·ldk + (h/(H/Hk))·d, value u at
+ * v + u·ldv + (h/(H/Hk))·v_head. The latent attention of MLA is this with Hk = 1, d = R + dr, dv = R and v = k. */
+struct cached_attention_args {
+    float *o;
+    const float *q, *k, *v;
+    int64_t ldo, ldq, ldk, ldv, v_head;
+    int64_t T, n, H, Hk, d, dv;
+    float scale;
+    enum dtype compute; /* of the products of many rows */
 };
 
 struct adamw_args {
@@ -191,6 +253,17 @@ struct kernels {
     void (*layernorm_forward)(struct device *dev, float *y, const float *x, const float *w,
                               const float *b, int64_t T, int64_t D, float eps);
     void (*encoder_attention)(struct device *dev, const struct encoder_attention_args *a);
+
+    /* ---- generation (forward only) ---- */
+    size_t (*packed_bytes)(struct device *dev, const struct packed_weight *w);
+    /* Rows first … first+n−1; first is a multiple of 16, n too unless the weight ends there. */
+    void (*packed_pack)(struct device *dev, const struct packed_weight *w, int64_t first, int64_t n,
+                        const struct packed_source *rows);
+    void (*packed_forward)(struct device *dev, const struct packed_args *a);
+    /* y[t] = row ids[t] of w, which is not gated; y [T,K]. */
+    void (*packed_rows)(struct device *dev, float *y, const struct packed_weight *w,
+                        const int32_t *ids, int64_t T);
+    void (*cached_attention)(struct device *dev, const struct cached_attention_args *a);
 
     /* ---- loss ---- */
     /* Rows of logits [T,V] (pitch ldl) become their gradient in place: nll[t] = logsumexp − logit[target]; right[t] = 1 if the target is the first

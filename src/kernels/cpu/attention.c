@@ -19,6 +19,7 @@ struct strip {
     float *scores, *room;          /* [keys, nr]; for turning o over */
     uint32_t *q, *k, *v, *p;       /* packed */
     int64_t t0, n, keys;           /* queries, and the keys of the block at hand */
+    int64_t lead;                  /* keys before the first query: past + t0 */
 };
 
 /* Queries i … i+n−1 of the strip, one panel, against the keys of the block that begins at u0. */
@@ -26,10 +27,10 @@ static void forward_panel(const struct head *x, const struct strip *s, int64_t i
                           int64_t u0)
 {
     const struct gemm_ops *ops = x->ops;
-    int64_t seen = min64(s->keys, s->t0 + i + n - u0), dv = x->a->dv, nr = ops->nr;
+    int64_t seen = min64(s->keys, s->lead + i + n - u0), dv = x->a->dv, nr = ops->nr;
     float *o = s->o + i * dv;
     rows_by_panel(ops, s->scores, nr, s->k, s->q + i * x->units, x->units, seen, n, false);
-    x->rows->softmax_columns(s->scores, seen, s->t0 + i - u0, x->a->scale, s->max + i, s->sum + i,
+    x->rows->softmax_columns(s->scores, seen, s->lead + i - u0, x->a->scale, s->max + i, s->sum + i,
                              s->shrink);
     const uint32_t *p = (const void *)s->scores;
     if (ops->k_unit > 1) {
@@ -77,15 +78,15 @@ static void finish_panel(const struct head *x, struct strip *s, int64_t i, int64
 static void forward_strip(const struct head *x, int64_t t0, int64_t n, struct pool pool)
 {
     const struct gemm_ops *ops = x->ops;
-    struct strip s = {.t0 = t0, .n = n};
+    struct strip s = {.t0 = t0, .n = n, .lead = x->a->past + t0};
     strip_init(&s, x, &pool);
     pack_queries(x, s.q, t0, n);
-    for (int64_t u0 = 0; u0 < t0 + n; u0 += ATTENTION_KEYS) {
+    for (int64_t u0 = 0; u0 < s.lead + n; u0 += ATTENTION_KEYS) {
         struct gemm_side v = side(v_at(x, u0), x->a->ldv, false);
-        s.keys = min64(ATTENTION_KEYS, t0 + n - u0);
+        s.keys = min64(ATTENTION_KEYS, s.lead + n - u0);
         pack_keys(x, s.k, u0, s.keys);
         ops->pack_a(s.v, &v, 0, x->a->dv, 0, s.keys);
-        for (int64_t i = max64(0, u0 - t0); i < n; i += ops->nr)
+        for (int64_t i = max64(0, u0 - s.lead); i < n; i += ops->nr)
             forward_panel(x, &s, i, min64(ops->nr, n - i), u0);
     }
     for (int64_t i = 0; i < n; i += ops->nr)
@@ -141,7 +142,7 @@ void attention_forward(struct device *dev, const struct attention_args *a)
         for (int64_t t0 = 0; t0 < a->offset[b + 1] - a->offset[b]; t0 += STRIP)
             for (int32_t h = 0; h < a->H; h++) {
                 int64_t len = min64(STRIP, a->offset[b + 1] - a->offset[b] - t0);
-                tasks[n++] = (struct attention_task){b, h, t0, len * (2 * t0 + len)};
+                tasks[n++] = (struct attention_task){b, h, t0, len * (2 * (a->past + t0) + len)};
             }
     attention_sort(tasks, n);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(dev->n_threads) if (n > 1)

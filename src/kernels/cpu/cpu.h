@@ -1,6 +1,6 @@
 /* Inside the CPU device: its scratch memory, its features and the functions that its tables are made of.
  *
- * The tables form a ladder: reference, avx2, avx512, avx512bf16. A step starts as a copy of the one below and table_NAME replaces the
+ * The tables form a ladder: reference, avx2, avx512, avx512vnni, avx512bf16. A step starts as a copy of the one below and table_NAME replaces the
  * rows that it does faster, so that every table is complete. Nothing here allocates while a kernel runs: scratch memory is address
  * space reserved when the device is opened, whose pages come into being at the first touch and are used again by every later call.
  */
@@ -16,6 +16,7 @@ enum {
 #define CPU_SCRATCH_SHARED ((size_t)1 << 30) /* bytes that all threads of a kernel share */
 
 struct gemm_ops;
+struct packed_ops;
 
 /* What attention asks of an instruction set besides products. A panel has 2 vectors of columns, each a query; row u is key u of n.
  * Column i sees the keys u ≤ lead + i; what it does not see becomes 0. */
@@ -51,6 +52,7 @@ struct cpu_state {
     struct kernels table;
     const struct gemm_ops *gemm_f32,
         *gemm_bf16; /* what multiplies for each compute type; NULL in the reference */
+    const struct packed_ops *packed, *packed_bf16; /* bf16: NULL without units for it */
     struct attention_rows attention;
     struct encoder_rows encoder;
     uint8_t *scratch; /* shared first, then each thread's; one mapping */
@@ -71,6 +73,7 @@ static inline void *cpu_scratch(const struct device *dev, int thread)
 void table_reference(struct cpu_state *s);
 void table_avx2(struct cpu_state *s);
 void table_avx512(struct cpu_state *s);
+void table_avx512vnni(struct cpu_state *s);
 void table_avx512bf16(struct cpu_state *s);
 
 /* Rows of more than one table; each sets what it has. */
@@ -85,6 +88,8 @@ void encoder_rows_avx512(struct cpu_state *s);
 size_t dense_bytes(struct device *dev, const struct dense_weight *w);
 void dense_pack(struct device *dev, const struct dense_weight *w, const float *rows);
 void dense_forward(struct device *dev, const struct dense_args *a);
+void cached_attention_avx2(struct device *dev, const struct cached_attention_args *a);
+void cached_attention_avx512(struct device *dev, const struct cached_attention_args *a);
 void encoder_attention(struct device *dev, const struct encoder_attention_args *a);
 
 /* The plain references; their files define what each kernel computes. */
@@ -125,6 +130,13 @@ void ref_dense_forward(struct device *dev, const struct dense_args *a);
 void ref_layernorm_forward(struct device *dev, float *y, const float *x, const float *w,
                            const float *b, int64_t T, int64_t D, float eps);
 void ref_encoder_attention(struct device *dev, const struct encoder_attention_args *a);
+size_t ref_packed_bytes(struct device *dev, const struct packed_weight *w);
+void ref_packed_pack(struct device *dev, const struct packed_weight *w, int64_t first, int64_t n,
+                     const struct packed_source *rows);
+void ref_packed_forward(struct device *dev, const struct packed_args *a);
+void ref_packed_rows(struct device *dev, float *y, const struct packed_weight *w,
+                     const int32_t *ids, int64_t T);
+void ref_cached_attention(struct device *dev, const struct cached_attention_args *a);
 void ref_cross_entropy(struct device *dev, float *nll, uint8_t *right, float *logits,
                        const int32_t *target, int64_t T, int64_t V, int64_t ldl, float scale);
 void ref_adamw(struct device *dev, const struct adamw_args *a);

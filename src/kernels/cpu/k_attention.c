@@ -2,6 +2,7 @@
  *
  * Shapes:      see struct attention_args. Head h uses head h/(H/Hk) of k and v; all heads share kr.
  * Definition:  s[t,u] = scale · (Σ_dn q·k + Σ_dr q·kr),  u ≤ t in the same sequence
+ *              (u ≤ past + t in a forward that begins later than its keys)
  *              p[t,u] = exp(s[t,u] − lse[t]),   lse[t] = log Σ_u exp(s[t,u]),   o[t] = Σ_u p[t,u] · v[u]
  * Sizes:       any; sequences may be empty. Scores of one row are all that is kept (in double, in scratch memory).
  */
@@ -41,16 +42,16 @@ void ref_attention_forward(struct device *dev, const struct attention_args *a)
             for (int64_t h = 0; h < a->H; h++) {
                 struct place p = {a, h, h / (a->H / a->Hk)};
                 double max = -INFINITY, sum = 0;
-                for (int64_t u = a->offset[b]; u <= t; u++) {
+                for (int64_t u = a->offset[b]; u <= t + a->past; u++) {
                     s[u - a->offset[b]] = score(&p, t, u);
                     max = fmax(max, s[u - a->offset[b]]);
                 }
-                for (int64_t u = a->offset[b]; u <= t; u++)
+                for (int64_t u = a->offset[b]; u <= t + a->past; u++)
                     sum += s[u - a->offset[b]] = exp(s[u - a->offset[b]] - max);
                 a->lse[t * a->H + h] = (float)(max + log(sum));
                 for (int64_t d = 0; d < a->dv; d++) {
                     double o = 0;
-                    for (int64_t u = a->offset[b]; u <= t; u++)
+                    for (int64_t u = a->offset[b]; u <= t + a->past; u++)
                         o += s[u - a->offset[b]] / sum * value(&p, u)[d];
                     a->o[t * a->ldo + h * a->dv + d] = (float)o;
                 }

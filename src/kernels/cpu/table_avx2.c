@@ -1,6 +1,7 @@
 /* The rows of the avx2 table. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/packed.h"
 
 void table_avx2(struct cpu_state *s)
 {
@@ -18,6 +19,12 @@ void table_avx2(struct cpu_state *s)
     k->dense_pack = dense_pack;
     k->dense_forward = dense_forward;
     k->encoder_attention = encoder_attention;
+    s->packed = &packed_avx2;
+    k->packed_bytes = packed_bytes;
+    k->packed_pack = packed_pack;
+    k->packed_forward = packed_forward;
+    k->packed_rows = packed_rows;
+    k->cached_attention = cached_attention_avx2;
     rows_avx2(s);
     encoder_rows_avx2(s);
 }

@@ -1,0 +1,331 @@
+/* Packed weights and attention over kept keys: every table against the reference at awkward shapes, sameness over threads, rows read
+ * back, and what stands behind the outputs. Integer forms round x; where x is made of numbers that this rounding keeps, they must
+ * agree as closely as any float32 sum. */
+#include "test_kernels.h"
+
+struct shape {
+    int64_t M, N, K;
+    bool gated, bias, add;
+};
+
+static const struct shape shapes[] = {
+    {1, 16, 64, false, false, false},  {1, 17, 64, false, true, true},
+    {2, 5, 128, false, false, false},  {3, 33, 192, false, true, false},
+    {7, 40, 256, false, false, true},  {16, 96, 64, true, false, false},
+    {17, 70, 320, true, false, true},  {31, 48, 576, false, true, false},
+    {130, 34, 128, true, false, true}, {300, 20, 64, false, false, false},
+    {0, 32, 64, false, false, false},  {5, 2, 1088, true, false, false},
+};
+
+static const int zero_of[PACKED_FORMS] = {0, 0, 0, 8, 0, 16, 0, 32, 128, 0};
+static const int bits_of[PACKED_FORMS] = {0, 0, 0, 4, 4, 5, 5, 6, 8, 4};
+static const int group_of[PACKED_FORMS] = {1, 1, 1, 32, 32, 32, 32, 16, 32, 64};
+
+/* Weights of a form: codes, scales and mins, or floats. */
+struct weights {
+    uint8_t *codes;
+    float *f32, *scale, *min;
+};
+
+static struct weights make_weights(enum packed_form form, int64_t N, int64_t K, uint64_t seed)
+{
+    struct weights w = {malloc((size_t)(N * K + 1)), randoms(N * K, seed),
+                        randoms(N * K / group_of[form], seed + 1),
+                        randoms(N * K / group_of[form], seed + 2)};
+    struct rng r;
+    rng_init(&r, seed + 3);
+    for (int64_t i = 0; i < N * K; i++)
+        w.codes[i] = (uint8_t)rng_below(&r, 1u << bits_of[form]);
+    double step = bits_of[form] ? 1.0 / (form == PACKED_NF4 ? 1 : 1 << (bits_of[form] - 1)) : 1;
+    for (int64_t i = 0; i < N * K / group_of[form]; i++) {
+        w.scale[i] = (float)(w.scale[i] * step);
+        if (!zero_of[form])
+            w.min[i] -= w.scale[i] * (float)(1 << (bits_of[form] ? bits_of[form] - 1 : 0));
+    }
+    return w;
+}
+
+static void free_weights(struct weights *w)
+{
+    free(w->codes);
+    free(w->f32);
+    free(w->scale);
+    free(w->min);
+}
+
+/* x whose rounding to 8 bits changes nothing: whole numbers times a power of two for each 32, one of them ±127. */
+static float *whole_rows(int64_t M, int64_t K, uint64_t seed)
+{
+    struct rng r;
+    float *x = randoms(M * K, seed);
+    rng_init(&r, seed);
+    for (int64_t i = 0; i < M * K; i++) {
+        float unit = (float)(1 << (i / 32 % 5)) / 1024;
+        int whole = i % 32 == 7 ? 127 : (int)rng_below(&r, 255) - 127;
+        x[i] = (float)whole * unit;
+    }
+    return x;
+}
+
+static struct packed_weight pack(struct device *dev, const struct shape *c, enum packed_form form,
+                                 enum dtype compute, const struct weights *from, size_t *n_bytes)
+{
+    struct packed_weight w = {NULL, c->N, c->K, form, compute, c->gated};
+    *n_bytes = dev->k->packed_bytes(dev, &w);
+    w.packed = device_alloc(dev, *n_bytes, NULL);
+    assert_non_null(w.packed);
+    dev->ops->zero(dev, w.packed, *n_bytes);
+    for (int64_t first = 0; first < c->N; first += 32) { /* in pieces */
+        int64_t n = c->N - first < 32 ? c->N - first : 32, g = c->K / group_of[form];
+        struct packed_source s = {from->f32 + first * c->K, from->codes + first * c->K,
+                                  from->scale + first * g, from->min + first * g};
+        dev->k->packed_pack(dev, &w, first, n, &s);
+    }
+    return w;
+}
+
+/* One product into fresh memory of pitch N + 3; the caller frees it. */
+static float *product(struct device *dev, const struct shape *c, enum packed_form form,
+                      enum dtype compute, const float *x)
+{
+    int64_t n = c->gated ? c->N / 2 : c->N, ldy = n + 3;
+    float *y = randoms(c->M * ldy, 1), *bias = randoms(c->N, 4);
+    struct weights from = make_weights(form, c->N, c->K, 10);
+    size_t n_bytes;
+    struct packed_weight w = pack(dev, c, form, compute, &from, &n_bytes);
+    int32_t offset[2] = {0, (int32_t)c->M};
+    struct packed_args a = {.y = y, .x = x, .w = &w, .offset = offset, .E = 1, .ldy = ldy};
+    a.ldx = c->K;
+    a.bias = c->bias && !c->gated ? bias : NULL;
+    a.accumulate = c->add;
+    dev->k->packed_forward(dev, &a);
+    check_guard(y, c->M * ldy);
+    device_free(dev, w.packed, n_bytes);
+    free_weights(&from);
+    free(bias);
+    return y;
+}
+
+/* Every shape on every table that runs, whole x or not. */
+static void forms_agree(int first_form, int last_form, enum dtype compute, bool whole,
+                        enum limit limit, enum limit gated_limit)
+{
+    struct device *reference = open_table(0, 1);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int form = first_form; form <= last_form; form++) {
+            const struct shape *c = &shapes[i];
+            int64_t n = c->M * ((c->gated ? c->N / 2 : c->N) + 3);
+            float *x = whole ? whole_rows(c->M, c->K, 2) : randoms(c->M * c->K, 2);
+            float *want = product(reference, c, (enum packed_form)form, compute, x);
+            for (int table = 1; table < N_TABLES; table++) {
+                struct device *one = open_table(table, 1), *three = open_table(table, 3);
+                char where[80];
+                if (!one)
+                    continue;
+                float *got = product(one, c, (enum packed_form)form, compute, x),
+                      *again = product(three, c, (enum packed_form)form, compute, x);
+                snprintf(where, sizeof where, "%s: form %d, shape %zu", table_names[table], form,
+                         i);
+                check_close(c->gated ? gated_limit : limit, where, got, want, n);
+                check_same(where, got, again, n);
+                free(got);
+                free(again);
+                device_close(one);
+                device_close(three);
+            }
+            free(want);
+            free(x);
+        }
+    device_close(reference);
+}
+
+static void float_forms_agree_with_the_reference(void **state)
+{
+    (void)state;
+    forms_agree(PACKED_F32, PACKED_BF16, DT_F32, false, PRODUCT, PACKED_GATED);
+}
+
+static void float_forms_in_bf16_stay_within_its_rounding(void **state)
+{
+    (void)state;
+    forms_agree(PACKED_F32, PACKED_BF16, DT_BF16, false, PACKED_HALF, PACKED_HALF);
+}
+
+static void integer_forms_are_exact_where_x_has_8_bits(void **state)
+{
+    (void)state;
+    forms_agree(PACKED_I4, PACKED_I8, DT_F32, true, PRODUCT, PACKED_GATED);
+}
+
+static void integer_forms_stay_within_the_rounding_of_x(void **state)
+{
+    (void)state;
+    forms_agree(PACKED_I4, PACKED_I8, DT_F32, false, PACKED_BYTES, PACKED_BYTES_GATED);
+}
+
+static void nf4_stays_within_its_whole_numbers(void **state)
+{
+    (void)state;
+    forms_agree(PACKED_NF4, PACKED_NF4, DT_F32, true, PACKED_BYTES, PACKED_BYTES_GATED);
+}
+
+/* Experts: slots by gather and scatter, one of them idle, one with many rows. */
+static float *grouped(struct device *dev, enum packed_form form, bool gated)
+{
+    enum { E = 4, S = 45, T = 20, N = 36, K = 128 };
+    static const int32_t offset[E + 1] = {0, 3, 3, 40, 45};
+    struct shape c = {S, N, K, gated, false, false};
+    int32_t x_row[S], y_row[S];
+    struct packed_weight w[E];
+    size_t n_bytes[E];
+    float *x = whole_rows(T, K, 2), *y = randoms(S * N, 3);
+    for (int s = 0; s < S; s++) {
+        x_row[s] = s * 7 % T;
+        y_row[s] = S - 1 - s;
+    }
+    for (int e = 0; e < E; e++) {
+        struct weights from = make_weights(form, N, K, (uint64_t)(20 + 10 * e));
+        w[e] = pack(dev, &c, form, DT_F32, &from, &n_bytes[e]);
+        free_weights(&from);
+    }
+    struct packed_args a = {.y = y, .x = x, .w = w, .offset = offset, .E = E, .ldy = N, .ldx = K};
+    a.x_row = x_row;
+    a.y_row = y_row;
+    dev->k->packed_forward(dev, &a);
+    check_guard(y, S * N);
+    for (int e = 0; e < E; e++)
+        device_free(dev, w[e].packed, n_bytes[e]);
+    free(x);
+    return y;
+}
+
+static void experts_read_and_write_their_own_rows(void **state)
+{
+    (void)state;
+    static const enum packed_form forms[] = {PACKED_I4, PACKED_I8, PACKED_F32};
+    struct device *reference = open_table(0, 1);
+    for (int i = 0; i < 6; i++) {
+        enum packed_form form = forms[i / 2];
+        float *want = grouped(reference, form, i % 2);
+        for (int table = 1; table < N_TABLES; table++) {
+            struct device *dev = open_table(table, 2);
+            if (!dev)
+                continue;
+            float *got = grouped(dev, form, i % 2);
+            check_close(PACKED_GATED, table_names[table], got, want, 45 * 36);
+            free(got);
+            device_close(dev);
+        }
+        free(want);
+    }
+    device_close(reference);
+}
+
+static void rows_come_back_as_they_were_packed(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = {0, 36, 15, 16, 7};
+    struct shape c = {0, 37, 128, false, false, false};
+    struct device *reference = open_table(0, 1);
+    for (int form = 0; form < PACKED_FORMS; form++)
+        for (int table = 1; table < N_TABLES; table++) {
+            struct device *dev = open_table(table, 2);
+            if (!dev)
+                continue;
+            struct weights from = make_weights((enum packed_form)form, c.N, c.K, 5);
+            size_t n_bytes, n_ref;
+            struct packed_weight w = pack(dev, &c, (enum packed_form)form, DT_F32, &from, &n_bytes);
+            struct packed_weight v =
+                pack(reference, &c, (enum packed_form)form, DT_F32, &from, &n_ref);
+            float got[5 * 128], want[5 * 128];
+            dev->k->packed_rows(dev, got, &w, ids, 5);
+            reference->k->packed_rows(reference, want, &v, ids, 5);
+            check_close(form == PACKED_NF4 ? PACKED_NF4_BYTES : ELEMENT, table_names[table], got,
+                        want, 5 * 128);
+            device_free(dev, w.packed, n_bytes);
+            device_free(reference, v.packed, n_ref);
+            free_weights(&from);
+            device_close(dev);
+        }
+    device_close(reference);
+}
+
+/* ---- attention over kept keys ---- */
+
+struct attention_case {
+    int64_t T, n, H, Hk, d, dv;
+    bool latent; /* values are the beginnings of the keys */
+};
+
+static const struct attention_case attention_cases[] = {
+    {1, 1, 1, 1, 4, 4, false},      {1, 37, 9, 3, 64, 64, false},   {3, 40, 6, 2, 20, 20, false},
+    {7, 7, 4, 4, 33, 17, false},    {1, 100, 8, 1, 576, 512, true}, {12, 30, 4, 1, 300, 280, true},
+    {9, 140, 14, 2, 64, 64, false}, {40, 300, 4, 2, 96, 96, false}, {50, 50, 3, 1, 48, 40, true},
+};
+
+static float *attention(struct device *dev, const struct attention_case *c)
+{
+    int64_t ldk = c->Hk * c->d + 2, ldv = c->latent ? ldk : c->Hk * c->dv + 1, ldo = c->H * c->dv,
+            ldq = c->H * c->d + 5;
+    float *q = randoms(c->T * ldq, 1), *k = randoms(c->n * ldk, 2), *v = randoms(c->n * ldv, 3),
+          *o = randoms(c->T * ldo, 4);
+    struct cached_attention_args a = {.o = o, .q = q, .k = k, .v = c->latent ? k : v, .ldo = ldo};
+    a.ldq = ldq;
+    a.ldk = ldk;
+    a.ldv = ldv;
+    a.v_head = c->latent ? 0 : c->dv;
+    a.T = c->T;
+    a.n = c->n;
+    a.H = c->H;
+    a.Hk = c->Hk;
+    a.d = c->d;
+    a.dv = c->dv;
+    a.scale = (float)(1 / sqrt((double)c->d));
+    dev->k->cached_attention(dev, &a);
+    check_guard(o, c->T * ldo);
+    free(q);
+    free(k);
+    free(v);
+    return o;
+}
+
+static void new_rows_attend_to_what_was_kept(void **state)
+{
+    (void)state;
+    struct device *reference = open_table(0, 1);
+    for (size_t i = 0; i < sizeof attention_cases / sizeof *attention_cases; i++) {
+        const struct attention_case *c = &attention_cases[i];
+        float *want = attention(reference, c);
+        for (int table = 1; table < N_TABLES; table++) {
+            struct device *one = open_table(table, 1), *three = open_table(table, 3);
+            char where[80];
+            if (!one)
+                continue;
+            float *got = attention(one, c), *again = attention(three, c);
+            snprintf(where, sizeof where, "%s: case %zu", table_names[table], i);
+            check_close(ATTENTION, where, got, want, c->T * c->H * c->dv);
+            check_close(ATTENTION, where, again, want, c->T * c->H * c->dv);
+            free(got);
+            free(again);
+            device_close(one);
+            device_close(three);
+        }
+        free(want);
+    }
+    device_close(reference);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(float_forms_agree_with_the_reference),
+        cmocka_unit_test(float_forms_in_bf16_stay_within_its_rounding),
+        cmocka_unit_test(integer_forms_are_exact_where_x_has_8_bits),
+        cmocka_unit_test(integer_forms_stay_within_the_rounding_of_x),
+        cmocka_unit_test(nf4_stays_within_its_whole_numbers),
+        cmocka_unit_test(experts_read_and_write_their_own_rows),
+        cmocka_unit_test(rows_come_back_as_they_were_packed),
+        cmocka_unit_test(new_rows_attend_to_what_was_kept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
