@@ -11,11 +11,7 @@
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/packed.h"
-
-static const float nf4[16] = {-1.0f,           -0.69619280099f, -0.52507305145f, -0.39491748809f,
-                              -0.28444138169f, -0.18477343023f, -0.09105003625f, 0.0f,
-                              0.07958029956f,  0.16093020141f,  0.24611230195f,  0.33791524172f,
-                              0.44070982933f,  0.56261700392f,  0.72295683622f,  1.0f};
+#include "tensor/nf4.h"
 
 size_t ref_packed_bytes(struct device *dev, const struct packed_weight *w)
 {
@@ -35,7 +31,7 @@ static float number(const struct packed_weight *w, const struct packed_source *f
     int64_t g = i * (w->K / l->group) + k / l->group;
     int code = from->codes[i * w->K + k];
     if (w->form == PACKED_NF4)
-        return from->scale[g] * nf4[code];
+        return from->scale[g] * nf4_levels[code];
     return half(from->scale[g]) * (float)(code - l->zero) + (l->min ? half(from->min[g]) : 0);
 }
 
