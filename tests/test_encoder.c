@@ -23,8 +23,8 @@
 #define DIR "test_encoder.tmp"
 
 static const char *const variants[] = {"bert", "bert_cls", "xlmr", "gte"};
-static const char *const tables[] = {"cpu:reference", "cpu:avx2", "cpu:avx512",
-                                    "cpu:avx512vnni", "cpu:avx512bf16"};
+static const char *const tables[] = {"cpu:reference", "cpu:avx2", "cpu:avx512", "cpu:avx512vnni",
+                                     "cpu:avx512bf16"};
 enum { N_VARIANTS = 4, N_TABLES = 5, MAX_TEXTS = 8, MAX_IDS = 256 };
 
 struct golden {

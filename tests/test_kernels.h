@@ -63,7 +63,7 @@ static const struct {
     [LAYERNORM] = {3e-6, "x less its mean, where x has deviation 1 around 3, then two row sums"},
     [PACKED_GATED] = {8e-6, "a product of two products, the values of one as large as 60"},
     [PACKED_BYTES] = {2e-2, "x (or NF4's numbers) rounded to 8 bits: 2^-8 of the largest of "
-                             "32 in each term"},
+                            "32 in each term"},
     [PACKED_BYTES_GATED] = {4e-2, "twice that, of two products"},
     [PACKED_NF4_BYTES] = {8e-3, "NF4's numbers off by up to 0.004 as whole ones, each alone"},
     [PACKED_HALF] = {2e-2, "operands rounded to bf16, 8 bits; gated both factors"},

@@ -107,8 +107,7 @@ static void add_features(struct rows *r)
 /* The tables that this CPU runs, the best one last. */
 static void add_tables(struct rows *r)
 {
-    static const char *const names[] = {"reference", "avx2", "avx512", "avx512vnni",
-                                        "avx512bf16"};
+    static const char *const names[] = {"reference", "avx2", "avx512", "avx512vnni", "avx512bf16"};
     char all[MAX_TEXT] = "";
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         char name[64];

@@ -59,7 +59,8 @@ struct attention_args {
     const float *q, *k, *kr, *v;
     int64_t ldo, ldq, ldk, ldkr, ldv, k_head, v_head;
     const int32_t *offset; /* host, [B+1] */
-    int64_t past; /* forward of one sequence only: its keys and values begin that many positions before its first query */
+    int64_t
+        past; /* forward of one sequence only: its keys and values begin that many positions before its first query */
     int64_t B, H, Hk, dn, dr, dv;
     float scale;
     enum dtype compute;
