@@ -329,7 +329,6 @@ int gguf_to_f32(float *out, const struct gguf_tensor *t, int64_t first, int64_t 
     if (t->layout->block >= 0)
         block_decode(out, t->bytes, (enum block_type)t->layout->block, first, n);
     else
-        dtype_to_f32(out, t->bytes + (size_t)first * (size_t)t->layout->n_bytes,
-                     (enum dtype)t->layout->dtype, n);
+        dtype_bytes_to_f32(out, t->bytes, (enum dtype)t->layout->dtype, first, n);
     return 0;
 }

@@ -318,26 +318,12 @@ int64_t safetensors_total_bytes(const struct safetensors *st)
 int safetensors_to_f32(float *out, const struct safetensor *t, int64_t first, int64_t n,
                        struct err *err)
 {
-    enum { PIECE = 512 };
     assert(first >= 0 && n >= 0 && n <= t->n_elements - first);
     if (t->dtype < 0)
         return err_set(err, MOE2_EFORMAT, "tensor %s is %s, which moe2 does not compute with",
                        t->name, t->dtype_name);
-    if (n == 0)
-        return 0;
-    enum dtype type = (enum dtype)t->dtype;
-    size_t size = dtype_bytes(type);
-    const uint8_t *from = t->bytes + (size_t)first * size;
-    if ((uintptr_t)from % size == 0) {
-        dtype_to_f32(out, from, type, n);
-        return 0;
-    }
-    uint64_t aligned[PIECE];
-    for (int64_t i = 0; i < n; i += PIECE) {
-        int64_t m = n - i < PIECE ? n - i : PIECE;
-        memcpy(aligned, from + (size_t)i * size, (size_t)m * size);
-        dtype_to_f32(out + i, aligned, type, m);
-    }
+    if (n)
+        dtype_bytes_to_f32(out, t->bytes, (enum dtype)t->dtype, first, n);
     return 0;
 }
 

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "model/source.h"
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
 static const double max_params = 1e14;
@@ -377,6 +378,8 @@ int model_config_parse(struct model_config *out, const char *json, size_t n, con
 
 int model_config_read(struct model_config *out, const char *path, struct err *err)
 {
+    if (source_is_file(path))
+        return source_file_config(out, path, err);
     struct buf text = {.max_bytes = MAX_CONFIG_BYTES};
     char *file = file_is_dir(path) ? path_join(path, "config.json") : strdup(path);
     if (!file)

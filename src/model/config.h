@@ -50,7 +50,7 @@ int model_config_parse(struct model_config *out, const char *json, size_t n, con
                        struct err *err);
 
 /* Reads dir/config.json, or a preset or file: "configs/model/small.json" works as well as a
- * checkpoint folder. */
+ * checkpoint folder, and as a GGUF file, whose metadata say the same. */
 int model_config_read(struct model_config *out, const char *path, struct err *err);
 
 /* The config.json that transformers reads back as the same model. */

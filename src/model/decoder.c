@@ -115,7 +115,7 @@ static int bind_weights(struct decoder *dec, const struct decoder_options *o, st
 {
     if (o->dir && (!dec->train || dec->frozen)) {
         int rc = mapped_weights_open(&dec->mapped, &dec->list, o, &dec->config, dec->dev, err);
-        if (rc || dec->mapped.st)
+        if (rc || dec->mapped.source)
             return rc;
     }
     int rc = alloc_weights(dec, err);

@@ -161,7 +161,7 @@ static int look(struct loader *l, const struct part *p, int64_t layer, void *ctx
     struct fit *f = ctx;
     const int64_t shape[2] = {size_of(l->config, p->rows), size_of(l->config, p->cols)};
     const char *name = name_of(f->names[f->n++], l, p, layer);
-    misfits_look(&f->misfits, l->w->file, name, shape, p->cols == NONE ? 1 : 2);
+    misfits_look_in(&f->misfits, l->w->file, name, shape, p->cols == NONE ? 1 : 2);
     return 0;
 }
 

@@ -4,7 +4,7 @@
  * A checkpoint whose products' weights are all bf16, or all float32, stays open, and products read
  * the mapped file: opening it takes no memory for them, and the system may drop their pages and
  * read them again, so that a model larger than the memory runs. Copied are norms, routers and
- * biases (float32), and neighbours that one product must read as one matrix but the file keeps
+ * biases (float32), rows that a file permutes, and neighbours that one product must read as one matrix but the file keeps
  * apart.
  */
 #ifndef MOE2_MODEL_MAPPED_H
@@ -12,15 +12,15 @@
 
 #include "model/params.h"
 
-struct safetensors;
+struct source;
 
 struct mapped_weights {
-    struct safetensors *st; /* NULL: nothing is mapped */
+    struct source *source; /* NULL: nothing is mapped */
     char *copied;           /* device */
     size_t n_copied;        /* bytes */
 };
 
-/* Checks o->dir against the list and binds every param, or leaves everything as it was, out->st
+/* Checks o->dir against the list and binds every param, or leaves everything as it was, out->source
  * NULL, where the weights must be widened: other or mixed types, float32 for a decoder that
  * computes in bf16, a device of its own memory. Errors: as param_list_load. */
 int mapped_weights_open(struct mapped_weights *out, struct param_list *list,

@@ -3,6 +3,8 @@
 #ifndef MOE2_MODEL_MISFITS_H
 #define MOE2_MODEL_MISFITS_H
 
+#include <stdbool.h>
+
 #include "io/safetensors.h"
 
 /* The first few of a kind of trouble, and how many there are. */
@@ -16,9 +18,21 @@ struct misfits {
     struct misfit missing, unknown, shape, type;
 };
 
-/* Looks at one tensor that is wanted. */
-void misfits_look(struct misfits *m, const struct safetensors *st, const char *name,
-                  const int64_t *shape, int n_dims);
+/* A tensor as a checkpoint has it. */
+struct misfit_seen {
+    const int64_t *shape;
+    int n_dims;
+    const char *type; /* for the message */
+    bool readable;
+};
+
+/* Looks at one tensor that is wanted; seen NULL: there is none. */
+void misfits_look(struct misfits *m, const char *name, const int64_t *shape, int n_dims,
+                  const struct misfit_seen *seen);
+
+/* The same in an open checkpoint of F32, F16 and BF16. */
+void misfits_look_in(struct misfits *m, const struct safetensors *st, const char *name,
+                     const int64_t *shape, int n_dims);
 
 /* One that the list doesn't know. */
 void misfits_unknown(struct misfits *m, const char *name);

@@ -56,22 +56,20 @@ int model_init_random(const char *dir, const struct model_config *config, enum d
 /* Bytes of a checkpoint in dtype (the bias is always float32). */
 int64_t param_list_bytes(const struct param_list *list, enum dtype dtype);
 
-/* Reads every tensor of the list from a checkpoint folder into params' data, which must be bound to
+/* Reads every tensor of the list from a checkpoint, whatever source_open understands, into params' data, which must be bound to
  * one zeroed allocation by the list's offsets. Unknown and missing tensors and wrong shapes are
  * named in one message (MOE2_EFORMAT); a NaN or infinity is MOE2_ENUMERIC with the tensor's name.
  */
 int param_list_load(struct param_list *list, const char *dir, const struct model_config *config,
                     struct device *dev, const struct log_sink *log, struct err *err);
 
-/* Opens a checkpoint folder and checks it against the list as param_list_load does; nothing is read.
- */
-struct safetensors;
-int param_list_check(struct safetensors **out, const struct param_list *list, const char *dir,
+/* Opens a checkpoint and checks it against the list as param_list_load does; nothing is read. */
+struct source;
+int param_list_check(struct source **out, const struct param_list *list, const char *path,
                      const struct model_config *config, struct err *err);
 
 /* MOE2_ENUMERIC: names the file and the tensor that hold a NaN or an infinity at that element. */
-int param_blame(const struct safetensors *st, const struct param *p, int64_t element,
-                struct err *err);
+int param_blame(const struct source *s, const struct param *p, int64_t element, struct err *err);
 
 /* Begins a checkpoint of the list's tensors in dtype; put them in the list's order. */
 struct safetensors_writer;

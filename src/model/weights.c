@@ -1,4 +1,4 @@
-/* A checkpoint folder against the list of tensors: checking, reading, writing.
+/* A checkpoint against the list of tensors: checking, reading, writing.
  *
  * What doesn't fit is told in one message (model/misfits.h). Left out without
  * a word: the tensors of multi-token-prediction layers (they stand behind the last layer), rotary
@@ -11,6 +11,7 @@
 #include "io/safetensors.h"
 #include "model/misfits.h"
 #include "model/params.h"
+#include "model/source.h"
 
 enum { MAX_PIECE = 1 << 20 };
 
@@ -37,19 +38,37 @@ static bool left_out(const char *name, const struct model_config *config)
            layer < config->num_hidden_layers + extra;
 }
 
-static void find_unknown(struct misfits *m, const struct safetensors *st,
+static void find_unknown(struct misfits *m, const struct source *s,
                          const struct param *const *sorted, int64_t n,
                          const struct model_config *config)
 {
-    for (int64_t i = 0; i < safetensors_count(st); i++) {
-        struct param key = {.name = safetensors_at(st, i)->name}, *key_at = &key;
+    for (int64_t i = 0; i < source_count(s); i++) {
+        struct param key = {.name = source_at(s, i)->name}, *key_at = &key;
         if (!bsearch(&key_at, sorted, (size_t)n, sizeof *sorted, by_name) &&
             !left_out(key.name, config))
             misfits_unknown(m, key.name);
     }
 }
 
-static int check_names(const struct safetensors *st, const struct param_list *list,
+/* Anything that reads as numbers; integers are no weights. */
+static bool is_readable(const struct source_tensor *t)
+{
+    bool real = t->dtype == DT_F32 || t->dtype == DT_F16 || t->dtype == DT_BF16;
+    return t->kind == STORED_PLAIN ? (t->bytes || !t->n_bytes) && real
+                                   : t->kind != STORED_BLOCKS || t->bytes || !t->n_bytes;
+}
+
+static void look(struct misfits *m, const struct source *s, const struct param *p)
+{
+    const struct source_tensor *t = source_find(s, p->name);
+    struct misfit_seen seen = {0};
+    if (t)
+        seen = (struct misfit_seen){
+            .shape = t->shape, .n_dims = t->n_dims, .type = t->stored, .readable = is_readable(t)};
+    misfits_look(m, p->name, p->shape, p->n_dims, t ? &seen : NULL);
+}
+
+static int check_names(const struct source *s, const struct param_list *list,
                        const struct model_config *config, const char *dir, struct err *err)
 {
     struct misfits m = {0};
@@ -60,71 +79,68 @@ static int check_names(const struct safetensors *st, const struct param_list *li
     for (int64_t i = 0; i < list->n; i++)
         sorted[i] = &list->params[i];
     qsort(sorted, (size_t)list->n, sizeof *sorted, by_name);
-    find_unknown(&m, st, sorted, list->n, config);
+    find_unknown(&m, s, sorted, list->n, config);
     free(sorted);
     for (int64_t i = 0; i < list->n; i++)
-        misfits_look(&m, st, list->params[i].name, list->params[i].shape, list->params[i].n_dims);
+        look(&m, s, &list->params[i]);
     return misfits_tell(&m, dir, err);
 }
 
-static int load_one(const struct param *p, const struct safetensors *st, struct device *dev,
-                    float *piece, struct err *err)
+static int load_one(const struct param *p, const struct source *s, struct device *dev, float *piece,
+                    struct err *err)
 {
-    const struct safetensor *t = NULL;
-    int rc = safetensors_get(&t, st, p->name, err);
+    const struct source_tensor *t = source_find(s, p->name);
+    int rc = 0;
     for (int64_t first = 0; first < p->n && !rc; first += MAX_PIECE) {
         int64_t n = p->n - first < MAX_PIECE ? p->n - first : MAX_PIECE;
         float *to = dev->host_memory ? p->data + first : piece;
-        rc = safetensors_to_f32(to, t, first, n, err);
+        rc = source_read(to, t, first, n, err);
         if (!rc && !dev->host_memory)
             dev->ops->write(dev, p->data + first, piece, (size_t)n * sizeof *piece);
     }
     return rc;
 }
 
-int param_blame(const struct safetensors *st, const struct param *p, int64_t element,
-                struct err *err)
+int param_blame(const struct source *s, const struct param *p, int64_t element, struct err *err)
 {
-    const struct safetensor *t = safetensors_find(st, p->name);
+    const struct source_tensor *t = source_find(s, p->name);
     return err_set(err, MOE2_ENUMERIC, "%s: tensor %s holds a NaN or an infinity at element %lld",
-                   safetensors_shard_path(st, t->shard_idx), t->name, (long long)element);
+                   t->file, t->name, (long long)element);
 }
 
 /* One look over the whole allocation; what lies between tensors is zero. */
-static int check_finite(const struct param_list *list, const struct safetensors *st,
-                        struct device *dev, struct err *err)
+static int check_finite(const struct param_list *list, const struct source *s, struct device *dev,
+                        struct err *err)
 {
     int64_t bad = dev->k->find_nonfinite(dev, list->params[0].data, list->n_elements), i = 0;
     if (bad < 0)
         return 0;
     while (i + 1 < list->n && list->offset[i + 1] <= bad)
         i++;
-    return param_blame(st, &list->params[i], bad - list->offset[i], err);
+    return param_blame(s, &list->params[i], bad - list->offset[i], err);
 }
 
-int param_list_check(struct safetensors **out, const struct param_list *list, const char *dir,
+int param_list_check(struct source **out, const struct param_list *list, const char *path,
                      const struct model_config *config, struct err *err)
 {
-    struct safetensors *st = NULL;
-    if (!file_is_dir(dir))
-        return err_set(err, MOE2_EIO, "%s: is no checkpoint folder", dir);
-    int rc = safetensors_open(&st, dir, err);
+    struct source *s = NULL;
+    int rc = source_open(&s, path, err);
     if (!rc)
-        rc = check_names(st, list, config, dir, err);
+        rc = check_names(s, list, config, path, err);
     if (rc) {
-        safetensors_close(st);
+        source_close(s);
         return rc;
     }
-    *out = st;
+    *out = s;
     return 0;
 }
 
 int param_list_load(struct param_list *list, const char *dir, const struct model_config *config,
                     struct device *dev, const struct log_sink *log, struct err *err)
 {
-    struct safetensors *st = NULL;
+    struct source *s = NULL;
     float *piece = NULL;
-    int rc = param_list_check(&st, list, dir, config, err);
+    int rc = param_list_check(&s, list, dir, config, err);
     if (rc)
         goto done;
     if (!dev->host_memory && !(piece = malloc(MAX_PIECE * sizeof *piece))) {
@@ -134,15 +150,15 @@ int param_list_load(struct param_list *list, const char *dir, const struct model
     struct progress progress;
     progress_begin(&progress, log, "loading", (double)list->n_elements, "numbers");
     for (int64_t i = 0; i < list->n && !rc; i++) {
-        rc = load_one(&list->params[i], st, dev, piece, err);
+        rc = load_one(&list->params[i], s, dev, piece, err);
         progress_set(&progress, (double)(list->offset[i] + list->params[i].n));
     }
     progress_end(&progress);
     if (!rc)
-        rc = check_finite(list, st, dev, err);
+        rc = check_finite(list, s, dev, err);
 done:
     free(piece);
-    safetensors_close(st);
+    source_close(s);
     return rc;
 }
 

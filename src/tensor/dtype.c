@@ -137,6 +137,23 @@ void dtype_to_f32(float *out, const void *in, enum dtype from, int64_t n)
     }
 }
 
+void dtype_bytes_to_f32(float *out, const uint8_t *bytes, enum dtype from, int64_t first, int64_t n)
+{
+    enum { PIECE = 512 };
+    uint64_t aligned[PIECE];
+    size_t size = dtype_bytes(from);
+    bytes += (size_t)first * size;
+    if ((uintptr_t)bytes % size == 0) {
+        dtype_to_f32(out, bytes, from, n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += PIECE) {
+        int64_t m = n - i < PIECE ? n - i : PIECE;
+        memcpy(aligned, bytes + (size_t)i * size, (size_t)m * size);
+        dtype_to_f32(out + i, aligned, from, m);
+    }
+}
+
 void dtype_from_f32(void *out, const float *in, enum dtype to, int64_t n)
 {
     assert(to == DT_F32 || to == DT_F16 || to == DT_BF16);

@@ -31,6 +31,10 @@ int dtype_from_name(const char *name); /* an enum dtype, or −1 */
 /* n elements of type from, widened to float32. Every type of the enum but I64, U64 and F64 keeps its value exactly or to the nearest. */
 void dtype_to_f32(float *out, const void *in, enum dtype from, int64_t n);
 
+/* The same for elements [first, first + n) of bytes of any alignment. */
+void dtype_bytes_to_f32(float *out, const uint8_t *bytes, enum dtype from, int64_t first,
+                        int64_t n);
+
 /* n float32 rounded to the nearest (ties to even) of F32, F16 or BF16. */
 void dtype_from_f32(void *out, const float *in, enum dtype to, int64_t n);
 
