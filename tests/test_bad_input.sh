@@ -119,7 +119,7 @@ weights "m/model.safetensors.index.json: the JSON ends at byte 50, wanted a stri
 rm -rf m
 weights "m: can't be opened: No such file or directory"
 cp "$v3/config.json" m
-weights "m: is no checkpoint folder"
+weights "m: is no checkpoint folder, GGUF file or llama2.c model"
 rm m
 
 # ---- config.json ----
