@@ -16,8 +16,8 @@ struct source;
 
 struct mapped_weights {
     struct source *source; /* NULL: nothing is mapped */
-    char *copied;           /* device */
-    size_t n_copied;        /* bytes */
+    char *copied;          /* device */
+    size_t n_copied;       /* bytes */
 };
 
 /* Checks o->dir against the list and binds every param, or leaves everything as it was, out->source
