@@ -165,23 +165,33 @@ static void put_decimal(char *text, size_t bytes, int64_t thousandths)
     synth_put(text, bytes, ".%0*lld", digits, (ll)rest);
 }
 
-/* Decimal factors take halves and tenths; of hours, days and dozens there are whole ones. */
-static int64_t grain(const struct synth_case *c)
+/* Of hours, days and dozens there are whole ones; decimal factors take tenths too. */
+static bool is_decimal(const struct synth_case *c)
 {
-    return pairs[c->v[1]].factor % 10 || pairs[c->v[1]].factor == 60 ? 1000 : 100;
+    int64_t factor = pairs[c->v[1]].factor;
+    return factor == 10 || factor == 100 || factor == 1000;
 }
 
+/* v[3]: other digits, for decimal factors. */
 static void unit_centre(struct synth_case *c, struct rng *rng)
 {
     c->v[1] = synth_between(rng, 0, COUNT(pairs) - 1);
     c->v[2] = synth_between(rng, 0, 1);
-    c->v[0] = synth_between(rng, 12, 990) * grain(c);
+    int64_t grain = is_decimal(c) ? 100 : 1000, digits = synth_between(rng, 12, 990);
+    c->v[0] = digits * grain;
+    c->v[3] = (digits + synth_between(rng, 1, 9)) * grain;
 }
 
+/* Where a unit only moves the point, the options share digits and sizes: neither alone tells the right one. */
 static void unit_near(struct synth_case *c, struct rng *rng)
 {
-    c->v[0] += synth_between(rng, -9, 9) * grain(c);
-    if (grain(c) == 100 && rng_below(rng, 2))
+    if (!is_decimal(c)) {
+        c->v[0] += synth_between(rng, -9, 9) * 1000;
+        return;
+    }
+    if (rng_below(rng, 2))
+        c->v[0] = c->v[3];
+    for (int64_t n = synth_between(rng, 0, 2); n > 0; n--)
         c->v[0] *= 10;
 }
 
