@@ -22,10 +22,12 @@ int64_t synth_between(struct rng *rng, int64_t first, int64_t last)
 
 void synth_shuffle(int *out, int n, struct rng *rng)
 {
-    for (int i = 0; i < n; i++) {
-        int k = (int)rng_below(rng, (uint64_t)i + 1);
+    for (int i = 0; i < n; i++)
+        out[i] = i;
+    for (int i = n - 1; i > 0; i--) {
+        int k = (int)rng_below(rng, (uint64_t)i + 1), swap = out[i];
         out[i] = out[k];
-        out[k] = i;
+        out[k] = swap;
     }
 }
 
@@ -62,7 +64,8 @@ void synth_of_kinds(struct synth_item *out, struct rng *rng, const struct synth_
             out->options[i][0] = 0;
             kind->answer(out->options[i], &cases[i]);
         }
-        assert(++n_draws < MAX_DRAWS);
+        n_draws++;
+        assert(n_draws < MAX_DRAWS);
     } while (!all_differ(out));
     out->answer = (int)rng_below(rng, SYNTH_OPTIONS);
     out->question[0] = 0;
