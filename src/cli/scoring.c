@@ -9,40 +9,6 @@
 #include "cli/cli.h"
 #include "pipeline/run_data.h"
 
-static bool has_file(const char *dir, const char *name)
-{
-    char *path = path_join(dir, name);
-    bool found = path && file_exists(path);
-    free(path);
-    return found;
-}
-
-/* Checkpoints of runs on bytes have no tokenizer to copy: for those, bytes. */
-static int open_tokenizer(struct scoring *s, struct err *err)
-{
-    if (s->tokenizer_path)
-        return run_tokenizer_open(&s->tokenizer, s->tokenizer_path, err);
-    if (has_file(s->model, "tokenizer.json"))
-        return tokenizer_open(&s->tokenizer, s->model, err);
-    if (has_file(s->model, "train_state.json"))
-        return tokenizer_bytes_new(&s->tokenizer, err);
-    if (!file_is_dir(s->model))
-        return err_set(err, MOE2_EIO, "%s: is no checkpoint folder", s->model);
-    return err_set(err, MOE2_ECONFIG, "%s has no tokenizer.json; say --tokenizer FOLDER (or bytes)",
-                   s->model);
-}
-
-static int32_t find_prefix(const struct scoring *s)
-{
-    const struct model_config *c = decoder_config(s->dec);
-    int64_t ids[] = {tokenizer_bos_id(s->tokenizer), tokenizer_eos_id(s->tokenizer),
-                     c->bos_token_id, c->eos_token_id};
-    for (size_t i = 0; i < COUNT_OF(ids); i++)
-        if (ids[i] >= 0 && ids[i] < c->vocab_size)
-            return (int32_t)ids[i];
-    return -1;
-}
-
 static int find_window(struct scoring *s, struct err *err)
 {
     int64_t longest = decoder_config(s->dec)->max_position_embeddings;
@@ -68,7 +34,7 @@ int scoring_open(struct scoring *s, struct err *err)
 {
     int rc = device_open(&s->dev, s->device ? s->device : "cpu", (int)s->threads, err);
     if (!rc)
-        rc = open_tokenizer(s, err);
+        rc = run_model_tokenizer(&s->tokenizer, s->model, s->tokenizer_path, err);
     if (!rc)
         rc = decoder_open(&s->dec,
                           &(struct decoder_options){.dir = s->model,
@@ -79,7 +45,7 @@ int scoring_open(struct scoring *s, struct err *err)
         rc = find_window(s, err);
     if (rc)
         return rc;
-    s->options.prefix = find_prefix(s);
+    s->options.prefix = run_model_prefix(s->tokenizer, decoder_config(s->dec));
     s->options.mode = DECODER_EVAL;
     s->options.log = cli_sink();
     s->options.stop = cli_stop_flag();

@@ -13,6 +13,38 @@ int run_tokenizer_open(struct tokenizer **out, const char *path, struct err *err
     return tokenizer_open(out, path, err);
 }
 
+static bool has_file(const char *dir, const char *name)
+{
+    char *path = path_join(dir, name);
+    bool found = path && file_exists(path);
+    free(path);
+    return found;
+}
+
+int run_model_tokenizer(struct tokenizer **out, const char *dir, const char *path, struct err *err)
+{
+    if (path)
+        return run_tokenizer_open(out, path, err);
+    if (has_file(dir, "tokenizer.json"))
+        return tokenizer_open(out, dir, err);
+    if (has_file(dir, "train_state.json"))
+        return tokenizer_bytes_new(out, err);
+    if (!file_is_dir(dir))
+        return err_set(err, MOE2_EIO, "%s: is no checkpoint folder", dir);
+    return err_set(err, MOE2_ECONFIG, "%s has no tokenizer.json; say --tokenizer FOLDER (or bytes)",
+                   dir);
+}
+
+int32_t run_model_prefix(const struct tokenizer *tok, const struct model_config *c)
+{
+    int64_t ids[] = {tokenizer_bos_id(tok), tokenizer_eos_id(tok), c->bos_token_id,
+                     c->eos_token_id};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
+        if (ids[i] >= 0 && ids[i] < c->vocab_size)
+            return (int32_t)ids[i];
+    return -1;
+}
+
 static int open_split(struct run_split *s, const char *dir, enum shards_split split,
                       struct err *err)
 {

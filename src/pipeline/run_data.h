@@ -34,4 +34,11 @@ void run_data_close(struct run_data_set *d); /* a zeroed one is fine */
 /* Opens "bytes", or a tokenizer.json or its folder. */
 int run_tokenizer_open(struct tokenizer **out, const char *path, struct err *err);
 
+/* The tokenizer of a checkpoint folder: path where one is given (as above), else the folder's own, else bytes for a checkpoint of
+ * a run on bytes. MOE2_EIO without the folder, MOE2_ECONFIG when it has none. */
+int run_model_tokenizer(struct tokenizer **out, const char *dir, const char *path, struct err *err);
+
+/* What stands in front of a text or for an empty context: BOS, else EOS, of the tokenizer, else of config.json; −1: none. */
+int32_t run_model_prefix(const struct tokenizer *tok, const struct model_config *c);
+
 #endif
