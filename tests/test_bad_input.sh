@@ -458,7 +458,7 @@ unknown() {
 }
 unknown '"nonsense" is no command (see moe2 --help)' nonsense
 unknown '"trian" is no command, did you mean "train"?' trian --config run.yaml
-unknown '"data" wants another word: data text, data italian, data reference, data qa, data split-outcomes' data
+unknown '"data" wants another word: data text, data italian, data reference, data qa, data synth, data split-outcomes' data
 unknown '"tokenizer" wants another word: tokenizer train' tokenizer trian
 
 [ $faults -eq 0 ] && echo "$n_cases broken inputs: each refused in one sentence"
