@@ -140,7 +140,7 @@ config 's/"num_experts_per_tok": 3/"num_experts_per_tok": 30/' "num_experts_per_
 config 's/"n_group": 4/"n_group": 3/' "8 experts can't be divided into 3 groups"
 config 's/"rms_norm_eps": [^,]*/"rms_norm_eps": 1e999/' "line *: real number overflow near '1e999'"
 config 's/"silu"/"gelu"/' "hidden_act is \"gelu\", only silu is supported"
-config 's/"deepseek_v3"/"llama"/' "model_type is \"llama\", wanted deepseek_v3 or deepseek_v2"
+config 's/"deepseek_v3"/"gpt2"/' "model_type is \"gpt2\", wanted deepseek_v3, deepseek_v2, llama, mistral, qwen2 or qwen3"
 config '7,$d' "line *: * near end of file"
 config 's/.*//' "line *: '\[' or '{' expected near end of file"
 config '1,$c [1]' "is not a JSON object"

@@ -54,10 +54,26 @@ static void rope(struct device *dev, struct outputs *o, int64_t T, int64_t D)
     for (int64_t t = 0; t < T; t++)
         pos[t] = (int32_t)(t * 5 % T);
     dev->k->rope(dev, x, pos, cosines, sines, T, heads, dr, ldx, x_head, T % 2 ? 1 : -1);
+    float *halves = randoms(T * ldx, 4);
+    dev->k->rope_half(dev, halves, pos, cosines, sines, T, heads, dr, ldx, x_head, T % 2 ? -1 : 1);
     keep(o, "x", ELEMENT, x, T * ldx);
+    keep(o, "x by halves", ELEMENT, halves, T * ldx);
     free(cosines);
     free(sines);
     free(pos);
+}
+
+static void bias(struct device *dev, struct outputs *o, int64_t T, int64_t N)
+{
+    int64_t ld = N + 3;
+    float *y = randoms(T * ld, 1), *b = randoms(N, 2), *dy = randoms(T * ld, 3),
+          *db = randoms(N, 4);
+    dev->k->bias_forward(dev, y, b, T, N, ld);
+    dev->k->bias_backward(dev, db, dy, T, N, ld);
+    keep(o, "y", ELEMENT, y, T * ld);
+    keep(o, "db", COLUMN, db, N);
+    free(b);
+    free(dy);
 }
 
 static void swiglu(struct device *dev, struct outputs *o, int64_t T, int64_t F)
@@ -201,6 +217,7 @@ static const struct {
 } cases[] = {
     {"rmsnorm", rmsnorm},
     {"rope", rope},
+    {"bias", bias},
     {"swiglu", swiglu},
     {"swiglu in place", swiglu_without_weights_in_place},
     {"combine", combine},

@@ -51,7 +51,7 @@ mkdir "$tmp/broken" && cp "$tiny/config.json" "$tmp/broken" && head -c 100000 "$
 "$moe2" logits --model "$tmp/broken" --ids 1 --out "$tmp/z.npy" 2>"$tmp/stderr" && fault "a cut checkpoint opened"
 [ "$(wc -l <"$tmp/stderr")" -eq 1 ] || fault "a cut checkpoint: $(cat "$tmp/stderr")"
 printf '{"model_type": "gpt2"}' >"$tmp/broken/config.json"
-says 1 "moe2 logits: $tmp/broken/config.json: model_type is \"gpt2\", wanted deepseek_v3 or deepseek_v2" "$moe2" logits --model "$tmp/broken" --ids 1 --out "$tmp/z.npy"
+says 1 "moe2 logits: $tmp/broken/config.json: model_type is \"gpt2\", wanted deepseek_v3, deepseek_v2, llama, mistral, qwen2 or qwen3" "$moe2" logits --model "$tmp/broken" --ids 1 --out "$tmp/z.npy"
 if [ "$(df -B1000000000 --output=avail "$tmp" | tail -1)" -lt 2600 ]; then
     got=$("$moe2" init --config "$source/configs/model/deepseek-v3.json" --out "$tmp/v3" --dtype f32 2>&1)
     case $got in "moe2 init: $tmp/v3: the checkpoint takes 2684.1 GB, the disk has room for "*" GB") ;; *) fault "a full disk: $got" ;; esac

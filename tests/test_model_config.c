@@ -103,11 +103,12 @@ static void every_preset_opens_and_has_the_size_of_its_name(void **state)
     static const struct {
         const char *name;
         double params;
-    } known[] = {{"tiny", 243696},
-                 {"small", 7254240},
-                 {"deepseek-v3", 671e9},
-                 {"deepseek-v2-lite", 15.7e9},
-                 {"moonlight", 16e9}};
+    } known[] = {{"tiny", 243696},          {"small", 7254240},
+                 {"deepseek-v3", 671e9},    {"deepseek-v2-lite", 15.7e9},
+                 {"moonlight", 16e9},       {"dense", 1311872},
+                 {"smollm2-135m", 134.5e6}, {"llama-3.2-1b", 1.2358e9},
+                 {"qwen2.5-0.5b", 494e6},   {"qwen2.5-3b", 3.086e9},
+                 {"qwen2.5-7b", 7.616e9},   {"qwen3-0.6b", 596e6}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         struct model_config c = preset(known[i].name);
         double n = (double)model_size(&c).n_params;
@@ -119,7 +120,9 @@ static void every_preset_opens_and_has_the_size_of_its_name(void **state)
 static void the_list_of_tensors_holds_exactly_the_parameters_that_the_size_counts(void **state)
 {
     (void)state;
-    static const char *const names[] = {"tiny", "medium", "deepseek-v3", "deepseek-v2-lite"};
+    static const char *const names[] = {
+        "tiny",         "medium",     "deepseek-v3", "deepseek-v2-lite",
+        "smollm2-135m", "qwen2.5-7b", "qwen3-0.6b"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct model_config c = preset(names[i]);
         struct param_list list;
@@ -187,12 +190,75 @@ static void yarn_keeps_fast_pairs_and_stretches_slow_ones(void **state)
     assert_near(1.3335214e-4 / 40, f[31], 1e-9); /* 10000^(-62/64) / 40 */
 }
 
-static void a_model_type_that_is_not_deepseeks_is_refused(void **state)
+static void a_model_type_that_is_not_known_is_refused(void **state)
 {
     (void)state;
-    assert_refused(v3, "deepseek_v3", "llama",
-                   "config.json: model_type is \"llama\", wanted deepseek_v3 or deepseek_v2");
+    assert_refused(v3, "deepseek_v3", "gpt2",
+                   "config.json: model_type is \"gpt2\", wanted deepseek_v3, deepseek_v2, llama, "
+                   "mistral, qwen2 or qwen3");
     assert_refused(v3, "\"model_type\"", "\"type\"", "config.json: the key model_type is missing");
+}
+
+/* ---- grouped-query attention ---- */
+
+static const char llama[] =
+    "{\"model_type\": \"llama\", \"vocab_size\": 48, \"hidden_size\": 24, "
+    "\"intermediate_size\": 28, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, "
+    "\"num_key_value_heads\": 2, \"rope_theta\": 500000.0, \"max_position_embeddings\": 64 "
+    "EXTRA}";
+
+static void dense_families_are_read_and_written_back(void **state)
+{
+    (void)state;
+    static const char scaling[] =
+        ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": "
+        "1.0, "
+        "\"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 32}";
+    static const char *const types[] = {"llama", "mistral", "qwen2", "qwen3"};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        struct model_config c, again;
+        struct err err = {0};
+        struct buf text = {0};
+        char *json = edit(llama, "llama", types[i]), *full = edit(json, " EXTRA", scaling);
+        assert_int_equal(0, model_config_parse(&c, full, strlen(full), "config.json", &err));
+        assert_int_equal(6, c.head_dim);
+        assert_int_equal(2, c.num_key_value_heads);
+        assert_int_equal(0, c.n_routed_experts);
+        assert_false(model_layer_is_moe(&c, 0));
+        assert_true(c.rope.llama3);
+        assert_int_equal(0, model_config_print(&text, &c, &err));
+        assert_int_equal(0, model_config_parse(&again, text.bytes, text.n, "again", &err));
+        assert_memory_equal(&c, &again, sizeof c);
+        buf_release(&text);
+        free(json);
+        free(full);
+    }
+}
+
+static void what_a_dense_family_would_compute_otherwise_is_refused(void **state)
+{
+    (void)state;
+    assert_refused(llama, " EXTRA", ", \"attention_bias\": true",
+                   "config.json: attention_bias is true, which no released llama model has; it is "
+                   "not supported");
+    assert_refused(llama, " EXTRA", ", \"mlp_bias\": true",
+                   "config.json: mlp_bias is true, which is not supported");
+    assert_refused(llama, " EXTRA", ", \"use_sliding_window\": true, \"sliding_window\": 16",
+                   "config.json: attention through a sliding window is not supported, wanted "
+                   "sliding_window null (or use_sliding_window false)");
+    assert_refused(llama, " EXTRA", ", \"partial_rotary_factor\": 0.5",
+                   "config.json: partial_rotary_factor is 0.5, only whole heads are rotated here");
+    assert_refused(llama, "\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3",
+                   "config.json: num_key_value_heads is 3, wanted a divisor of "
+                   "num_attention_heads, 4");
+    assert_refused(llama, " EXTRA", ", \"head_dim\": 7",
+                   "config.json: head_dim is 7, wanted an even number to 4096");
+    assert_refused(llama, "\"hidden_size\": 24", "\"hidden_size\": 26",
+                   "config.json: hidden_size 26 can't be divided into 4 heads, and head_dim is not "
+                   "given");
+    assert_refused(llama, " EXTRA", ", \"rope_scaling\": {\"rope_type\": \"llama3\"}",
+                   "config.json: rope scaling llama3 wants factor, low_freq_factor, a larger "
+                   "high_freq_factor and original_max_position_embeddings");
 }
 
 static void keys_that_are_missing_or_absurd_are_named(void **state)
@@ -263,9 +329,9 @@ static void what_would_be_computed_otherwise_elsewhere_is_refused_with_the_reaso
     assert_refused(
         v3, " EXTRA", ", \"num_key_value_heads\": 1",
         "config.json: num_key_value_heads is 1, latent attention wants num_attention_heads, 3");
-    assert_refused(
-        v3, " EXTRA", ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}",
-        "config.json: rope scaling of type \"linear\" is not supported, wanted yarn or default");
+    assert_refused(v3, " EXTRA", ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}",
+                   "config.json: rope scaling of type \"linear\" is not supported, wanted yarn, "
+                   "llama3 or default");
     assert_refused(v3, " EXTRA", ", \"quantization_config\": {\"quant_method\": \"fp8\"}",
                    "config.json: the weights are quantised (fp8), wanted a float32, float16 or "
                    "bfloat16 model");
@@ -305,7 +371,9 @@ int main(void)
         cmocka_unit_test(what_is_printed_reads_back_as_the_same_model),
         cmocka_unit_test(yarn_scales_the_softmax_once_by_mscale_squared),
         cmocka_unit_test(yarn_keeps_fast_pairs_and_stretches_slow_ones),
-        cmocka_unit_test(a_model_type_that_is_not_deepseeks_is_refused),
+        cmocka_unit_test(a_model_type_that_is_not_known_is_refused),
+        cmocka_unit_test(dense_families_are_read_and_written_back),
+        cmocka_unit_test(what_a_dense_family_would_compute_otherwise_is_refused),
         cmocka_unit_test(keys_that_are_missing_or_absurd_are_named),
         cmocka_unit_test(a_model_larger_than_the_limit_is_refused),
         cmocka_unit_test(what_would_be_computed_otherwise_elsewhere_is_refused_with_the_reason),

@@ -21,8 +21,8 @@
 #include "io/safetensors.h"
 #include "model/decoder.h"
 
-static const char *const variants[] = {"v3",        "v3_plain", "v3_unnormed",
-                                       "moonlight", "v2_lite",  "v2"};
+static const char *const variants[] = {"v3", "v3_plain", "v3_unnormed", "moonlight", "v2_lite",
+                                       "v2", "llama",    "llama_tied",  "qwen2",     "qwen3"};
 
 struct golden {
     struct device *dev;

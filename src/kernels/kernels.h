@@ -214,6 +214,15 @@ struct kernels {
     void (*rope)(struct device *dev, float *x, const int32_t *pos, const float *cos,
                  const float *sin, int64_t T, int64_t n_heads, int64_t dr, int64_t ldx,
                  int64_t x_head, int sign);
+    /* The same with pairs (x_i, x_i+dr/2), the two halves of a head: llama's and qwen's. */
+    void (*rope_half)(struct device *dev, float *x, const int32_t *pos, const float *cos,
+                      const float *sin, int64_t T, int64_t n_heads, int64_t dr, int64_t ldx,
+                      int64_t x_head, int sign);
+    /* y[t,n] += b[n], row pitch ldy;   db[n] += Σ_t dy[t,n]. */
+    void (*bias_forward)(struct device *dev, float *y, const float *b, int64_t T, int64_t N,
+                         int64_t ldy);
+    void (*bias_backward)(struct device *dev, float *db, const float *dy, int64_t T, int64_t N,
+                          int64_t ldy);
     /* gu [T, 2F]: gate then up. h[t,f] = silu(gate) · up. */
     void (*swiglu_forward)(struct device *dev, float *h, const float *gu, int64_t T, int64_t F);
     /* WRITES dgu [T, 2F] from dh [T,F]; may be in place over nothing else. With weight [T] (experts; dh is then the gradient before

@@ -29,7 +29,18 @@ static struct dims dims_of(const struct model_config *c)
                      .F = c->moe_intermediate_size,
                      .Fs = c->moe_intermediate_size * c->n_shared_experts,
                      .I = c->intermediate_size};
+    d.rope = model_rope_dim(c);
+    d.Hk = model_is_mla(c) ? d.H : c->num_key_value_heads;
+    if (!model_is_mla(c)) {
+        d.dn = d.dv = c->head_dim;
+        d.q_width = d.H * d.dn;
+        d.a_width = d.q_width + 2 * d.Hk * d.dn;
+        d.o_width = d.q_width;
+        d.own_q = c->family == MODEL_QWEN3 ? d.q_width + d.Hk * d.dn : 0;
+        return d;
+    }
     d.q_width = d.H * (d.dn + d.dr);
+    d.own_q = d.Rq ? d.q_width : 0;
     d.a_latent = d.Rq ? d.Rq : d.q_width;
     d.a_width = d.a_latent + d.R + d.dr;
     d.kv_width = d.H * (d.dn + d.dv);
@@ -346,7 +357,7 @@ void decoder_zero_grad(struct decoder *dec)
     dec->fresh = true;
     for (int64_t i = 0; i < dec->list.n; i++) {
         const struct param *p = &dec->list.params[i];
-        if (p->grad && (p->kind == PARAM_NORM || p->kind == PARAM_EMBED))
+        if (p->grad && (p->kind == PARAM_NORM || p->kind == PARAM_BIAS || p->kind == PARAM_EMBED))
             dec->dev->ops->zero(dec->dev, p->grad, (size_t)p->n * sizeof *p->grad);
     }
 }

@@ -1,4 +1,4 @@
-/* The DeepSeek-V3 family decoder: forward, explicit backward, and the list of tensors that
+/* The decoder, of the DeepSeek-V3 family or of llama and qwen: forward, explicit backward, and the list of tensors that
  * everything else works on.
  *
  *     decoder_open(&dec, &(struct decoder_options){…}, dev, &err);  from a folder, or random
@@ -26,6 +26,7 @@ enum param_kind {
     PARAM_MATRIX, /* every other product's weight */
     PARAM_ROUTER, /* mlp.gate.weight; computed with in float32 always */
     PARAM_NORM,   /* RMSNorm weights: no weight decay */
+    PARAM_BIAS,   /* q, k and v of qwen2: no weight decay */
     PARAM_BUFFER, /* mlp.gate.e_score_correction_bias: no gradient, float32 always */
 };
 

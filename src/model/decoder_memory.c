@@ -33,12 +33,13 @@ static void plan_acts(struct plan *p, struct block_acts *a, const struct dims *d
                       int64_t mlp_width, int64_t n_slots)
 {
     a->rstd_in = take_f32(p, T);
-    a->rstd_q = take_f32(p, T);
-    a->rstd_kv = take_f32(p, T);
+    bool heads = d->own_q && !d->Rq;
+    a->rstd_q = take_f32(p, heads ? T * d->H : T);
+    a->rstd_kv = take_f32(p, heads ? T * d->Hk : T);
     a->rstd_post = take_f32(p, T);
     a->a = take_f32(p, T * d->a_width);
-    a->q = d->Rq ? take_f32(p, T * d->q_width) : a->a;
-    a->ldq = d->Rq ? d->q_width : d->a_width;
+    a->q = d->own_q ? take_f32(p, T * d->own_q) : a->a;
+    a->ldq = d->own_q ? d->own_q : d->a_width;
     a->kv = take_f32(p, T * d->kv_width);
     a->o = take_f32(p, T * d->o_width);
     a->lse = take_f32(p, T * d->H);
@@ -64,7 +65,7 @@ static void plan_routes(struct plan *p, struct decoder *dec, struct layer *l, in
 static int64_t widest_mlp(const struct decoder *dec)
 {
     const struct dims *d = &dec->d;
-    bool dense = dec->config.first_k_dense_replace > 0;
+    bool dense = dec->config.first_k_dense_replace > 0 || d->E == 0;
     return dense && d->I > d->Fs ? d->I : d->Fs;
 }
 
@@ -109,7 +110,7 @@ static void plan_attention(struct plan *p, struct scratch *s, const struct dims 
     s->d_q_latent = take_f32(p, T * d->Rq);
     s->d_o = take_f32(p, T * d->o_width);
     s->d_a = take_f32(p, T * d->a_width);
-    s->d_q = take_f32(p, d->Rq ? T * d->q_width : 0);
+    s->d_q = take_f32(p, T * d->own_q);
     s->d_kv = take_f32(p, T * d->kv_width);
 }
 
@@ -253,7 +254,7 @@ int decoder_reserve_slots(struct decoder *dec, int64_t n_slots, struct err *err)
 
 static int reserve_positions(struct decoder *dec, int64_t P, struct err *err)
 {
-    int64_t half = dec->d.dr / 2;
+    int64_t half = dec->d.rope / 2;
     if (P <= dec->cap_positions)
         return 0;
     size_t n_bytes = (size_t)(P * half) * sizeof(float);
@@ -307,7 +308,7 @@ int decoder_reserve(struct decoder *dec, const struct batch *batch, struct err *
 
 void decoder_release_memory(struct decoder *dec)
 {
-    size_t table = (size_t)(dec->cap_positions * dec->d.dr / 2) * sizeof(float);
+    size_t table = (size_t)(dec->cap_positions * dec->d.rope / 2) * sizeof(float);
     device_free(dec->dev, dec->base, dec->base_size);
     device_free(dec->dev, dec->scratch_bytes, dec->scratch_size);
     device_free(dec->dev, dec->cos, table);

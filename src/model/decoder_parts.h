@@ -23,19 +23,22 @@
 
 /* Sizes that are used everywhere. */
 struct dims {
-    int64_t D, H, dn, dr, dv, R, Rq, V, L, E, K, F, Fs, I;
+    int64_t D, H, Hk, dn, dr, dv, R, Rq, V, L, E, K, F, Fs, I;
+    int64_t rope;     /* numbers of a head that are rotated */
     int64_t q_width;  /* H·(dn+dr) */
     int64_t a_width;  /* columns of the first product: (Rq or q_width) + R + dr */
     int64_t a_latent; /* where kv_a begins in them */
     int64_t kv_width; /* H·(dn+dv) */
     int64_t o_width;  /* H·dv */
+    int64_t own_q;    /* width of block_acts.q where it is not a's beginning, else 0 */
+    /* Grouped-query attention has dn = dv = head_dim, dr = R = kv_width = 0 and a = [q | k | v]. */
 };
 
 struct block_acts {
     const float *x;                                /* [T, D] the block's input */
-    float *rstd_in, *rstd_q, *rstd_kv, *rstd_post; /* [T] */
-    float *a; /* [T, a_width]: q (or q_a), latent, shared rotary key */
-    float *q; /* [T, q_width]: in a without q_lora_rank */
+    float *rstd_in, *rstd_q, *rstd_kv, *rstd_post; /* [T]; of heads: [H, T] and [Hk, T] */
+    float *a; /* [T, a_width]: q (or q_a), latent, shared rotary key; or q, k, v */
+    float *q; /* [T, q_width]: in a without q_lora_rank; with q/k norms [T, own_q]: both, normed */
     int64_t ldq;
     float *kv;           /* [T, kv_width] */
     float *o, *lse;      /* [T, o_width], [T, H] */
@@ -181,6 +184,15 @@ void lora_experts_backward_input(struct decoder *dec, struct layer *layer,
 void lora_experts_backward_weight(struct decoder *dec, struct layer *layer,
                                   enum expert_product which, const float *dy, const int32_t *dy_row,
                                   const float *x, const int32_t *x_row);
+
+/* y = norm(x) of the attention half into scratch. */
+void attention_norm_in(struct decoder *dec, struct layer *layer, struct block_acts *acts);
+
+/* The same as mla_forward and mla_backward, for grouped-query attention. */
+void gqa_forward(struct decoder *dec, struct layer *layer, struct block_acts *acts,
+                 const struct batch *batch);
+void gqa_backward(struct decoder *dec, struct layer *layer, struct block_acts *acts,
+                  const struct batch *batch);
 
 /* acts->x → acts->mid. Backward: dec->dx is the gradient of mid, then that of x. */
 void mla_forward(struct decoder *dec, struct layer *layer, struct block_acts *acts,

@@ -58,7 +58,7 @@ static int block_forward(struct decoder *dec, int64_t l, float *out, const struc
 {
     struct layer *layer = &dec->layers[l];
     struct block_acts *acts = acts_of(dec, l);
-    mla_forward(dec, layer, acts, batch);
+    (dec->d.R ? mla_forward : gqa_forward)(dec, layer, acts, batch);
     if (layer->router)
         return moe_forward(dec, layer, acts, out, batch, err);
     ffn_forward(dec, layer, acts, out);
@@ -282,7 +282,7 @@ static int block_backward(struct decoder *dec, int64_t l, const struct batch *ba
         moe_backward(dec, layer, acts, scale);
     else
         ffn_backward(dec, layer, acts);
-    mla_backward(dec, layer, acts, batch);
+    (dec->d.R ? mla_backward : gqa_backward)(dec, layer, acts, batch);
     return 0;
 }
 

@@ -44,7 +44,7 @@ static void draw_block(float *out, int64_t first, int64_t n, double deviation, u
 void param_random(float *out, const struct param *p, int64_t first, int64_t n,
                   const struct model_config *config, uint64_t seed)
 {
-    if (p->kind == PARAM_NORM || p->kind == PARAM_BUFFER) {
+    if (p->kind == PARAM_NORM || p->kind == PARAM_BIAS || p->kind == PARAM_BUFFER) {
         for (int64_t i = 0; i < n; i++)
             out[i] = p->kind == PARAM_NORM ? 1 : 0;
         return;

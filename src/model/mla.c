@@ -63,7 +63,7 @@ static void norm_q_latent(struct decoder *dec, struct layer *layer, struct block
                                  LATENT_EPS);
 }
 
-static void norm_in(struct decoder *dec, struct layer *layer, struct block_acts *acts)
+void attention_norm_in(struct decoder *dec, struct layer *layer, struct block_acts *acts)
 {
     int64_t D = dec->d.D;
     dec->dev->k->rmsnorm_forward(dec->dev, dec->s.y, acts->rstd_in, acts->x, layer->p.in_norm->data,
@@ -77,7 +77,7 @@ void mla_forward(struct decoder *dec, struct layer *layer, struct block_acts *ac
     const struct layer_params *p = &layer->p;
     const struct kernels *k = dec->dev->k;
     int64_t T = dec->T;
-    norm_in(dec, layer, acts);
+    attention_norm_in(dec, layer, acts);
     product_forward(dec, acts->a, d->a_width, dec->s.y, d->D, d->Rq ? p->q_a : p->q, T, d->a_width,
                     d->D, false);
     if (d->Rq) {
@@ -161,7 +161,7 @@ void mla_backward(struct decoder *dec, struct layer *layer, struct block_acts *a
         q_latent_backward(dec, layer, acts);
     /* a = [q | kv_a] · norm(x) */
     const struct param *first = d->Rq ? p->q_a : p->q;
-    norm_in(dec, layer, acts);
+    attention_norm_in(dec, layer, acts);
     product_backward_weight(dec, first, s->d_a, d->a_width, s->y, d->D, T, d->a_width, d->D);
     product_backward_input(dec, s->dy, d->D, s->d_a, d->a_width, first, T, d->a_width, d->D, false);
     dec->dev->k->rmsnorm_backward(dec->dev, dec->dx, p->in_norm->grad, s->dy, acts->x,

@@ -1,5 +1,6 @@
 /* The list of tensors: see params.h. It is made twice, first to count, then to fill. Names are those
- * of the hub's checkpoints (deepseek-ai/DeepSeek-V3, README_WEIGHTS.md).
+ * of the hub's checkpoints (deepseek-ai/DeepSeek-V3, README_WEIGHTS.md; transformers' llama and
+ * qwen models).
  */
 #include "model/params.h"
 
@@ -67,7 +68,31 @@ static void add_joined(struct maker *m, int64_t rows_a, int64_t rows_b, int64_t 
     add(m, PARAM_MATRIX, rows_b, cols, "%s.weight", b);
 }
 
-static void add_attention(struct maker *m, const struct model_config *c)
+/* q, k and v as one matrix, their biases as one vector. */
+static void add_gqa(struct maker *m, const struct model_config *c)
+{
+    int64_t D = c->hidden_size, q = c->num_attention_heads * c->head_dim,
+            kv = c->num_key_value_heads * c->head_dim;
+    add(m, PARAM_NORM, D, 0, "input_layernorm.weight");
+    add_joined(m, q, kv, D, "self_attn.q_proj", "self_attn.k_proj");
+    m->join = true;
+    add(m, PARAM_MATRIX, kv, D, "self_attn.v_proj.weight");
+    if (c->family == MODEL_QWEN2) {
+        add(m, PARAM_BIAS, q, 0, "self_attn.q_proj.bias");
+        m->join = true;
+        add(m, PARAM_BIAS, kv, 0, "self_attn.k_proj.bias");
+        m->join = true;
+        add(m, PARAM_BIAS, kv, 0, "self_attn.v_proj.bias");
+    }
+    if (c->family == MODEL_QWEN3) {
+        add(m, PARAM_NORM, c->head_dim, 0, "self_attn.q_norm.weight");
+        add(m, PARAM_NORM, c->head_dim, 0, "self_attn.k_norm.weight");
+    }
+    add(m, PARAM_MATRIX, D, q, "self_attn.o_proj.weight");
+    add(m, PARAM_NORM, D, 0, "post_attention_layernorm.weight");
+}
+
+static void add_mla(struct maker *m, const struct model_config *c)
 {
     int64_t D = c->hidden_size, H = c->num_attention_heads, R = c->kv_lora_rank,
             Rq = c->q_lora_rank;
@@ -113,7 +138,10 @@ static void add_all(struct maker *m, const struct model_config *c)
     m->layer = m->expert = -1;
     add(m, PARAM_EMBED, c->vocab_size, c->hidden_size, "model.embed_tokens.weight");
     for (m->layer = 0; m->layer < c->num_hidden_layers; m->layer++) {
-        add_attention(m, c);
+        if (model_is_mla(c))
+            add_mla(m, c);
+        else
+            add_gqa(m, c);
         if (model_layer_is_moe(c, m->layer)) {
             add_moe(m, c);
         } else {
@@ -169,6 +197,9 @@ struct role {
 static const struct role roles[] = {
     ROLE("input_layernorm.weight", in_norm),
     ROLE("self_attn.q_proj.weight", q),
+    ROLE("self_attn.q_proj.bias", q_bias),
+    ROLE("self_attn.q_norm.weight", q_norm),
+    ROLE("self_attn.k_norm.weight", k_norm),
     ROLE("self_attn.q_a_proj.weight", q_a),
     ROLE("self_attn.kv_a_proj_with_mqa.weight", kv_a),
     ROLE("self_attn.q_a_layernorm.weight", q_norm),

@@ -2,7 +2,7 @@
  * checking, saving, random weights and the optimizer.
  *
  * The order of the list is the order in memory. Some neighbours are joined without a gap, so that
- * one product reads them as one matrix: q (or q_a) and kv_a; an MLP's gate and up; and with them
+ * one product reads them as one matrix: q (or q_a) and kv_a; q, k and v; an MLP's gate and up; and with them
  * each expert's [2F, D]. Everything else begins on 64 bytes.
  */
 #ifndef MOE2_MODEL_PARAMS_H
@@ -26,6 +26,8 @@ void param_list_release(struct param_list *list);
 /* One layer's tensors, as pointers into the list; NULL where the layer has none. */
 struct layer_params {
     struct param *in_norm, *q, *q_a, *kv_a, *q_norm, *q_b, *kv_norm, *kv_b, *o, *post_norm;
+    struct param *q_bias,
+        *k_norm;                  /* grouped-query attention: q, behind it k and v; so the biases */
     struct param *gate_up, *down; /* of a dense layer; gate_up is gate, up lies behind it */
     struct param *router, *bias;
     struct param *shared_gate_up, *shared_down;
@@ -43,7 +45,7 @@ int model_params_find(struct model_params *out, struct param_list *list,
                       const struct model_config *config, struct err *err);
 
 /* Numbers first … first+n−1 of a tensor's random start: N(0, initializer_range) for weights, 1 for
- * norms, 0 for the bias. They depend on seed and name only. */
+ * norms, 0 for biases. They depend on seed and name only. */
 void param_random(float *out, const struct param *p, int64_t first, int64_t n,
                   const struct model_config *config, uint64_t seed);
 

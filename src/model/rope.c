@@ -20,13 +20,25 @@ static double get_mscale(double factor, double mscale)
 static double turns_at(const struct model_config *c, double turns)
 {
     double original = (double)c->rope.original_max_position_embeddings;
-    return (double)c->qk_rope_head_dim * log(original / (turns * 2 * M_PI)) /
+    return (double)model_rope_dim(c) * log(original / (turns * 2 * M_PI)) /
            (2 * log(c->rope_theta));
+}
+
+/* Llama 3.1: long waves are slowed by the factor, short ones stay, a ramp between (transformers' _compute_llama3_parameters). */
+static float llama3(float freq, const struct rope_scaling *r)
+{
+    double original = (double)r->original_max_position_embeddings, wave = 2 * M_PI / (double)freq;
+    if (wave < original / r->high_freq_factor)
+        return freq;
+    if (wave > original / r->low_freq_factor)
+        return freq / (float)r->factor;
+    double z = (original / wave - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
+    return (float)((1 - z) * (double)freq / r->factor + z * (double)freq);
 }
 
 void rope_frequencies(float *out, const struct model_config *c)
 {
-    int64_t d = c->qk_rope_head_dim;
+    int64_t d = model_rope_dim(c);
     double low = 0, high = 0;
     if (c->rope.yarn) {
         low = fmax(floor(turns_at(c, c->rope.beta_fast)), 0);
@@ -42,7 +54,7 @@ void rope_frequencies(float *out, const struct model_config *c)
             float keep = 1 - (float)ramp;
             freq = 1 / ((float)c->rope.factor * power) * (1 - keep) + freq * keep;
         }
-        out[i] = freq;
+        out[i] = c->rope.llama3 ? llama3(freq, &c->rope) : freq;
     }
 }
 
@@ -61,7 +73,7 @@ static double table_factor(const struct model_config *c)
 void rope_table(float *cos_out, float *sin_out, int64_t first, int64_t n,
                 const struct model_config *c)
 {
-    int64_t half = c->qk_rope_head_dim / 2;
+    int64_t half = model_rope_dim(c) / 2;
     float freq[1 << 11];
     double factor = table_factor(c);
     rope_frequencies(freq, c);
@@ -75,7 +87,8 @@ void rope_table(float *cos_out, float *sin_out, int64_t first, int64_t n,
 
 float rope_softmax_scale(const struct model_config *c)
 {
-    double scale = 1 / sqrt((double)(c->qk_nope_head_dim + c->qk_rope_head_dim));
+    int64_t d = model_is_mla(c) ? c->qk_nope_head_dim + c->qk_rope_head_dim : c->head_dim;
+    double scale = 1 / sqrt((double)d);
     if (c->rope.yarn && c->rope.mscale_all_dim != 0) {
         double m = get_mscale(c->rope.factor, c->rope.mscale_all_dim);
         scale *= m * m;

@@ -1,4 +1,4 @@
-"""Makes tests/fixtures/model_*: small random checkpoints of the DeepSeek family and what transformers computes of them.
+"""Makes tests/fixtures/model_*: small random checkpoints of each family and what transformers computes of them.
 
     python tests/golden/make_golden.py [NAME ...]
 
@@ -17,7 +17,7 @@ import torch
 import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, DeepseekV2Config, DeepseekV3Config
+from transformers import AutoModelForCausalLM, DeepseekV2Config, DeepseekV3Config, LlamaConfig, Qwen2Config, Qwen3Config
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FIXTURES = os.path.join(HERE, "..", "fixtures")
@@ -28,6 +28,9 @@ SMALL = dict(vocab_size=48, hidden_size=20, intermediate_size=28, moe_intermedia
              n_group=1, topk_group=1, first_k_dense_replace=1, kv_lora_rank=10, q_lora_rank=None, qk_nope_head_dim=6,
              qk_rope_head_dim=4, v_head_dim=5, max_position_embeddings=128, tie_word_embeddings=False, bos_token_id=0,
              eos_token_id=1, use_cache=False)
+
+GQA = dict(vocab_size=48, hidden_size=24, intermediate_size=28, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+           max_position_embeddings=128, tie_word_embeddings=False, bos_token_id=0, eos_token_id=1, use_cache=False)
 
 
 def yarn(mscale, factor=40.0, original=16, **more):
@@ -53,6 +56,15 @@ VARIANTS = {
                                        rope_parameters=yarn(0.707)), dict(hub=True)),
     "v2": (DeepseekV2Config, dict(hidden_size=18, q_lora_rank=9, n_group=4, topk_group=2, topk_method="group_limited_greedy", routed_scaling_factor=1.5,
                                   norm_topk_prob=False, n_shared_experts=1, num_hidden_layers=2), dict(dtype="float16")),
+    # Llama 3.1's scaling with an original length that puts frequencies in all three ranges; grouped heads
+    "llama": (LlamaConfig, dict(num_attention_heads=6, num_key_value_heads=2, hidden_size=30, head_dim=10, rms_norm_eps=1e-5,
+                                rope_parameters=dict(rope_type="llama3", rope_theta=500.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                                                     original_max_position_embeddings=64)), dict(hub=True)),
+    # tied, as SmolLM2; one head of keys for each of queries; an odd hidden size
+    "llama_tied": (LlamaConfig, dict(hidden_size=21, num_attention_heads=3, num_key_value_heads=3, head_dim=6, tie_word_embeddings=True,
+                                     num_hidden_layers=2), dict(dtype="bfloat16")),
+    "qwen2": (Qwen2Config, dict(tie_word_embeddings=True, num_hidden_layers=2, hidden_size=16, intermediate_size=20, rope_parameters=dict(rope_type="default", rope_theta=100.0)), dict(hub=True, shards="8KB")),
+    "qwen3": (Qwen3Config, dict(head_dim=8, num_key_value_heads=1, hidden_size=19, num_hidden_layers=2, num_attention_heads=3, rope_parameters=dict(rope_type="default", rope_theta=100.0)), dict()),
 }
 
 
@@ -130,7 +142,7 @@ def smallest_share(model):
 
 def make(name, seed):
     cls, changes, store = VARIANTS[name]
-    cfg = cls(**dict(SMALL, **changes))
+    cfg = cls(**dict(SMALL if "deepseek" in cls.model_type else GQA, **changes))
     if cls is DeepseekV2Config:
         cfg.num_nextn_predict_layers = 0
     cfg._attn_implementation = "eager"

@@ -106,6 +106,13 @@ void ref_rmsnorm_backward(struct device *dev, float *dx, float *dw, const float 
                           int64_t ldx);
 void ref_rope(struct device *dev, float *x, const int32_t *pos, const float *cos, const float *sin,
               int64_t T, int64_t n_heads, int64_t dr, int64_t ldx, int64_t x_head, int sign);
+void ref_rope_half(struct device *dev, float *x, const int32_t *pos, const float *cos,
+                   const float *sin, int64_t T, int64_t n_heads, int64_t dr, int64_t ldx,
+                   int64_t x_head, int sign);
+void ref_bias_forward(struct device *dev, float *y, const float *b, int64_t T, int64_t N,
+                      int64_t ldy);
+void ref_bias_backward(struct device *dev, float *db, const float *dy, int64_t T, int64_t N,
+                       int64_t ldy);
 void ref_swiglu_forward(struct device *dev, float *h, const float *gu, int64_t T, int64_t F);
 void ref_swiglu_backward(struct device *dev, float *dgu, float *dweight, float *hw, const float *dh,
                          const float *gu, const float *weight, int64_t T, int64_t F);

@@ -135,6 +135,60 @@ static void rope(struct device *dev, float *x, const int32_t *pos, const float *
                       dr, (float)sign);
 }
 
+static void rope_half_head(float *re, const float *cos, const float *sin, int64_t half, float sign)
+{
+    float *im = re + half;
+    EACH_VECTOR(i, half)
+    {
+        int64_t left = half - i;
+        vf a = get(re + i, left), b = get(im + i, left), c = get(cos + i, left),
+           s = vf_set(sign) * get(sin + i, left);
+        put(re + i, a * c - b * s, left);
+        put(im + i, b * c + a * s, left);
+    }
+}
+
+static void rope_half(struct device *dev, float *x, const int32_t *pos, const float *cos,
+                      const float *sin, int64_t T, int64_t n_heads, int64_t dr, int64_t ldx,
+                      int64_t x_head, int sign)
+{
+    int64_t half = dr / 2;
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(dev->n_threads) if (T * n_heads * dr > PARALLEL)
+    for (int64_t t = 0; t < T; t++)
+        for (int64_t h = 0; h < n_heads; h++)
+            rope_half_head(x + t * ldx + h * x_head, cos + pos[t] * half, sin + pos[t] * half, half,
+                           (float)sign);
+}
+
+/* ---- biases ---- */
+
+static void bias_forward(struct device *dev, float *y, const float *b, int64_t T, int64_t N,
+                         int64_t ldy)
+{
+#pragma omp parallel for schedule(static) num_threads(dev->n_threads) if (T * N > PARALLEL)
+    for (int64_t t = 0; t < T; t++)
+        EACH_VECTOR(n, N)
+    put(y + t * ldy + n, get(y + t * ldy + n, N - n) + get(b + n, N - n), N - n);
+}
+
+/* Threads take columns, a vector of them at a time; a column's sum is one chain, chunk by chunk. */
+static void bias_backward(struct device *dev, float *db, const float *dy, int64_t T, int64_t N,
+                          int64_t ldy)
+{
+#pragma omp parallel for schedule(static) num_threads(dev->n_threads) if (T * N > PARALLEL)
+    for (int64_t n = 0; n < N; n += LANES) {
+        vf sum = vf_set(0);
+        for (int64_t c = 0; c < T; c += CHUNK) {
+            vf part = vf_set(0);
+            for (int64_t t = c; t < T && t < c + CHUNK; t++)
+                part += get(dy + t * ldy + n, N - n);
+            sum += part;
+        }
+        put(db + n, get(db + n, N - n) + sum, N - n);
+    }
+}
+
 /* ---- SwiGLU ---- */
 
 static void swiglu_forward(struct device *dev, float *h, const float *gu, int64_t T, int64_t F)
@@ -512,6 +566,9 @@ static void set_rows(struct cpu_state *s)
     k->rmsnorm_forward = rmsnorm_forward;
     k->rmsnorm_backward = rmsnorm_backward;
     k->rope = rope;
+    k->rope_half = rope_half;
+    k->bias_forward = bias_forward;
+    k->bias_backward = bias_backward;
     k->swiglu_forward = swiglu_forward;
     k->swiglu_backward = swiglu_backward;
     k->combine = combine;
