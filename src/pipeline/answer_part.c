@@ -12,10 +12,10 @@
 
 #include "base/file.h"
 #include "io/records.h"
+#include "pipeline/answer_model.h"
 #include "pipeline/file_hash.h"
-#include "pipeline/run_data.h"
 
-enum { BLOCK = 32, DEFAULT_WINDOW = 2048, MAX_LINE_BYTES = 1 << 16 };
+enum { BLOCK = 32, MAX_LINE_BYTES = 1 << 16 };
 static const double flush_every_s = 2;
 
 static char *part_path(const struct answer_part *p, const char *ending, struct err *err)
@@ -142,10 +142,7 @@ void answer_part_release(struct answer_part *p)
 
 struct answering {
     struct answer_part *part;
-    struct device *dev;
-    struct decoder *dec;
-    struct tokenizer *tokenizer;
-    struct choice *choice;
+    struct answer_model model;
     struct file_writer file;
     struct buf lines;
     struct answer_prompt prompts[BLOCK];
@@ -155,34 +152,15 @@ struct answering {
 static int open_model(struct answering *a, struct err *err)
 {
     const struct answer_step *step = a->part->step;
-    const char *dir = a->part->expert->dir;
-    int rc = device_open(&a->dev, step->device ? step->device : "cpu", a->part->n_threads, err);
-    if (!rc)
-        rc = run_model_tokenizer(&a->tokenizer, dir, step->tokenizer, err);
-    if (!rc)
-        rc = decoder_open(
-            &a->dec,
-            &(struct decoder_options){.dir = dir, .compute = step->bf16 ? DT_BF16 : DT_F32}, a->dev,
-            err);
-    if (rc)
-        return rc;
-    const struct model_config *c = decoder_config(a->dec);
-    int64_t longest = c->max_position_embeddings, window = step->window;
-    if (window && longest && window > longest)
-        return err_set(err, MOE2_ECONFIG,
-                       "%s: the window is %" PRId64
-                       " tokens, wanted at most the model's max_position_embeddings, %" PRId64,
-                       dir, window, longest);
-    if (!window)
-        window = longest && longest < DEFAULT_WINDOW ? longest : DEFAULT_WINDOW;
-    int32_t prefix = run_model_prefix(a->tokenizer, c);
-    if (step->bos && prefix < 0)
-        return err_set(err, MOE2_ECONFIG, "%s: has neither BOS nor EOS to put in front", dir);
-    struct choice_options options = {.max_length = window,
+    struct answer_model_options o = {.dir = a->part->expert->dir,
+                                     .tokenizer = step->tokenizer,
+                                     .device = step->device,
+                                     .n_threads = a->part->n_threads,
+                                     .window = step->window,
                                      .batch_tokens = step->batch_tokens,
-                                     .prefix = prefix,
-                                     .bos = step->bos ? prefix : -1};
-    return choice_new(&a->choice, a->dec, a->tokenizer, &options, err);
+                                     .bos = step->bos,
+                                     .bf16 = step->bf16};
+    return answer_model_open(&a->model, &o, err);
 }
 
 /* ---- its file ---- */
@@ -252,7 +230,7 @@ static int ask_block(struct answering *a, int64_t n, struct err *err)
             (struct choice_ask){a->prompts[i].context.bytes, a->prompts[i].options, q[i].n_choices};
     }
     if (!rc)
-        rc = choice_score(scores, a->choice, asks, n, err);
+        rc = choice_score(scores, a->model.choice, asks, n, err);
     if (rc)
         return err_prefix(err, "%s: behind question %" PRId64, p->expert->name, p->n_done);
     buf_clear(&a->lines);
@@ -303,8 +281,5 @@ void answer_part_run(struct answer_part *p)
     for (int i = 0; i < BLOCK; i++)
         answer_prompt_release(&a.prompts[i]);
     buf_release(&a.lines);
-    choice_free(a.choice);
-    decoder_free(a.dec);
-    tokenizer_free(a.tokenizer);
-    device_close(a.dev);
+    answer_model_close(&a.model);
 }
