@@ -67,7 +67,7 @@ static void keys_that_contradict_each_other_are_refused(void **state)
 {
     (void)state;
     refuse("name: x\ntrain: {steps: 5}\n",
-           "run.yaml: no data is given, wanted one of data.dir and data.text");
+           "run.yaml: no data is given, wanted one of data.dir, data.text and data.examples");
     refuse("name: x\ndata: {dir: a, text: [b]}\ntrain: {steps: 5}\n",
            "run.yaml: both data.dir and data.text are given, wanted one of data.dir and data.text");
     refuse("name: x\ndata: {dir: a}\n", "run.yaml: neither train.tokens nor train.steps is given");

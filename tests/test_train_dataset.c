@@ -77,8 +77,12 @@ static void targets_are_the_ids_one_place_on(void **state)
 {
     (void)state;
     struct dataset d = make(1001, 10, 9);
-    int32_t ids[30], targets[30], scratch[11];
-    assert_int_equal(0, dataset_read(ids, targets, scratch, &d, 7, 3, NULL));
+    int32_t ids[30], targets[30], scratch[11], offset[4];
+    struct dataset_batch b = {.ids = ids, .targets = targets, .offset = offset, .scratch = scratch};
+    assert_int_equal(0, dataset_read(&b, &d, 7, 3, NULL));
+    assert_int_equal(b.T, 30);
+    assert_int_equal(b.B, 3);
+    assert_int_equal(offset[2], 20);
     for (int s = 0; s < 3; s++)
         for (int i = 0; i < 10; i++) {
             int64_t at = dataset_window(&d, 7 + s) * 10 + i;

@@ -22,7 +22,7 @@ struct fixture {
     struct optimizer *opt;
 };
 
-static const struct optimizer_config plain = {0.9, 0.999, 1e-8, 0.1, 0};
+static const struct optimizer_config plain = {0.9, 0.999, 1e-8, 0.1, 0, false};
 
 static void fixture_open(struct fixture *f, const struct optimizer_config *config)
 {

@@ -107,7 +107,7 @@ __attribute__((unused)) static void fixture_open(struct fixture *f, const struct
         fail_msg("%s", err.msg);
     int64_t n = 0;
     struct param *params = decoder_params(f->dec, &n);
-    struct optimizer_config oc = {0.9, 0.95, 1e-8, 0.1, 1};
+    struct optimizer_config oc = {0.9, 0.95, 1e-8, 0.1, 1, false};
     assert_int_equal(0, optimizer_new(&f->opt, params, n, &oc, f->dev, NULL));
     f->options = (struct trainer_options){
         .schedule = {SCHEDULE_COSINE, 0.01, 0.001, s->steps, 2, 0},

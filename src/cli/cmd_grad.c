@@ -29,7 +29,7 @@ static int put_all(struct safetensors_writer *w, struct sequence *s, const struc
 static int write_gradients(struct sequence *s, const char *out, double loss, struct err *err)
 {
     int64_t n = 0, m = 0;
-    const struct param *params = decoder_params(s->dec, &n);
+    const struct param *params = decoder_trained(s->dec, &n);
     struct safetensors_decl *decls = calloc((size_t)n, sizeof *decls);
     if (!decls)
         return err_set(err, MOE2_ELIMIT, "no memory for the names of %lld tensors", (long long)n);
@@ -83,7 +83,8 @@ const struct command cmd_grad = {
     "N]\n\n"
     "Writes the gradient of the mean next-token loss over the tokens but the first, float32, under "
     "the checkpoint's\n"
-    "names; the loss stands as a decimal under \"loss\" in the file's metadata. Cross-entropy "
+    "names (with --adapter: of the adapters, the model being frozen); the loss stands as a decimal "
+    "under \"loss\" in the file's metadata. Cross-entropy "
     "only, whatever the router's\n"
     "training adds.\n\n" SEQUENCE_HELP "  --out FILE       a safetensors file\n\n"
     "example:\n  moe2 grad --model out/tiny --ids 5,17,3,8 --out g.safetensors\n",

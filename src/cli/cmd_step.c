@@ -116,6 +116,8 @@ static int run(int argc, char **argv)
         rc = err_set(&err, MOE2_ECONFIG, "--steps is %lld, wanted 0 to 1000000", (long long)steps);
     if (!rc && !(lr >= 0 && lr <= 1e3))
         rc = err_set(&err, MOE2_ECONFIG, "--lr is %g, wanted 0 to 1000", lr);
+    if (!rc && s.adapter)
+        rc = err_set(&err, MOE2_ECONFIG, "--adapter: step trains all weights, see moe2 finetune");
     if (!rc)
         rc = sequence_open(&s, true, 2, &err);
     if (!rc)

@@ -38,6 +38,7 @@ int scoring_open(struct scoring *s, struct err *err)
     if (!rc)
         rc = decoder_open(&s->dec,
                           &(struct decoder_options){.dir = s->model,
+                                                    .adapter = s->adapter,
                                                     .compute = s->bf16 ? DT_BF16 : DT_F32,
                                                     .log = cli_sink()},
                           s->dev, err);

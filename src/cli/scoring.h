@@ -12,8 +12,8 @@ enum { SCORING_WINDOW = 2048 }; /* unless --window says more: attention's work g
         .window = SCORING_UNSAID, .stride = SCORING_UNSAID                                         \
     }
 
-struct scoring {                                        /* begins as SCORING_INIT */
-    const char *model, *text, *tokenizer_path, *device; /* from the flags */
+struct scoring {                                                  /* begins as SCORING_INIT */
+    const char *model, *adapter, *text, *tokenizer_path, *device; /* from the flags */
     int64_t window, stride, threads;
     bool bf16, json;
     struct device *dev;
@@ -25,6 +25,7 @@ struct scoring {                                        /* begins as SCORING_INI
 #define SCORING_FLAGS(s)                                                                           \
     {"--model", FLAG_TEXT, &(s)->model, true}, {"--text", FLAG_TEXT, &(s)->text, true},            \
         {"--tokenizer", FLAG_TEXT, &(s)->tokenizer_path, false},                                   \
+        {"--adapter", FLAG_TEXT, &(s)->adapter, false},                                            \
         {"--window", FLAG_INT, &(s)->window, false}, {"--device", FLAG_TEXT, &(s)->device, false}, \
         {"--threads", FLAG_INT, &(s)->threads, false}, {"--bf16", FLAG_BOOL, &(s)->bf16, false},   \
     {                                                                                              \
@@ -33,6 +34,7 @@ struct scoring {                                        /* begins as SCORING_INI
 
 #define SCORING_HELP                                                                               \
     "  --model DIR      a checkpoint folder; a router_state.safetensors in it is used\n"           \
+    "  --adapter DIR    with the adapters of this folder (PEFT's layout) on it\n"                  \
     "  --tokenizer T    a tokenizer.json, its folder, or bytes; without it the model folder's\n"   \
     "  --window W       tokens seen at once: max_position_embeddings and at most 2,048 unless "    \
     "said\n"                                                                                       \

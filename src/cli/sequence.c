@@ -35,8 +35,11 @@ int sequence_open(struct sequence *s, bool train, int64_t least_ids, struct err 
     int rc = make_batch(s, least_ids, err);
     if (!rc)
         rc = device_open(&s->dev, s->device ? s->device : "cpu", (int)s->threads, err);
-    struct decoder_options o = {
-        .dir = s->model, .compute = DT_F32, .train = train, .log = cli_sink()};
+    struct decoder_options o = {.dir = s->model,
+                                .adapter = s->adapter,
+                                .compute = DT_F32,
+                                .train = train,
+                                .log = cli_sink()};
     return rc ? rc : decoder_open(&s->dec, &o, s->dev, err);
 }
 

@@ -5,7 +5,7 @@
 #include "model/decoder.h"
 
 struct sequence {
-    const char *model, *ids_text, *device; /* from the flags */
+    const char *model, *adapter, *ids_text, *device; /* from the flags */
     int64_t threads;
     int32_t *ids, *targets, offset[2];
     struct batch batch;
@@ -17,6 +17,7 @@ struct sequence {
 #define SEQUENCE_FLAGS(s)                                                                          \
     {"--model", FLAG_TEXT, &(s)->model, true}, {"--ids", FLAG_TEXT, &(s)->ids_text, true},         \
         {"--device", FLAG_TEXT, &(s)->device, false},                                              \
+        {"--adapter", FLAG_TEXT, &(s)->adapter, false},                                            \
     {                                                                                              \
         "--threads", FLAG_INT, &(s)->threads, false                                                \
     }
@@ -24,6 +25,7 @@ struct sequence {
 #define SEQUENCE_HELP                                                                              \
     "  --model DIR      a checkpoint folder: config.json and safetensors (F32, F16 or BF16; "      \
     "computed in float32)\n"                                                                       \
+    "  --adapter DIR    with the adapters of this folder (PEFT's layout) on it\n"                  \
     "  --ids 1,2,3      the sequence, ids of the vocabulary\n"                                     \
     "  --device NAME    cpu (the fastest kernels of this CPU, as without it), cpu:reference, "     \
     "cpu:avx2, …\n"                                                                              \

@@ -15,6 +15,7 @@
 
 #include "kernels/device.h"
 #include "tensor/dtype.h"
+#include "tensor/nf4.h"
 
 /* y[M,N] = x[M,K] · w[N,K]ᵀ, and its two gradients. One struct serves the three directions:
  *   forward          y  (+)= x · wᵀ
@@ -176,6 +177,16 @@ struct adamw_args {
     float correction1, correction2; /* 1 − beta1^t, 1 − beta2^t */
 };
 
+/* The same with moments in 8 bits, as bitsandbytes keeps them: of each block of 256 numbers one absmax, and each number the nearest
+ * of 256 levels times it (m: the signed dynamic map, v: the unsigned one). a.m and a.v are not looked at. */
+enum { ADAMW8_BLOCK = 256 };
+struct adamw8_args {
+    struct adamw_args a;
+    uint8_t *m, *v;             /* [n] */
+    float *m_absmax, *v_absmax; /* [ceil(n / 256)] */
+    const float *m_map, *v_map; /* [256] ascending, host */
+};
+
 /* y[t,d] (+)= scale · x[t,d], or 0 with probability drop. The mask depends on seed, on the row's key = first_key + (key_row ? key_row[t] : t)
  * and on d alone. drop 0 only scales; y may be x. */
 struct dropout_args {
@@ -246,6 +257,9 @@ struct kernels {
     void (*copy)(struct device *dev, float *y, const float *x, int64_t n);
     void (*to_bf16)(struct device *dev, uint16_t *y, const float *x, int64_t n);
     void (*dropout)(struct device *dev, const struct dropout_args *a);
+    /* Values first … first + n − 1 of q, whose arrays are device memory, to out [n]. */
+    void (*nf4_to_f32)(struct device *dev, float *out, const struct nf4 *q, int64_t first,
+                       int64_t n);
     /* norm[s] = ‖x[s]‖₂ over D (RD-ESI's performance: norm). */
     void (*row_norm)(struct device *dev, float *norm, const float *x, int64_t S, int64_t D);
 
@@ -284,6 +298,7 @@ struct kernels {
 
     /* ---- optimizer ---- */
     void (*adamw)(struct device *dev, const struct adamw_args *a);
+    void (*adamw8)(struct device *dev, const struct adamw8_args *a);
     /* Σ x², in double and in a fixed order whatever the threads (host result). */
     double (*sum_squares)(struct device *dev, const float *x, int64_t n);
     /* Index of the first NaN or infinity, −1 if none (host result). */

@@ -121,10 +121,36 @@ static int fill_random(struct decoder *dec, uint64_t seed, struct err *err)
     return 0;
 }
 
+/* Room for the largest weight of an expert, or a panel of larger ones. */
+int64_t decoder_panel_n(const struct decoder *dec)
+{
+    enum { PANEL = 4 << 20 };
+    int64_t most = PANEL;
+    for (int64_t i = 0; i < dec->list.n; i++) {
+        const struct param *p = &dec->list.params[i];
+        int64_t n = p->expert >= 0 ? 2 * p->n : p->shape[1];
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+static int alloc_panel(struct decoder *dec, struct err *err)
+{
+    dec->panel_n = decoder_panel_n(dec);
+    dec->panel = device_alloc(dec->dev, (size_t)dec->panel_n * sizeof *dec->panel, err);
+    return dec->panel ? 0 : MOE2_ELIMIT;
+}
+
 /* Weights that are only read stay where the checkpoint has them, when they can. */
 static int bind_weights(struct decoder *dec, const struct decoder_options *o, struct err *err)
 {
-    if (o->dir && (!dec->train || dec->frozen)) {
+    if (o->dir && dec->frozen && (dec->train || o->base != BASE_F32)) {
+        int rc = frozen_open(&dec->frozen_base, &dec->list, o, &dec->config, dec->dev, err);
+        return rc || o->plan_only || o->base != BASE_NF4 ? rc : alloc_panel(dec, err);
+    }
+    if (o->plan_only)
+        return 0;
+    if (o->dir && !dec->train) {
         int rc = mapped_weights_open(&dec->mapped, &dec->list, o, &dec->config, dec->dev, err);
         if (rc || dec->mapped.source)
             return rc;
@@ -152,7 +178,7 @@ static int open_router(struct decoder *dec, struct layer *layer, int64_t idx,
         router_config_resolve(&rc, 1);
     }
     int code = router_new(&layer->router, &rc, (int)idx, err);
-    if (code || !layer->p.bias)
+    if (code || !layer->p.bias || !layer->p.bias->data)
         return code;
     float *b = malloc((size_t)dec->d.E * sizeof *b);
     if (!b)
@@ -247,8 +273,8 @@ static int open_adapters(struct decoder *dec, const struct decoder_options *o, s
     int rc = lora_choose(choices, dec->list.params, dec->list.n, dec->config.tie_word_embeddings,
                          o->lora, err);
     if (!rc)
-        rc = lora_new(&dec->lora, &dec->list, &dec->config, choices, o->lora, dec->train, dec->dev,
-                      err);
+        rc = lora_new(&dec->lora, &dec->list, &dec->config, choices, o->lora, dec->train,
+                      o->plan_only, dec->dev, err);
     free(choices);
     return rc;
 }
@@ -279,7 +305,8 @@ int decoder_open(struct decoder **out, const struct decoder_options *o, struct d
         (rc = bind_weights(dec, o, err)) || (rc = open_adapters(dec, o, err)) ||
         (rc = open_layers_as_saved(dec, o, err)))
         goto fail;
-    decoder_refresh(dec);
+    if (!o->plan_only)
+        decoder_refresh(dec);
     *out = dec;
     return 0;
 fail:
@@ -302,6 +329,8 @@ void decoder_free(struct decoder *dec)
     device_free(dec->dev, dec->grad, n * sizeof *dec->grad);
     device_free(dec->dev, dec->half, n * sizeof *dec->half);
     mapped_weights_close(&dec->mapped, dec->dev);
+    frozen_close(&dec->frozen_base, dec->dev);
+    device_free(dec->dev, dec->panel, (size_t)dec->panel_n * sizeof *dec->panel);
     param_list_release(&dec->list);
     free(dec);
 }
@@ -321,6 +350,12 @@ struct param *decoder_trained(struct decoder *dec, int64_t *n)
 {
     *n = dec->lora ? dec->lora->n_params : dec->list.n;
     return dec->lora ? dec->lora->params : dec->list.params;
+}
+
+void decoder_base_bytes(const struct decoder *dec, int64_t *in_memory, int64_t *mapped)
+{
+    *in_memory = (int64_t)dec->frozen_base.n_bytes;
+    *mapped = dec->frozen_base.n_mapped;
 }
 
 struct lora *decoder_lora(struct decoder *dec)
@@ -390,6 +425,8 @@ static int save_one(struct decoder *dec, const struct param *p, struct safetenso
             dec->dev->ops->read(dec->dev, piece, p->data + first, (size_t)n * sizeof *piece);
         else
             dtype_to_f32(piece, p->half + first, DT_BF16, n);
+        if (dec->lora)
+            lora_merge(piece, dec->lora, p - dec->list.params, first, n);
         dtype_from_f32(narrow, piece, t, n);
         int rc = safetensors_put_piece(w, idx, first * size, narrow, n * size, err);
         if (rc)
@@ -407,6 +444,10 @@ int decoder_save(struct decoder *dec, const char *dir, enum dtype dtype, struct 
     int rc = piece && narrow
                  ? 0
                  : err_set(err, MOE2_ELIMIT, "%s: no memory for a piece of a tensor", dir);
+    if (!rc && dec->lora && dec->config.tie_word_embeddings &&
+        dec->lora->group[dec->mp.embed - dec->list.params].n)
+        rc = err_set(err, MOE2_ECONFIG,
+                     "the adapter on lm_head can't be merged: the model's head is its embedding");
     if (rc || (rc = param_list_create(&w, &dec->list, dir, dtype, err)))
         goto done;
     for (int64_t i = 0; i < dec->list.n && !rc; i++)

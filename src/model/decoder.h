@@ -43,11 +43,23 @@ struct param {
     uint16_t *half; /* device; bf16 for products: a working copy, or the checkpoint's own bytes;
                        NULL when products read float32 */
     float *grad;    /* device; NULL when it is not trained */
+    const struct nf4 *nf4; /* instead of data and half: four bits a number, frozen */
 };
 
 struct decoder;
 struct lora;
 struct lora_config;
+struct nf4;
+
+/* What frozen weights are held as (model/frozen.h). */
+enum base_type { BASE_F32, BASE_BF16, BASE_NF4 };
+
+/* Makes NF4 codes: quant's nf4_encode and nf4_nest, which stand above this room. */
+struct nf4_maker {
+    void (*encode)(uint8_t *codes, float *absmax, const float *x, int64_t n, int64_t block_size);
+    void (*nest)(uint8_t *absmax_codes, float *nested_absmax, float *offset, const float *absmax,
+                 int64_t n, const float *map);
+};
 
 struct decoder_options {
     const char *dir;                   /* a checkpoint folder to load, or NULL: */
@@ -60,6 +72,9 @@ struct decoder_options {
     const struct lora_config *lora;     /* adapters to begin (model/lora.h); with train the weights
                                            themselves are frozen then, and may be mapped. NULL: */
     const char *adapter;                /* a folder of PEFT's to read them from, or NULL */
+    enum base_type base;                /* of the frozen weights of dir when adapters train */
+    const struct nf4_maker *maker;      /* for BASE_NF4 */
+    bool plan_only;                     /* no weights: for decoder_batch_bytes alone */
     bool checkpoint_activations;        /* keep each block's input only and compute it again in the
                                            backward */
     const struct log_sink *log;
@@ -85,8 +100,14 @@ struct lora *decoder_lora(struct decoder *dec); /* NULL: no adapters */
 struct router *decoder_router(struct decoder *dec, int64_t layer); /* NULL for a dense layer */
 struct device *decoder_device(const struct decoder *dec);
 
-/* Writes config.json and model safetensors (sharded above 5 GB) in dtype; names as on the hub. The
- * folder must exist. */
+/* Bytes that a batch of T tokens takes beside weights, gradients and the optimizer. */
+void decoder_base_bytes(const struct decoder *dec, int64_t *in_memory, int64_t *mapped);
+int64_t decoder_panel_n(const struct decoder *dec); /* numbers that an NF4 base widens at a time */
+size_t decoder_batch_bytes(struct decoder *dec, int64_t T, int64_t longest);
+
+/* Writes config.json and model safetensors (sharded above 5 GB) in dtype; names as on the hub;
+ * adapters merged into the weights. The folder must exist. MOE2_ECONFIG for an adapter on a head
+ * that is the embedding too: merged, it would change the embedding. */
 int decoder_save(struct decoder *dec, const char *dir, enum dtype dtype, struct err *err);
 
 struct batch {

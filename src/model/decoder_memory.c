@@ -212,16 +212,43 @@ static int reserve_host(struct decoder *dec, int64_t T, int64_t S, struct err *e
     return reserve_staging(dec, T, S, err);
 }
 
+/* The slots of T tokens; the + E: expert choice rounds each expert's share up. */
+static int64_t slots_of(const struct decoder *dec, int64_t T)
+{
+    return T * dec->d.K + dec->d.E;
+}
+
+static int64_t head_rows_of(const struct decoder *dec, int64_t T)
+{
+    int64_t rows = HEAD_BYTES / (dec->d.V * (int64_t)sizeof(float));
+    rows = rows < 128 ? 128 : rows; /* fewer would read and write the head's gradient too often */
+    return rows > T ? T : rows;
+}
+
+size_t decoder_batch_bytes(struct decoder *dec, int64_t T, int64_t longest)
+{
+    int64_t S = slots_of(dec, T), rows = dec->head_rows;
+    struct plan p = {0};
+    dec->head_rows = head_rows_of(dec, T);
+    plan_base(&p, dec, T, S);
+    size_t n = p.most + plan_scratch(NULL, dec, T, S);
+    dec->head_rows = rows;
+    dec->cap_tokens = 0; /* the pointers are gone: the next batch plans anew */
+    for (int64_t l = 0; l < dec->d.L; l++)
+        if (dec->layers[l].router)
+            n += route_bytes(router_config(dec->layers[l].router), T);
+    if (dec->lora)
+        n += lora_scratch_bytes(dec->lora, T > S ? T : S);
+    return n + (size_t)(longest * dec->d.dr) * sizeof(float);
+}
+
 static int reserve_tokens(struct decoder *dec, int64_t T, struct err *err)
 {
-    const struct dims *d = &dec->d;
     if (T <= dec->cap_tokens)
         return 0;
-    int64_t S = T * d->K + d->E; /* the + E: expert choice rounds each expert's share up */
-    int64_t rows = HEAD_BYTES / (d->V * (int64_t)sizeof(float));
-    rows = rows < 128 ? 128 : rows; /* fewer would read and write the head's gradient too often */
+    int64_t S = slots_of(dec, T);
     dec->cap_tokens = 0;
-    dec->head_rows = rows > T ? T : rows;
+    dec->head_rows = head_rows_of(dec, T);
     struct plan p = {0};
     plan_base(&p, dec, T, S);
     int rc = renew(dec->dev, &dec->base, &dec->base_size, p.most, err);

@@ -14,6 +14,7 @@
 #define MOE2_MODEL_DECODER_PARTS_H
 
 #include "model/decoder.h"
+#include "model/frozen.h"
 #include "model/lora.h"
 #include "model/mapped.h"
 #include "model/params.h"
@@ -103,8 +104,11 @@ struct decoder {
     struct model_params mp;
     float *data, *grad; /* [list.n_elements] */
     uint16_t *half;
-    struct mapped_weights mapped; /* instead of data and half, for a decoder that only reads */
-    struct lora *lora;            /* NULL: no adapters */
+    struct mapped_weights mapped;      /* instead of data and half, for a decoder that only reads */
+    struct frozen_weights frozen_base; /* likewise, for one whose adapters train */
+    float *panel; /* device: a piece of an NF4 weight, widened; NULL: none is */
+    int64_t panel_n;
+    struct lora *lora; /* NULL: no adapters */
     struct layer *layers;
     int n_layers_open; /* for freeing a half-built decoder */
 

@@ -6,6 +6,7 @@
  */
 #include "model/lora.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,7 +244,7 @@ static int find_experts(struct lora *l, struct param_list *list, const struct mo
 
 int lora_new(struct lora **out, struct param_list *list, const struct model_config *model,
              const struct lora_choice *choices, const struct lora_config *config, bool train,
-             struct device *dev, struct err *err)
+             bool plan_only, struct device *dev, struct err *err)
 {
     struct lora *l = calloc(1, sizeof *l);
     if (!l)
@@ -262,13 +263,46 @@ int lora_new(struct lora **out, struct param_list *list, const struct model_conf
     l->params = arena_calloc(&l->arena, (n_all + 1) * sizeof *l->params, err);
     l->group = arena_calloc(&l->arena, (size_t)list->n * sizeof *l->group, err);
     int rc = l->adapters && l->params && l->group ? 0 : MOE2_ELIMIT;
-    if (rc || (rc = add_all(&m, train && config->train_router)) ||
-        (rc = bind(l, list, train && config->train_router, err)) ||
-        (rc = fill(l, config->seed, err)) || (rc = find_experts(l, list, model, err)))
+    if (rc || (rc = add_all(&m, train && config->train_router)))
+        lora_free(l);
+    else if (plan_only)
+        *out = l;
+    else if ((rc = bind(l, list, train && config->train_router, err)) ||
+             (rc = fill(l, config->seed, err)) || (rc = find_experts(l, list, model, err)))
         lora_free(l);
     else
         *out = l;
     return rc;
+}
+
+static const struct lora_adapter *adapter_on(const struct lora *l, int64_t base)
+{
+    int64_t low = 0, high = l->n;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (l->adapters[middle].base < base)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < l->n && l->adapters[low].base == base ? &l->adapters[low] : NULL;
+}
+
+void lora_merge(float *w, const struct lora *l, int64_t base, int64_t first, int64_t n)
+{
+    const struct lora_adapter *ad = adapter_on(l, base);
+    assert(!ad || l->dev->host_memory);
+    for (int64_t i = 0; ad && i < n;) {
+        int64_t row = (first + i) / ad->in, col = (first + i) % ad->in;
+        int64_t m = ad->in - col < n - i ? ad->in - col : n - i;
+        for (int64_t r = 0; r < ad->r; r++) {
+            float b = ad->scale * ad->b->data[row * ad->r + r];
+            const float *a = ad->a->data + r * ad->in + col;
+            for (int64_t j = 0; j < m; j++)
+                w[i + j] += b * a[j];
+        }
+        i += m;
+    }
 }
 
 void lora_begin(struct lora *l, int64_t step, int64_t first_token, bool training)

@@ -116,12 +116,17 @@ struct lora {
 };
 
 /* Adapters for list's tensors as choices say, A random by seed and name, B zero. train also makes
- * gradients, and those of the routers where train_router. config gives dropout, rslora and what is
+ * gradients, and those of the routers where train_router; plan_only lists tensors and takes no memory
+ * for them. config gives dropout, rslora and what is
  * written into files. The params of the list are borrowed until lora_free. */
 int lora_new(struct lora **out, struct param_list *list, const struct model_config *model,
              const struct lora_choice *choices, const struct lora_config *config, bool train,
-             struct device *dev, struct err *err);
+             bool plan_only, struct device *dev, struct err *err);
 void lora_free(struct lora *l); /* NULL is fine */
+
+/* w += s · B·A for elements first … first + n − 1 of tensor base, in host memory; nothing without an
+ * adapter there. On a device of the host's memory. */
+void lora_merge(float *w, const struct lora *l, int64_t base, int64_t first, int64_t n);
 
 /* A batch begins: what dropout's masks depend on; no dropout outside training. */
 void lora_begin(struct lora *l, int64_t step, int64_t first_token, bool training);

@@ -328,12 +328,12 @@ int lora_file_read(struct lora **out, struct param_list *list, const struct mode
         c.train_router = o->lora->train_router;
     }
     if (!rc)
-        rc = lora_new(&l, list, model, choices, &c, o->train, dev, err);
-    for (int64_t i = 0; !rc && i < l->n; i++)
+        rc = lora_new(&l, list, model, choices, &c, o->train, o->plan_only, dev, err);
+    for (int64_t i = 0; !rc && !o->plan_only && i < l->n; i++)
         rc = load_adapter(dev, &l->adapters[i], &pairs[l->adapters[i].base], err);
-    for (int64_t i = 0; !rc && i < list->n; i++)
+    for (int64_t i = 0; !rc && !o->plan_only && i < list->n; i++)
         rc = load_whole(&s, &list->params[i], dev, err);
-    if (!rc)
+    if (!rc && !o->plan_only)
         rc = check_used(&s, err);
     if (rc) {
         lora_free(l);

@@ -1,7 +1,7 @@
 /* The decoder's products, dense and of experts: which copy of the weights, in which precision, and
  * what adapters add.
  *
- * Weights are the bf16 copies where the decoder computes in bf16, the float32 masters otherwise and
+ * NF4 weights are widened to float32 a panel at a time. Others are the bf16 copies where the decoder computes in bf16, the float32 masters otherwise and
  * for the router always. Gradients of weights are float32, written in a step's first backward and
  * added to in the others.
  */
@@ -20,6 +20,60 @@ static struct linear_args args_of(struct decoder *dec, const struct param *p, in
                                 .K = K};
 }
 
+/* ---- NF4: a panel of rows widened, multiplied, forgotten ---- */
+
+/* The rows row … row + n − 1 of the tensor p, of which y's columns begin at col. */
+struct panel {
+    const struct param *p;
+    int64_t row, n, col;
+};
+
+/* The next panel of a product of N rows that begins at tensor p; false behind the last. Begins
+ * zeroed. */
+static bool next_panel(struct panel *at, struct decoder *dec, const struct param *p, int64_t N)
+{
+    int64_t rows = dec->panel_n / p->shape[1];
+    if (!at->p)
+        at->p = p;
+    at->row += at->n;
+    at->col += at->n;
+    if (at->row == at->p->shape[0]) {
+        at->p++;
+        at->row = 0;
+    }
+    if (at->col == N)
+        return false;
+    int64_t left = at->p->shape[0] - at->row;
+    at->n = left < rows ? left : rows;
+    dec->dev->k->nf4_to_f32(dec->dev, dec->panel, at->p->nf4, at->row * p->shape[1],
+                            at->n * p->shape[1]);
+    return true;
+}
+
+static void panels_forward(struct decoder *dec, struct linear_args a, const struct param *p)
+{
+    struct panel at = {0};
+    float *y = a.y;
+    int64_t N = a.N;
+    for (a.w = dec->panel; next_panel(&at, dec, p, N);) {
+        a.y = y + at.col;
+        a.N = at.n;
+        dec->dev->k->linear_forward(dec->dev, &a);
+    }
+}
+
+static void panels_backward_input(struct decoder *dec, struct linear_args a, const struct param *p)
+{
+    struct panel at = {0};
+    float *y = a.y;
+    int64_t N = a.N;
+    for (a.w = dec->panel; next_panel(&at, dec, p, N); a.accumulate = true) {
+        a.y = y + at.col;
+        a.N = at.n;
+        dec->dev->k->linear_backward_input(dec->dev, &a);
+    }
+}
+
 void product_forward(struct decoder *dec, float *y, int64_t ldy, const float *x, int64_t ldx,
                      const struct param *p, int64_t M, int64_t N, int64_t K, bool accumulate)
 {
@@ -29,7 +83,10 @@ void product_forward(struct decoder *dec, float *y, int64_t ldy, const float *x,
     a.x = (float *)(uintptr_t)x;
     a.ldx = ldx;
     a.accumulate = accumulate;
-    dec->dev->k->linear_forward(dec->dev, &a);
+    if (p->nf4)
+        panels_forward(dec, a, p);
+    else
+        dec->dev->k->linear_forward(dec->dev, &a);
     lora_forward(dec, y, ldy, x, ldx, p, M);
 }
 
@@ -43,7 +100,10 @@ void product_backward_input(struct decoder *dec, float *dx, int64_t ldx, const f
     a.x = dx;
     a.ldx = ldx;
     a.accumulate = accumulate;
-    dec->dev->k->linear_backward_input(dec->dev, &a);
+    if (p->nf4)
+        panels_backward_input(dec, a, p);
+    else
+        dec->dev->k->linear_backward_input(dec->dev, &a);
     lora_backward_input(dec, dx, ldx, dy, ldy, p, M);
 }
 
@@ -88,6 +148,40 @@ static struct grouped_args experts_of(struct decoder *dec, struct layer *layer,
                                  .compute = dec->compute};
 }
 
+/* Runs a grouped product over experts whose NF4 weights fit the panel together, a batch of them
+ * after the other. */
+static void each_batch(struct decoder *dec, const struct grouped_args *all, const struct param *p,
+                       void (*product)(struct device *, const struct grouped_args *))
+{
+    int64_t size = all->N * all->K, stride = all->N / p->shape[0], most = dec->panel_n / size;
+    void **w = (void **)(uintptr_t)all->w;
+    for (int64_t e = 0, end; e < all->E; e = end) {
+        for (end = e; end < all->E && end - e < most; end++) {
+            float *to = dec->panel + (end - e) * size;
+            w[end] = to;
+            for (int64_t i = 0; i < stride && all->offset[end] < all->offset[end + 1]; i++)
+                dec->dev->k->nf4_to_f32(dec->dev, to + i * (size / stride), p[end * stride + i].nf4,
+                                        0, size / stride);
+        }
+        struct grouped_args a = *all;
+        a.w = w + e;
+        a.offset = all->offset + e;
+        a.E = end - e;
+        product(dec->dev, &a);
+    }
+}
+
+static void run_experts(struct decoder *dec, struct layer *layer, enum expert_product which,
+                        const struct grouped_args *a,
+                        void (*product)(struct device *, const struct grouped_args *))
+{
+    const struct param *p = which == EXPERTS_UP ? layer->p.expert_gate_up : layer->p.expert_down;
+    if (p->nf4)
+        each_batch(dec, a, p, product);
+    else
+        product(dec->dev, a);
+}
+
 void experts_product_forward(struct decoder *dec, struct layer *layer, enum expert_product which,
                              float *y, const float *x, const int32_t *x_row)
 {
@@ -95,7 +189,7 @@ void experts_product_forward(struct decoder *dec, struct layer *layer, enum expe
     a.y = y;
     a.x = (float *)(uintptr_t)x;
     a.x_row = x_row;
-    dec->dev->k->grouped_forward(dec->dev, &a);
+    run_experts(dec, layer, which, &a, dec->dev->k->grouped_forward);
     lora_experts_forward(dec, layer, which, y, x, x_row);
 }
 
@@ -107,7 +201,7 @@ void experts_product_backward_input(struct decoder *dec, struct layer *layer,
     a.y = (float *)(uintptr_t)dy;
     a.y_row = dy_row;
     a.x = dx;
-    dec->dev->k->grouped_backward_input(dec->dev, &a);
+    run_experts(dec, layer, which, &a, dec->dev->k->grouped_backward_input);
     lora_experts_backward_input(dec, layer, which, dx, dy, dy_row);
 }
 

@@ -34,9 +34,9 @@ static bool judged_alike(const struct run_config *a, const struct run_config *b)
 static int resolved(struct run_config *rc, struct err *err)
 {
     struct model_config model;
-    const char *path = *rc->model.checkpoint ? rc->model.checkpoint : rc->model.config;
+    const char *start = run_config_start(rc), *path = start ? start : rc->model.config;
     int code = model_config_read(&model, path, err);
-    if (!code && rc->model.vocab_size && !*rc->model.checkpoint)
+    if (!code && rc->model.vocab_size && !start)
         model.vocab_size = rc->model.vocab_size;
     return code ? code : run_config_resolve(rc, &model, err);
 }

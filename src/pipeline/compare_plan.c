@@ -50,9 +50,9 @@ void settings_release(struct settings *s)
 static int resolve(struct run_config *rc, struct err *err)
 {
     struct model_config model;
-    const char *path = *rc->model.checkpoint ? rc->model.checkpoint : rc->model.config;
+    const char *start = run_config_start(rc), *path = start ? start : rc->model.config;
     int code = model_config_read(&model, path, err);
-    if (!code && rc->model.vocab_size && !*rc->model.checkpoint)
+    if (!code && rc->model.vocab_size && !start)
         model.vocab_size = rc->model.vocab_size;
     return code ? code : run_config_resolve(rc, &model, err);
 }

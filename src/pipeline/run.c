@@ -2,13 +2,19 @@
 #include "pipeline/run.h"
 
 #include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "pipeline/finetune_data.h"
+#include "pipeline/finetune_plan.h"
 #include "pipeline/run_data.h"
 #include "pipeline/run_judge.h"
 #include "pipeline/run_log.h"
+#include "quant/nf4_encode.h"
+#include "train/folder.h"
 #include "train/trainer.h"
 
 /* Everything that a run holds, released in one place. */
@@ -19,6 +25,9 @@ struct run {
     struct run_log log;
     struct device *dev;
     struct run_data_set data;
+    struct examples examples, held_out; /* instead of text */
+    struct packs packs, held_out_packs;
+    struct finetune_memory memory; /* as planned */
     struct model_config model;
     int32_t *token_bytes;
     struct buf config; /* the resolved configuration as text */
@@ -42,6 +51,10 @@ static void run_release(struct run *r)
     decoder_free(r->dec);
     buf_release(&r->config);
     free(r->token_bytes);
+    packs_release(&r->packs);
+    packs_release(&r->held_out_packs);
+    examples_release(&r->examples);
+    examples_release(&r->held_out);
     run_data_close(&r->data);
     device_close(r->dev);
     run_log_close(&r->log, NULL);
@@ -68,11 +81,11 @@ static int name_paths(struct run *r, struct err *err)
 static int read_model(struct run *r, struct err *err)
 {
     const struct run_model *m = &r->rc->model;
-    const char *path = *m->checkpoint ? m->checkpoint : m->config;
+    const char *start = run_config_start(r->rc), *path = start ? start : m->config;
     int rc = model_config_read(&r->model, path, err);
     if (rc)
         return rc;
-    if (m->vocab_size && !*m->checkpoint)
+    if (m->vocab_size && !start)
         r->model.vocab_size = m->vocab_size;
     if (r->data.n_vocab > r->model.vocab_size)
         return err_set(err, MOE2_ECONFIG,
@@ -80,18 +93,66 @@ static int read_model(struct run *r, struct err *err)
                        " ids, but the model of %s a vocabulary of %" PRId64
                        "; model.vocab_size can change it",
                        r->data.n_vocab, path, r->model.vocab_size);
-    if (!*m->checkpoint) {
+    if (!start) {
         r->model.bos_token_id = r->data.bos_id;
         r->model.eos_token_id = r->data.eos_id;
     }
     return 0;
 }
 
+/* Where the keys name no tokenizer, the base model's own. */
+static struct run_data data_of(const struct run *r)
+{
+    struct run_data data = r->rc->data;
+    char *own = path_join(r->rc->base.path, "tokenizer.json");
+    if (*r->rc->base.path && !yaml_given(r->rc->yaml, "data.tokenizer") && own && file_exists(own))
+        data.tokenizer = r->rc->base.path;
+    free(own);
+    return data;
+}
+
+static int open_examples(struct run *r, const struct run_data *data, struct err *err)
+{
+    const char *more = data->examples_validation;
+    uint64_t seed = (uint64_t)r->rc->seed;
+    int64_t S = r->rc->train.sequence;
+    int rc = finetune_examples_read(&r->examples, data->examples, r->data.tokenizer, err);
+    if (!rc)
+        rc = *more ? finetune_examples_read(&r->held_out, more, r->data.tokenizer, err)
+                   : finetune_hold_out(&r->examples, &r->held_out, seed, err);
+    if (!rc)
+        rc = packs_make(&r->packs, &r->examples, S, seed, err);
+    return rc ? rc : packs_make(&r->held_out_packs, &r->held_out, S, seed, err);
+}
+
+/* train.epochs as steps. */
+static int count_steps(struct run *r, struct err *err)
+{
+    const struct run_train *t = &r->rc->train;
+    if (t->steps || t->tokens)
+        return 0;
+    int64_t windows = r->packs.n ? r->packs.n : (r->data.train.tokens.n - 1) / t->sequence,
+            batch = t->batch_tokens / t->sequence;
+    char text[64];
+    snprintf(text, sizeof text, "train.steps=%" PRId64,
+             (int64_t)ceil(t->epochs * (double)windows / (double)batch));
+    return run_config_set(r->rc, text, err);
+}
+
+static int open_data(struct run *r, struct err *err)
+{
+    struct run_data data = data_of(r);
+    int rc = run_data_open(&r->data, &data, err);
+    if (!rc && *data.examples)
+        rc = open_examples(r, &data, err);
+    return rc ? rc : count_steps(r, err);
+}
+
 static int set_up(struct run *r, struct err *err)
 {
     int rc = name_paths(r, err);
     if (!rc)
-        rc = run_data_open(&r->data, &r->rc->data, err);
+        rc = open_data(r, err);
     if (!rc)
         rc = read_model(r, err);
     if (!rc)
@@ -209,12 +270,33 @@ static int check_router(const struct run *r, const char *dir, struct err *err)
     return rc;
 }
 
-static int open_model(struct run *r, const char *dir, bool train, struct err *err)
+static const struct nf4_maker nf4_maker = {nf4_encode, nf4_nest};
+
+/* Adapters on base.path: new ones, those of lora.adapter, or a checkpoint's. */
+static int open_adapted(struct run *r, struct decoder_options *o, const char *dir, struct err *err)
+{
+    struct finetune_lora lora = {0};
+    int rc = finetune_lora_make(&lora, r->rc, err);
+    if (rc)
+        return rc;
+    o->dir = r->rc->base.path;
+    o->config = NULL;
+    o->lora = &lora.config;
+    o->adapter = dir ? dir : *r->rc->lora.adapter ? r->rc->lora.adapter : NULL;
+    o->base = (enum base_type)r->rc->base.dtype;
+    o->maker = &nf4_maker;
+    rc = decoder_open(&r->dec, o, r->dev, err);
+    finetune_lora_release(&lora);
+    return rc;
+}
+
+static struct decoder_options model_options(const struct run *r, const char *dir, bool train)
 {
     const struct run_train *t = &r->rc->train;
-    struct decoder_options o = {
-        .dir = dir,
-        .config = &r->model,
+    const char *start = run_config_start(r->rc);
+    return (struct decoder_options){
+        .dir = dir ? dir : start,
+        .config = dir || start ? NULL : &r->model,
         .seed = (uint64_t)r->rc->seed,
         .router = dir ? NULL : &r->rc->routing, /* a checkpoint brings its own, which is the same */
         .compute = t->dtype ? DT_BF16 : DT_F32,
@@ -222,14 +304,81 @@ static int open_model(struct run *r, const char *dir, bool train, struct err *er
         .checkpoint_activations = t->checkpoint_activations,
         .log = &r->log.sink,
     };
-    if (!dir && *r->rc->model.checkpoint) {
-        o.dir = r->rc->model.checkpoint;
-        o.config = NULL;
-    }
-    if (dir)
-        o.config = NULL;
-    int rc = decoder_open(&r->dec, &o, r->dev, err);
+}
+
+static int open_model(struct run *r, const char *dir, bool train, struct err *err)
+{
+    struct decoder_options o = model_options(r, dir, train);
+    int rc =
+        *r->rc->base.path ? open_adapted(r, &o, dir, err) : decoder_open(&r->dec, &o, r->dev, err);
     return rc || !dir ? rc : check_router(r, dir, err);
+}
+
+/* ---- the plan of fine-tuning ---- */
+
+static void say_lines(const struct run *r, const char *text)
+{
+    for (const char *end; *text; text = *end ? end + 1 : end) {
+        end = strchrnul(text, '\n');
+        log_line(&r->log.sink, LOG_INFO, "%.*s", (int)(end - text), text);
+    }
+}
+
+static int plan(struct run *r, struct err *err)
+{
+    struct decoder_options o = model_options(r, NULL, true);
+    struct buf text = {0}, *out = r->o->plan ? r->o->plan : &text;
+    o.plan_only = true;
+    int rc = open_adapted(r, &o, NULL, err);
+    if (!rc)
+        rc = finetune_plan(out, &r->memory, r->dec, r->rc, err);
+    decoder_free(r->dec);
+    r->dec = NULL;
+    if (!rc && r->packs.n)
+        rc = buf_printf(out, err,
+                        "%" PRId64 " examples in %" PRId64 " sequences (%" PRId64 " cut, %" PRId64
+                        " left out), %" PRId64 " for validation; %" PRId64 " steps\n",
+                        r->examples.n, r->packs.n, r->packs.n_cut, r->packs.n_dropped,
+                        r->held_out.n, r->rc->train.steps);
+    if (!rc && out == &text)
+        say_lines(r, text.bytes);
+    buf_release(&text);
+    return rc ? rc : finetune_fits(&r->memory, r->rc, err);
+}
+
+/* results/NAME/adapter: the best checkpoint's adapters and their routers. */
+static int write_adapter(struct run *r, struct err *err)
+{
+    static const char *const names[] = {"adapter_config.json", "adapter_model.safetensors",
+                                        "router_state.safetensors"};
+    const char *from = checkpoint_exists(r->best) ? r->best : r->last;
+    char *dir = path_join(r->folder, "adapter"), *temp = NULL;
+    int rc = dir ? folder_begin(&temp, dir, err) : err_set(err, MOE2_ELIMIT, "no memory for names");
+    for (size_t i = 0; i < sizeof names / sizeof *names && !rc; i++) {
+        char *a = path_join(from, names[i]), *b = temp ? path_join(temp, names[i]) : NULL;
+        struct file_map m = {0};
+        bool wanted = a && (i < 2 || r->model.n_routed_experts) && file_exists(a);
+        if (!a || !b)
+            rc = err_set(err, MOE2_ELIMIT, "no memory for names");
+        else if (wanted && !(rc = file_map(&m, a, err)))
+            rc = file_write(b, m.bytes, m.n_bytes, err);
+        file_unmap(&m);
+        free(a);
+        free(b);
+    }
+    if (!rc && r->data.tokenizer_path)
+        rc = checkpoint_copy_tokenizer(temp, r->data.tokenizer_path, err);
+    if (!rc)
+        rc = folder_commit(dir, err);
+    else if (dir)
+        folder_abort(dir);
+    if (!rc)
+        log_line(&r->log.sink, LOG_INFO,
+                 "the adapter is in %s; peak memory %.2f GiB, planned %.2f GiB", dir,
+                 (double)peak_rss_bytes() / (1 << 30), (double)r->memory.peak / (1 << 30));
+    free(dir);
+    free(temp);
+    return rc;
 }
 
 static struct perplexity_options eval_options(const struct run *r, int64_t max_tokens)
@@ -250,7 +399,7 @@ static int set_up_trainer(struct run *r, const struct train_state *state, struct
 {
     const struct run_train *t = &r->rc->train;
     int64_t n_params = 0;
-    struct param *params = decoder_params(r->dec, &n_params);
+    struct param *params = decoder_trained(r->dec, &n_params);
     struct optimizer_config oc = run_config_optimizer(r->rc);
     struct trainer_options o = {
         .schedule = run_config_schedule(r->rc),
@@ -265,11 +414,17 @@ static int set_up_trainer(struct run *r, const struct train_state *state, struct
         .checkpoints = r->checkpoints,
         .config = r->config.bytes,
         .tokenizer = r->data.tokenizer_path,
+        .validation_packs = r->packs.n ? &r->held_out_packs : NULL,
+        .base = r->rc->base.path,
         .metrics = &r->metrics,
         .log = &r->log.sink,
         .stop = r->o->stop,
     };
-    int rc = dataset_init(&o.data, &r->data.train.tokens, t->sequence, o.seed, err);
+    int rc = 0;
+    if (r->packs.n)
+        dataset_init_packs(&o.data, &r->packs, o.seed);
+    else
+        rc = dataset_init(&o.data, &r->data.train.tokens, t->sequence, o.seed, err);
     if (!rc)
         rc = optimizer_new(&r->opt, params, n_params, &oc, r->dev, err);
     if (!rc && r->resumes)
@@ -303,7 +458,10 @@ static void say_model(const struct run *r)
 
 static int train(struct run *r, const struct train_state *state, struct err *err)
 {
-    int rc = open_model(r, r->resumes ? r->last : NULL, true, err);
+    int rc = *r->rc->base.path ? plan(r, err) : 0;
+    if (rc)
+        return rc;
+    rc = open_model(r, r->resumes ? r->last : NULL, true, err);
     if (!rc)
         rc = set_up_trainer(r, state, err);
     if (rc)
@@ -320,6 +478,8 @@ static int train(struct run *r, const struct train_state *state, struct err *err
     rc = trainer_run(&r->trainer, err);
     if (!rc)
         rc = trainer_save(&r->trainer, err); /* a run of evaluations only has saved nothing yet */
+    if (!rc && *r->rc->base.path)
+        rc = write_adapter(r, err);
     trainer_release(&r->trainer);
     metrics_close(&r->metrics);
     optimizer_free(r->opt);
@@ -333,6 +493,10 @@ static int train(struct run *r, const struct train_state *state, struct err *err
 
 static int judge(struct run *r, struct err *err)
 {
+    if (*r->rc->data.examples)
+        return err_set(err, MOE2_ECONFIG,
+                       "data.examples has no test text, wanted --mode train (moe2 finetune), and "
+                       "moe2 perplexity --adapter on a text");
     const char *dir = r->o->checkpoint             ? r->o->checkpoint
                       : checkpoint_exists(r->best) ? r->best
                                                    : r->last;
@@ -365,6 +529,11 @@ int run_do(struct run_config *rc, const struct run_options *options, struct err 
     struct run r = {.rc = rc, .o = options};
     struct train_state state = {0};
     int code = set_up(&r, err);
+    if (!code && options->dry_run) {
+        code = plan(&r, err);
+        run_release(&r);
+        return code;
+    }
     if (!code)
         code = prepare_folder(&r, &state, err);
     bool is_done = r.resumes && state.step >= rc->train.steps;

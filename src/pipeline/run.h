@@ -8,6 +8,8 @@
  *     checkpoints/last    where to go on
  *     figures/            for the report
  *
+ *     adapter/            of a run with base.path: PEFT's layout, from the best checkpoint
+ *
  * A run whose checkpoints/last is there goes on from it by itself if its configuration is the same,
  * and is refused, with the key that differs, if it is not; RUN_RESTART begins anew.
  */
@@ -29,6 +31,8 @@ struct run_options {
     enum run_mode mode;
     enum run_resume resume;
     const char *checkpoint; /* RUN_EVALUATE: the folder; NULL: checkpoints/best */
+    bool dry_run;           /* plan a fine-tuning run, and no more */
+    struct buf *plan;       /* what it plans is appended; NULL: said to the log */
     const char *command;    /* the words that were typed, for metrics.json; NULL: none */
     const struct log_sink *log;
     const volatile int *stop; /* NULL: never */

@@ -30,6 +30,9 @@ static const char *const EXPLORATIONS[] = {"auto", "ucb", "epsilon", "noise", NU
 static const char *const DECAYS[] = {"auto", "time", "inactivity", NULL};
 static const char *const SCHEDULES[] = {"cosine", "wsd", NULL};
 static const char *const DTYPES[] = {"f32", "bf16", NULL};
+static const char *const BASES[] = {"f32", "bf16", "nf4", NULL};
+static const char *const ROUTERS[] = {"frozen", "trained", NULL};
+static const char *const OPTIMIZERS[] = {"adamw", "adamw8bit", NULL};
 
 #define AT(field) offsetof(struct run_config, field)
 #define INT(name, field, initial, min, max, help)                                                  \
@@ -61,14 +64,39 @@ static const struct yaml_key KEYS[] = {
     TEXT("data.dir", data.dir, "", "packed text, as moe2 data text makes it"),
     {"data.text", YAML_KEY_TEXT_LIST, AT(data.text), "[]", 0, 0, NULL,
      "instead of data.dir: plain text files, split and tokenized in memory"},
+    TEXT(
+        "data.examples", data.examples, "",
+        "instead: JSON lines to fine-tune on: prompt and completion, instruction and output, text, "
+        "or multiple choice as moe2 data qa writes it"),
+    TEXT("data.examples_validation", data.examples_validation, "",
+         "the same for validation; not given: one in twenty is held out"),
     TEXT("data.tokenizer", data.tokenizer, "bytes",
-         "for data.text: bytes, or a tokenizer.json or its folder"),
+         "for data.text and data.examples: bytes, or a tokenizer.json or its folder; not given: "
+         "base.path's"),
 
     TEXT("model.config", model.config, "configs/model/small.json",
          "shape of a new model: config.json, a preset or a folder"),
     TEXT("model.checkpoint", model.checkpoint, "", "start from the weights of this folder instead"),
     INT("model.vocab_size", model.vocab_size, "0", 0, 1 << 24,
         "instead of the one in model.config; 0: as it says there"),
+
+    TEXT("base.path", base.path, "",
+         "fine-tune adapters on this checkpoint, whose weights stay as they are"),
+    PICK("base.dtype", base.dtype, "f32", BASES,
+         "its weights in memory; nf4: the matrices of products in 4 bits (QLoRA)"),
+    INT("lora.r", lora.r, "16", 1, 4096, "rank of adapters"),
+    REAL("lora.alpha", lora.alpha, "32", -1e6, 1e6, "they are scaled by alpha/r"),
+    REAL("lora.dropout", lora.dropout, "0", 0, 0.99, "of their inputs"),
+    BOOL("lora.rslora", lora.rslora, "false", "scale by alpha/sqrt(r) instead"),
+    {"lora.target_modules", YAML_KEY_TEXT_LIST, AT(lora.target_modules), "[all-linear]", 0, 0, NULL,
+     "names of modules, their ends (q_proj, mlp.gate, lm_head), expressions, or all-linear"},
+    {"lora.rank_pattern", YAML_KEY_TEXT_LIST, AT(lora.rank_pattern), "[]", 0, 0, NULL,
+     "other ranks: PATTERN=RANK, the first that matches"},
+    {"lora.alpha_pattern", YAML_KEY_TEXT_LIST, AT(lora.alpha_pattern), "[]", 0, 0, NULL,
+     "other alphas: PATTERN=ALPHA"},
+    PICK("lora.router", lora.router, "frozen", ROUTERS,
+         "trained: the routers' own weights train too, whole"),
+    TEXT("lora.adapter", lora.adapter, "", "begin with the adapters of this folder"),
 
     PICK("router.score", router.score, "auto", SCORES,
          "auto: the model's; softmax for expert_choice"),
@@ -125,6 +153,11 @@ static const struct yaml_key KEYS[] = {
 
     INT("train.tokens", train.tokens, "0", 0, 1e15, "scored in training; or give train.steps"),
     INT("train.steps", train.steps, "0", 0, 1e12, "optimizer steps; or give train.tokens"),
+    REAL("train.epochs", train.epochs, "0", 0, 1e6, "passes over the data; or give one of those"),
+    PICK("train.optimizer", train.optimizer, "adamw", OPTIMIZERS,
+         "adamw8bit: moments in 8 bits, blocks of 256"),
+    REAL("train.memory_gb", train.memory_gb, "0", 0, 1e6,
+         "fine-tuning that would need more is refused; 0: what the machine has free"),
     INT("train.batch_tokens", train.batch_tokens, "2048", 1, 1 << 30, "of one step"),
     INT("train.sequence", train.sequence, "128", 1, 1 << 24, "tokens of one sequence"),
     INT("train.micro_batch", train.micro_batch, "0", 0, 1 << 24,
@@ -176,13 +209,20 @@ static int check(const struct run_config *rc, struct err *err)
         return err_set(err, MOE2_ECONFIG,
                        "name is \"%s\", wanted a word without / that does not begin with a dot",
                        rc->name);
-    if ((*rc->data.dir != 0) == (rc->data.text.n > 0))
-        return err_set(err, MOE2_ECONFIG, "%s, wanted one of data.dir and data.text",
-                       *rc->data.dir ? "both data.dir and data.text are given"
-                                     : "no data is given");
+    int n_data = (*rc->data.dir != 0) + (rc->data.text.n > 0) + (*rc->data.examples != 0);
+    if (n_data != 1)
+        return err_set(err, MOE2_ECONFIG, "%s, wanted one of data.dir, data.text and data.examples",
+                       n_data ? "several are given" : "no data is given");
+    if (*rc->base.path && *rc->model.checkpoint)
+        return err_set(err, MOE2_ECONFIG,
+                       "both base.path and model.checkpoint are given, wanted base.path to train "
+                       "adapters or model.checkpoint to train all weights");
+    if (*rc->data.examples && !*rc->base.path)
+        return err_set(err, MOE2_ECONFIG, "data.examples is for fine-tuning, wanted base.path too");
     int64_t batch = rc->train.batch_tokens, steps = (rc->train.tokens + batch - 1) / batch;
-    if (!rc->train.steps && !rc->train.tokens)
-        return err_set(err, MOE2_ECONFIG, "neither train.tokens nor train.steps is given");
+    if (!rc->train.steps && !rc->train.tokens && !(rc->train.epochs > 0))
+        return err_set(err, MOE2_ECONFIG,
+                       "none of train.tokens, train.steps and train.epochs is given");
     if (rc->train.steps && rc->train.tokens && rc->train.steps != steps)
         return err_set(err, MOE2_ECONFIG,
                        "train.tokens is %" PRId64 ", which is %" PRId64
@@ -326,7 +366,7 @@ static int resolve_router(struct run_config *rc, const struct model_config *mode
     r.score = SCORE_AUTO;
     r.group_score = GROUP_SCORE_AUTO;
     r.combine = COMBINE_AUTO;
-    r.native_bias = *rc->model.checkpoint ? NATIVE_BIAS_FREEZE : NATIVE_BIAS_REPLACE;
+    r.native_bias = run_config_start(rc) ? NATIVE_BIAS_FREEZE : NATIVE_BIAS_REPLACE;
     r.seed = (uint64_t)rc->seed;
     int code = router_from_keys(&r, rc, err);
     if (code)
@@ -419,6 +459,13 @@ const char *run_config_label(const struct router_config *c)
     return c->incentive.name;
 }
 
+const char *run_config_start(const struct run_config *rc)
+{
+    if (*rc->base.path)
+        return rc->base.path;
+    return *rc->model.checkpoint ? rc->model.checkpoint : NULL;
+}
+
 struct schedule run_config_schedule(const struct run_config *rc)
 {
     const struct run_train *t = &rc->train;
@@ -435,9 +482,12 @@ struct schedule run_config_schedule(const struct run_config *rc)
 struct optimizer_config run_config_optimizer(const struct run_config *rc)
 {
     const struct run_train *t = &rc->train;
-    return (struct optimizer_config){
-        t->betas.values[0], t->betas.values[1], t->eps, t->weight_decay, t->clip,
-    };
+    return (struct optimizer_config){.beta1 = t->betas.values[0],
+                                     .beta2 = t->betas.values[1],
+                                     .eps = t->eps,
+                                     .weight_decay = t->weight_decay,
+                                     .clip = t->clip,
+                                     .eight_bits = t->optimizer == 1};
 }
 
 int run_config_print(struct buf *out, const struct run_config *rc, struct err *err)
@@ -460,6 +510,7 @@ static bool may_differ(const struct yaml_key *key)
         "eval.test_tokens",
         "eval.prompt",
         "eval.sample_tokens",
+        "train.memory_gb",
     };
     for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
         if (strcmp(key->name, free_keys[i]) == 0)

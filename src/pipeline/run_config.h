@@ -25,7 +25,23 @@
 struct run_data {
     const char *dir;
     struct yaml_texts text;
+    const char *examples, *examples_validation;
     const char *tokenizer;
+};
+
+/* A model that is only read while adapters on it train: moe2 finetune. */
+struct run_base {
+    const char *path;
+    int dtype; /* enum base_type */
+};
+
+struct run_lora {
+    int64_t r;
+    double alpha, dropout;
+    bool rslora;
+    struct yaml_texts target_modules, rank_pattern, alpha_pattern; /* "PATTERN=NUMBER" */
+    int router;                                                    /* 0 frozen, 1 trained */
+    const char *adapter;
 };
 
 struct run_model {
@@ -52,6 +68,8 @@ struct run_router {
 struct run_train {
     int64_t tokens, steps, batch_tokens, sequence, micro_batch;
     double lr, min_lr;
+    double epochs, memory_gb;
+    int optimizer; /* 0 adamw, 1 adamw8bit */
     int64_t warmup, decay_steps;
     int schedule; /* enum schedule_kind */
     struct yaml_reals betas;
@@ -73,6 +91,8 @@ struct run_config {
     int64_t seed;
     struct run_data data;
     struct run_model model;
+    struct run_base base;
+    struct run_lora lora;
     struct run_router router;
     struct run_train train;
     struct run_eval eval;
@@ -104,6 +124,9 @@ int run_config_resolve(struct run_config *rc, const struct model_config *model, 
 /* none, aux, aux_global, loss_free, quantile, expert_choice, random, rd_esi, rd_esi_integral or
  * rd_esi_raw: what tables call the router. */
 const char *run_config_label(const struct router_config *config);
+
+/* Where the weights come from: base.path, model.checkpoint, or NULL for new ones. */
+const char *run_config_start(const struct run_config *rc);
 
 struct schedule run_config_schedule(const struct run_config *rc);
 struct optimizer_config run_config_optimizer(const struct run_config *rc);

@@ -134,9 +134,9 @@ static int read_line(void *ctx, const json_t *line, struct err *err)
 static int open_first(struct decoder **out, const struct run_judged *j, struct err *err)
 {
     const struct run_config *rc = j->rc;
-    bool is_new = !*rc->model.checkpoint;
+    bool is_new = !run_config_start(rc);
     struct decoder_options o = {
-        .dir = is_new ? NULL : rc->model.checkpoint,
+        .dir = run_config_start(rc),
         .config = is_new ? decoder_config(j->dec) : NULL,
         .seed = (uint64_t)rc->seed,
         .router = &rc->routing,

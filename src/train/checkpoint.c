@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "io/json_util.h"
+#include "model/lora_file.h"
 #include "model/router_file.h"
 #include "train/folder.h"
 
@@ -75,7 +76,8 @@ static int write_parts(const char *temp, const struct checkpoint_parts *p, struc
                  ? 0
                  : err_set(err, MOE2_ELIMIT, "%s: no memory for its names", temp);
     if (!rc)
-        rc = decoder_save(p->dec, temp, DT_F32, err);
+        rc = decoder_lora(p->dec) ? lora_file_write(p->dec, temp, p->base ? p->base : "", err)
+                                  : decoder_save(p->dec, temp, DT_F32, err);
     if (!rc)
         rc = router_file_save(routers, p->dec, err);
     if (!rc)

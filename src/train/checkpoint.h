@@ -2,6 +2,7 @@
  *
  *     config.json, model.safetensors   as Hugging Face lays them out, float32, DeepSeek-V3's own bias
  *                                      unfolded
+ *     adapter_config.json, adapter_model.safetensors   in their place where adapters trained
  *     router_state.safetensors         the routers' configuration and state
  *     optimizer.safetensors            AdamW's moments and step count
  *     measures.safetensors             sums that measures over the whole of training need
@@ -48,6 +49,7 @@ struct checkpoint_parts {
     const struct train_state *state;
     const char *config;    /* the run's configuration as text */
     const char *tokenizer; /* a folder or file whose tokenizer files are copied in, or NULL */
+    const char *base;      /* of adapters, for adapter_config.json */
 };
 
 /* Writes a checkpoint in place of dir. Errors leave what was there. */

@@ -17,7 +17,7 @@ int dataset_init(struct dataset *out, const struct tokens *tokens, int64_t seque
                        "the training text has %" PRId64 " tokens, wanted at least %" PRId64
                        " for one sequence",
                        tokens->n, sequence + 1);
-    *out = (struct dataset){*tokens, sequence, n, seed};
+    *out = (struct dataset){.tokens = *tokens, .sequence = sequence, .n_windows = n, .seed = seed};
     return 0;
 }
 
@@ -46,16 +46,41 @@ int64_t dataset_window(const struct dataset *d, int64_t n)
     return (int64_t)x;
 }
 
-int dataset_read(int32_t *ids, int32_t *targets, int32_t *scratch, const struct dataset *d,
-                 int64_t first, int64_t n, struct err *err)
+void dataset_init_packs(struct dataset *out, const struct packs *packs, uint64_t seed)
+{
+    *out = (struct dataset){
+        .packs = packs, .sequence = packs->sequence, .n_windows = packs->n, .seed = seed};
+}
+
+int64_t dataset_targets(const struct dataset *d, int64_t first, int64_t n)
+{
+    int64_t sum = 0;
+    if (!d->packs)
+        return n * d->sequence; /* every token of a window is one */
+    for (int64_t i = 0; i < n; i++)
+        sum += d->packs->n_targets[dataset_window(d, first + i)];
+    return sum;
+}
+
+int dataset_read(struct dataset_batch *b, const struct dataset *d, int64_t first, int64_t n,
+                 struct err *err)
 {
     int64_t S = d->sequence;
+    b->T = b->B = 0;
+    b->offset[0] = 0;
     for (int64_t i = 0; i < n; i++) {
-        int rc = tokens_read(scratch, &d->tokens, dataset_window(d, first + i) * S, S + 1, err);
+        int64_t window = dataset_window(d, first + i);
+        if (d->packs) {
+            packs_append(b->ids, b->targets, b->offset, &b->T, &b->B, d->packs, window);
+            continue;
+        }
+        int rc = tokens_read(b->scratch, &d->tokens, window * S, S + 1, err);
         if (rc)
             return rc;
-        memcpy(ids + i * S, scratch, (size_t)S * sizeof *ids);
-        memcpy(targets + i * S, scratch + 1, (size_t)S * sizeof *targets);
+        memcpy(b->ids + i * S, b->scratch, (size_t)S * sizeof *b->ids);
+        memcpy(b->targets + i * S, b->scratch + 1, (size_t)S * sizeof *b->targets);
+        b->T += S;
+        b->offset[++b->B] = (int32_t)b->T;
     }
     return 0;
 }

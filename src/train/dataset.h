@@ -16,9 +16,11 @@
 #define MOE2_TRAIN_DATASET_H
 
 #include "eval/tokens.h"
+#include "train/packs.h"
 
 struct dataset {
     struct tokens tokens;
+    const struct packs *packs; /* instead of tokens: a window is a pack. NULL: none */
     int64_t sequence, n_windows;
     uint64_t seed;
 };
@@ -27,12 +29,25 @@ struct dataset {
 int dataset_init(struct dataset *out, const struct tokens *tokens, int64_t sequence, uint64_t seed,
                  struct err *err);
 
+/* The same order over packs, borrowed. */
+void dataset_init_packs(struct dataset *out, const struct packs *packs, uint64_t seed);
+
+/* Targets among samples first … first + n − 1. */
+int64_t dataset_targets(const struct dataset *d, int64_t first, int64_t n);
+
 /* The window of sample n ≥ 0. */
 int64_t dataset_window(const struct dataset *d, int64_t n);
 
-/* Samples first … first + n − 1, laid end to end: ids and targets [n·sequence]. scratch has room
- * for sequence + 1 ids. */
-int dataset_read(int32_t *ids, int32_t *targets, int32_t *scratch, const struct dataset *d,
-                 int64_t first, int64_t n, struct err *err);
+/* What samples are read into; the caller's. */
+struct dataset_batch {
+    int32_t *ids, *targets; /* [n · sequence] */
+    int32_t *offset;        /* [n + 1], of packs [n · sequence + 1] */
+    int32_t *scratch;       /* [sequence + 1] */
+    int64_t T, B;           /* tokens and sequences read */
+};
+
+/* Samples first … first + n − 1, laid end to end. */
+int dataset_read(struct dataset_batch *b, const struct dataset *d, int64_t first, int64_t n,
+                 struct err *err);
 
 #endif

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "io/safetensors.h"
+#include "tensor/nf4.h"
 
 struct optimizer {
     struct optimizer_config config;
@@ -23,7 +24,29 @@ struct optimizer {
     int64_t *first;        /* first[i]: where the moments of params[i] begin; n + 1 numbers */
     int64_t n, n_steps;
     float *m, *v; /* device */
+    uint8_t *m8,
+        *v8; /* device: of the tensors in 8 bits, whose places in m and v are their absmaxes */
+    int64_t *first8; /* [n + 1] where their codes begin */
+    float m_map[NF4_MAP_SIZE], v_map[NF4_MAP_SIZE];
 };
+
+static bool in_8_bits(const struct optimizer_config *c, const struct param *p)
+{
+    return c->eight_bits && p->n >= OPTIMIZER_MIN_8BIT;
+}
+
+/* Numbers of m (and of v) that a tensor has in float32. */
+static int64_t n_floats(const struct optimizer_config *c, const struct param *p)
+{
+    return in_8_bits(c, p) ? (p->n + ADAMW8_BLOCK - 1) / ADAMW8_BLOCK : p->n;
+}
+
+int64_t optimizer_state_bytes(int64_t n, bool eight_bits)
+{
+    struct optimizer_config c = {.eight_bits = eight_bits};
+    struct param p = {.n = n};
+    return 2 * (n_floats(&c, &p) * (int64_t)sizeof(float) + (in_8_bits(&c, &p) ? n : 0));
+}
 
 static int config_check(const struct optimizer_config *c, struct err *err)
 {
@@ -39,6 +62,21 @@ static int config_check(const struct optimizer_config *c, struct err *err)
     return 0;
 }
 
+/* A code for zero everywhere; with an absmax of 0 any other would do as well. */
+static int alloc_codes(struct optimizer *opt, struct err *err)
+{
+    size_t n = (size_t)opt->first8[opt->n];
+    if (!n)
+        return 0;
+    opt->m8 = device_alloc(opt->dev, n, err);
+    opt->v8 = opt->m8 ? device_alloc(opt->dev, n, err) : NULL;
+    if (!opt->v8)
+        return MOE2_ELIMIT;
+    opt->dev->ops->zero(opt->dev, opt->m8, n);
+    opt->dev->ops->zero(opt->dev, opt->v8, n);
+    return 0;
+}
+
 int optimizer_new(struct optimizer **out, struct param *params, int64_t n_params,
                   const struct optimizer_config *config, struct device *dev, struct err *err)
 {
@@ -51,14 +89,19 @@ int optimizer_new(struct optimizer **out, struct param *params, int64_t n_params
     *opt = (struct optimizer){.config = *config, .dev = dev};
     opt->params = calloc((size_t)n_params + 1, sizeof *opt->params);
     opt->first = calloc((size_t)n_params + 1, sizeof *opt->first);
-    if (!opt->params || !opt->first) {
+    opt->first8 = calloc((size_t)n_params + 1, sizeof *opt->first8);
+    nf4_dynamic_map(opt->m_map, 1);
+    nf4_dynamic_map(opt->v_map, 0);
+    if (!opt->params || !opt->first || !opt->first8) {
         rc = err_set(err, MOE2_ELIMIT, "no memory for the optimizer's list");
         goto done;
     }
     for (int64_t i = 0; i < n_params; i++)
         if (params[i].grad) {
             opt->params[opt->n] = &params[i];
-            opt->first[opt->n + 1] = opt->first[opt->n] + params[i].n;
+            opt->first[opt->n + 1] = opt->first[opt->n] + n_floats(config, &params[i]);
+            opt->first8[opt->n + 1] =
+                opt->first8[opt->n] + (in_8_bits(config, &params[i]) ? params[i].n : 0);
             opt->n++;
         }
     size_t n_bytes = (size_t)opt->first[opt->n] * sizeof(float);
@@ -70,6 +113,7 @@ int optimizer_new(struct optimizer **out, struct param *params, int64_t n_params
     }
     dev->ops->zero(dev, opt->m, n_bytes);
     dev->ops->zero(dev, opt->v, n_bytes);
+    rc = alloc_codes(opt, err);
 done:
     if (rc)
         optimizer_free(opt);
@@ -85,8 +129,13 @@ void optimizer_free(struct optimizer *opt)
     size_t n_bytes = opt->first ? (size_t)opt->first[opt->n] * sizeof(float) : 0;
     device_free(opt->dev, opt->m, n_bytes);
     device_free(opt->dev, opt->v, n_bytes);
+    if (opt->first8) {
+        device_free(opt->dev, opt->m8, (size_t)opt->first8[opt->n]);
+        device_free(opt->dev, opt->v8, (size_t)opt->first8[opt->n]);
+    }
     free(opt->params);
     free(opt->first);
+    free(opt->first8);
     free(opt);
 }
 
@@ -122,6 +171,18 @@ static bool is_neighbour(const struct param *a, const struct param *b)
            decays(a) == decays(b);
 }
 
+static void step_8_bits(struct optimizer *opt, int64_t i, const struct adamw_args *a)
+{
+    struct adamw8_args narrow = {.a = *a,
+                                 .m = opt->m8 + opt->first8[i],
+                                 .v = opt->v8 + opt->first8[i],
+                                 .m_absmax = opt->m + opt->first[i],
+                                 .v_absmax = opt->v + opt->first[i],
+                                 .m_map = opt->m_map,
+                                 .v_map = opt->v_map};
+    opt->dev->k->adamw8(opt->dev, &narrow);
+}
+
 void optimizer_step(struct optimizer *opt, double lr, double norm)
 {
     const struct optimizer_config *c = &opt->config;
@@ -137,16 +198,21 @@ void optimizer_step(struct optimizer *opt, double lr, double norm)
     };
     for (int64_t i = 0, end; i < opt->n; i = end) {
         struct param *p = opt->params[i];
-        for (end = i + 1; end < opt->n && is_neighbour(opt->params[end - 1], opt->params[end]);)
+        bool narrow = in_8_bits(c, p);
+        for (end = i + 1; !narrow && end < opt->n && !in_8_bits(c, opt->params[end]) &&
+                          is_neighbour(opt->params[end - 1], opt->params[end]);)
             end++;
         a.p = p->data;
         a.p_bf16 = p->half;
         a.g = p->grad;
         a.m = opt->m + opt->first[i];
         a.v = opt->v + opt->first[i];
-        a.n = opt->first[end] - opt->first[i];
+        a.n = narrow ? p->n : opt->first[end] - opt->first[i];
         a.weight_decay = decays(p) ? (float)c->weight_decay : 0;
-        opt->dev->k->adamw(opt->dev, &a);
+        if (narrow)
+            step_8_bits(opt, i, &a);
+        else
+            opt->dev->k->adamw(opt->dev, &a);
     }
 }
 
@@ -155,106 +221,131 @@ int64_t optimizer_n_steps(const struct optimizer *opt)
     return opt->n_steps;
 }
 
-/* Declarations of "m.NAME" for every param, then "v.NAME". The names are the caller's to free. */
-static int declare(struct safetensors_decl *decls, const struct optimizer *opt, struct err *err)
+/* One tensor of the file: float32 moments or absmaxes, or codes, of params[i]. */
+struct stored {
+    char *name;
+    enum dtype dtype;
+    int64_t n; /* numbers */
+    void *at;  /* device */
+};
+
+static int add_stored(struct stored *list, int64_t *n, const char *prefix, const struct param *p,
+                      enum dtype dtype, int64_t n_numbers, void *at, struct err *err)
 {
-    for (int64_t i = 0; i < 2 * opt->n; i++) {
-        const struct param *p = opt->params[i % opt->n];
-        char *name = NULL;
-        if (asprintf(&name, "%c.%s", i < opt->n ? 'm' : 'v', p->name) < 0)
-            return err_set(err, MOE2_ELIMIT, "no memory for the optimizer's names");
-        decls[i] = (struct safetensors_decl){.name = name, .dtype = DT_F32, .n_dims = p->n_dims};
-        for (int d = 0; d < p->n_dims; d++)
-            decls[i].shape[d] = p->shape[d];
-    }
+    char *name = NULL;
+    if (asprintf(&name, "%s.%s", prefix, p->name) < 0)
+        return err_set(err, MOE2_ELIMIT, "no memory for the optimizer's names");
+    list[(*n)++] = (struct stored){name, dtype, n_numbers, at};
     return 0;
+}
+
+/* All m, then all v; at most four entries a param. */
+static int list_stored(struct stored *list, int64_t *n, const struct optimizer *opt,
+                       struct err *err)
+{
+    static const char *const names[2][2] = {{"m", "m_absmax"}, {"v", "v_absmax"}};
+    int rc = 0;
+    for (int side = 0; side < 2; side++)
+        for (int64_t i = 0; i < opt->n && !rc; i++) {
+            const struct param *p = opt->params[i];
+            bool narrow = in_8_bits(&opt->config, p);
+            float *at = (side ? opt->v : opt->m) + opt->first[i];
+            if (narrow)
+                rc = add_stored(list, n, names[side][0], p, DT_U8, p->n,
+                                (side ? opt->v8 : opt->m8) + opt->first8[i], err);
+            if (!rc)
+                rc = add_stored(list, n, names[side][narrow], p, DT_F32,
+                                opt->first[i + 1] - opt->first[i], at, err);
+        }
+    return rc;
+}
+
+static void free_stored(struct stored *list, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        free(list[i].name);
+    free(list);
 }
 
 int optimizer_save(const struct optimizer *opt, const char *path, struct err *err)
 {
     struct device *dev = opt->dev;
     struct safetensors_writer *w = NULL;
-    int64_t largest = 1;
-    for (int64_t i = 0; i < opt->n; i++)
-        largest = opt->params[i]->n > largest ? opt->params[i]->n : largest;
-    struct safetensors_decl *decls = calloc((size_t)(2 * opt->n) + 1, sizeof *decls);
-    float *host = malloc((size_t)largest * sizeof *host);
+    size_t most = (size_t)(4 * opt->n) + 1;
+    int64_t largest = 1, n = 0;
+    struct stored *list = calloc(most, sizeof *list);
+    struct safetensors_decl *decls = calloc(most, sizeof *decls);
     char steps[32];
     snprintf(steps, sizeof steps, "%" PRId64, opt->n_steps);
     const char *metadata[] = {"moe2", "optimizer", "steps", steps, NULL};
-    int rc = decls && host ? declare(decls, opt, err)
+    int rc = list && decls ? list_stored(list, &n, opt, err)
                            : err_set(err, MOE2_ELIMIT, "%s: no memory to write it", path);
+    for (int64_t i = 0; i < n && !rc; i++) {
+        decls[i] = (struct safetensors_decl){
+            .name = list[i].name, .dtype = list[i].dtype, .n_dims = 1, .shape = {list[i].n}};
+        largest = list[i].n > largest ? list[i].n : largest;
+    }
+    void *host = rc ? NULL : malloc((size_t)largest * sizeof(float));
+    if (!rc && !host)
+        rc = err_set(err, MOE2_ELIMIT, "%s: no memory to write it", path);
     if (!rc)
-        rc = safetensors_create(&w, path, decls, 2 * opt->n,
+        rc = safetensors_create(&w, path, decls, n,
                                 &(struct safetensors_options){.metadata = metadata}, err);
-    for (int64_t i = 0; i < 2 * opt->n && !rc; i++) {
-        const struct param *p = opt->params[i % opt->n];
-        const float *from = (i < opt->n ? opt->m : opt->v) + opt->first[i % opt->n];
-        dev->ops->read(dev, host, from, (size_t)p->n * sizeof *host);
-        rc = safetensors_put(w, host, p->n * (int64_t)sizeof *host, err);
+    for (int64_t i = 0; i < n && !rc; i++) {
+        size_t n_bytes = (size_t)list[i].n * dtype_bytes(list[i].dtype);
+        dev->ops->read(dev, host, list[i].at, n_bytes);
+        rc = safetensors_put(w, host, (int64_t)n_bytes, err);
     }
     if (rc)
         safetensors_abort(w);
     else
         rc = safetensors_commit(w, err);
-    for (int64_t i = 0; decls && i < 2 * opt->n; i++)
-        free((void *)(uintptr_t)decls[i].name);
+    free_stored(list, n);
     free(decls);
     free(host);
     return rc;
 }
 
-/* One tensor of moments, checked against its param, through the host buffer onto the device. */
-static int load_one(float *to, float *host, const struct safetensors *st, char which,
-                    const struct param *p, struct device *dev, struct err *err)
+/* One tensor of the file, checked, onto the device. */
+static int load_one(const struct stored *s, const struct safetensors *st, struct device *dev,
+                    struct err *err)
 {
-    char *name = NULL;
-    if (asprintf(&name, "%c.%s", which, p->name) < 0)
-        return err_set(err, MOE2_ELIMIT, "no memory for the optimizer's names");
     const struct safetensor *t = NULL;
-    int rc = safetensors_get(&t, st, name, err);
-    free(name);
+    int rc = safetensors_get(&t, st, s->name, err);
     if (rc)
         return rc;
-    if (t->dtype != DT_F32 || t->n_elements != p->n)
+    if (t->dtype != (int)s->dtype || t->n_elements != s->n)
         return err_set(err, MOE2_EFORMAT,
-                       "%s: %s has %" PRId64 " elements of %s, wanted %" PRId64 " of F32",
-                       safetensors_path(st), t->name, t->n_elements, t->dtype_name, p->n);
-    rc = safetensors_to_f32(host, t, 0, p->n, err);
-    if (!rc)
-        dev->ops->write(dev, to, host, (size_t)p->n * sizeof *host);
-    return rc;
+                       "%s: %s has %" PRId64 " elements of %s, wanted %" PRId64 " of %s",
+                       safetensors_path(st), t->name, t->n_elements, t->dtype_name, s->n,
+                       s->dtype == DT_F32 ? "F32" : "U8");
+    dev->ops->write(dev, s->at, t->bytes, (size_t)t->n_bytes);
+    return 0;
 }
 
 int optimizer_load(struct optimizer *opt, const char *path, struct err *err)
 {
     struct safetensors *st = NULL;
-    int64_t largest = 1;
-    for (int64_t i = 0; i < opt->n; i++)
-        largest = opt->params[i]->n > largest ? opt->params[i]->n : largest;
-    float *host = malloc((size_t)largest * sizeof *host);
-    int rc = host ? safetensors_open(&st, path, err)
+    struct stored *list = calloc((size_t)(4 * opt->n) + 1, sizeof *list);
+    int64_t n = 0, n_steps = -1;
+    int rc = list ? list_stored(list, &n, opt, err)
                   : err_set(err, MOE2_ELIMIT, "%s: no memory to read it", path);
-    if (rc)
-        goto done;
-    const char *steps = safetensors_metadata(st, "steps");
-    char *end = NULL;
-    int64_t n_steps = steps ? strtoll(steps, &end, 10) : -1;
-    if (n_steps < 0 || *end) {
-        rc = err_set(err, MOE2_EFORMAT, "%s: metadata steps is \"%s\", wanted a count of steps",
-                     path, steps ? steps : "");
-        goto done;
+    if (!rc)
+        rc = safetensors_open(&st, path, err);
+    if (!rc) {
+        const char *steps = safetensors_metadata(st, "steps");
+        char *end = NULL;
+        n_steps = steps ? strtoll(steps, &end, 10) : -1;
+        if (n_steps < 0 || *end)
+            rc = err_set(err, MOE2_EFORMAT, "%s: metadata steps is \"%s\", wanted a count of steps",
+                         path, steps ? steps : "");
     }
-    for (int64_t i = 0; i < opt->n && !rc; i++) {
-        rc = load_one(opt->m + opt->first[i], host, st, 'm', opt->params[i], opt->dev, err);
-        if (!rc)
-            rc = load_one(opt->v + opt->first[i], host, st, 'v', opt->params[i], opt->dev, err);
-    }
+    for (int64_t i = 0; i < n && !rc; i++)
+        rc = load_one(&list[i], st, opt->dev, err);
     if (!rc)
         opt->n_steps = n_steps;
-done:
     safetensors_close(st);
-    free(host);
+    free_stored(list, n);
     return rc;
 }
 
@@ -262,7 +353,7 @@ int params_check_finite(const struct param *params, int64_t n_params, struct dev
                         struct err *err)
 {
     for (int64_t i = 0; i < n_params; i++) {
-        int64_t at = dev->k->find_nonfinite(dev, params[i].data, params[i].n);
+        int64_t at = params[i].data ? dev->k->find_nonfinite(dev, params[i].data, params[i].n) : -1;
         if (at >= 0)
             return err_set(err, MOE2_ENUMERIC, "%s holds a NaN or infinity (element %" PRId64 ")",
                            params[i].name, at);

@@ -20,7 +20,11 @@
 struct optimizer_config {
     double beta1, beta2, eps, weight_decay;
     double clip; /* largest global norm; 0: no clipping */
+    bool
+        eight_bits; /* moments of tensors of OPTIMIZER_MIN_8BIT numbers and more in 8 bits, blocks of 256 */
 };
+
+enum { OPTIMIZER_MIN_8BIT = 4096 };
 
 struct optimizer;
 
@@ -39,8 +43,11 @@ void optimizer_step(struct optimizer *opt, double lr, double norm);
 
 int64_t optimizer_n_steps(const struct optimizer *opt);
 
-/* Writes the moments and the step count as safetensors: "m.NAME" and "v.NAME", float32; and reads
- * them back into an optimizer over the same list. A missing tensor or another shape is MOE2_EFORMAT
+/* Bytes of the moments of a tensor of n numbers. */
+int64_t optimizer_state_bytes(int64_t n, bool eight_bits);
+
+/* Writes the moments and the step count as safetensors: "m.NAME" and "v.NAME", float32, or their
+ * codes (U8) beside "m_absmax.NAME" and "v_absmax.NAME"; and reads them back into an optimizer over the same list. A missing tensor or another shape is MOE2_EFORMAT
  * and leaves the optimizer unusable (open it anew). */
 int optimizer_save(const struct optimizer *opt, const char *path, struct err *err);
 int optimizer_load(struct optimizer *opt, const char *path, struct err *err);

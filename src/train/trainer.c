@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,13 +22,13 @@ int trainer_init(struct trainer *t, const struct trainer_options *options, struc
         t->o.micro_batch = t->o.batch;
     const struct model_config *c = decoder_config(dec);
     size_t n = (size_t)(t->o.micro_batch * t->o.data.sequence);
-    t->ids = malloc(n * sizeof *t->ids);
-    t->targets = malloc(n * sizeof *t->targets);
-    t->offset = malloc(((size_t)t->o.micro_batch + 1) * sizeof *t->offset);
-    t->scratch = malloc(((size_t)t->o.data.sequence + 1) * sizeof *t->scratch);
+    t->in.ids = malloc(n * sizeof *t->in.ids);
+    t->in.targets = malloc(n * sizeof *t->in.targets);
+    t->in.offset = malloc((n + 1) * sizeof *t->in.offset);
+    t->in.scratch = malloc(((size_t)t->o.data.sequence + 1) * sizeof *t->in.scratch);
     t->loads = calloc((size_t)(c->num_hidden_layers * c->n_routed_experts) + 1, sizeof *t->loads);
     int rc = 0;
-    if (!t->ids || !t->targets || !t->offset || !t->scratch || !t->loads)
+    if (!t->in.ids || !t->in.targets || !t->in.offset || !t->in.scratch || !t->loads)
         rc = err_set(err, MOE2_ELIMIT, "no memory for a micro-batch of %zu tokens", n);
     if (!rc)
         rc = measures_init(&t->measures, dec, t->o.schedule.steps, err);
@@ -39,10 +40,10 @@ int trainer_init(struct trainer *t, const struct trainer_options *options, struc
 void trainer_release(struct trainer *t)
 {
     measures_release(&t->measures);
-    free(t->ids);
-    free(t->targets);
-    free(t->offset);
-    free(t->scratch);
+    free(t->in.ids);
+    free(t->in.targets);
+    free(t->in.offset);
+    free(t->in.scratch);
     free(t->loads);
     *t = (struct trainer){0};
 }
@@ -71,26 +72,21 @@ static void drop_step(struct trainer *t)
 /* Sequences first … first + n − 1 of the step: forward and backward of their part of the mean
  * loss. */
 static int micro_batch(struct trainer *t, struct step_report *r, int64_t first, int64_t n,
-                       struct err *err)
+                       float scale, struct err *err)
 {
-    int64_t S = t->o.data.sequence;
-    int rc =
-        dataset_read(t->ids, t->targets, t->scratch, &t->o.data, t->state.samples + first, n, err);
+    int rc = dataset_read(&t->in, &t->o.data, t->state.samples + first, n, err);
     if (rc)
         return rc;
-    for (int64_t i = 0; i <= n; i++)
-        t->offset[i] = (int32_t)(i * S);
     struct batch batch = {
-        .ids = t->ids,
-        .targets = t->targets,
-        .offset = t->offset,
-        .B = n,
-        .T = n * S,
+        .ids = t->in.ids,
+        .targets = t->in.targets,
+        .offset = t->in.offset,
+        .B = t->in.B,
+        .T = t->in.T,
         .step = t->state.step + 1,
-        .first_token = first * S,
+        .first_token = first * t->o.data.sequence,
     };
     struct loss_result loss = {0};
-    float scale = (float)(1 / (double)(t->o.batch * S)); /* every token of a window is a target */
     rc = decoder_forward(t->dec, &batch, DECODER_TRAIN, err);
     if (!rc)
         rc = decoder_loss(t->dec, &batch, scale, &loss, err);
@@ -204,10 +200,12 @@ static void step_routers(struct trainer *t, struct step_report *r)
 static int step_gradient(struct trainer *t, struct step_report *r, struct err *err)
 {
     int rc = 0;
+    int64_t n_targets = dataset_targets(&t->o.data, t->state.samples, t->o.batch);
+    float scale = (float)(1 / (double)n_targets);
     decoder_zero_grad(t->dec);
     for (int64_t i = 0; i < t->o.batch && !rc; i += t->o.micro_batch) {
         int64_t left = t->o.batch - i;
-        rc = micro_batch(t, r, i, left < t->o.micro_batch ? left : t->o.micro_batch, err);
+        rc = micro_batch(t, r, i, left < t->o.micro_batch ? left : t->o.micro_batch, scale, err);
     }
     r->loss /= (double)r->n_targets;
     return rc ? rc : optimizer_grad_norm(&r->norm, t->opt, err);
@@ -284,7 +282,7 @@ int trainer_save(struct trainer *t, struct err *err)
         return 0;
     char *last = NULL;
     int64_t n_params = 0;
-    const struct param *params = decoder_params(t->dec, &n_params);
+    const struct param *params = decoder_trained(t->dec, &n_params);
     int rc = params_check_finite(params, n_params, decoder_device(t->dec), err);
     if (rc) /* the last good checkpoint stays */
         return err_prefix(err, "step %" PRId64 ": the checkpoint is not written", t->state.step);
@@ -292,7 +290,7 @@ int trainer_save(struct trainer *t, struct err *err)
     if (!rc)
         rc = checkpoint_save(last,
                              &(struct checkpoint_parts){t->dec, t->opt, &t->measures, &t->state,
-                                                        t->o.config, t->o.tokenizer},
+                                                        t->o.config, t->o.tokenizer, t->o.base},
                              err);
     if (!rc)
         t->saved_step = t->state.step;
@@ -315,15 +313,47 @@ static int save_best(struct trainer *t, struct err *err)
     return rc;
 }
 
+/* The validation examples, a micro-batch of packs at a time. */
+static int score_packs(struct perplexity *out, struct trainer *t, struct err *err)
+{
+    const struct packs *packs = t->o.validation_packs;
+    struct perplexity sum = {0};
+    double begun_s = clock_s();
+    int rc = 0;
+    for (int64_t k = 0; k < packs->n && !rc;) {
+        struct loss_result loss = {0};
+        t->in.T = t->in.B = 0;
+        t->in.offset[0] = 0;
+        for (int64_t i = 0; i < t->o.micro_batch && k < packs->n; i++)
+            packs_append(t->in.ids, t->in.targets, t->in.offset, &t->in.T, &t->in.B, packs, k++);
+        struct batch batch = {.ids = t->in.ids,
+                              .targets = t->in.targets,
+                              .offset = t->in.offset,
+                              .B = t->in.B,
+                              .T = t->in.T};
+        rc = decoder_forward(t->dec, &batch, DECODER_EVAL, err);
+        if (!rc)
+            rc = decoder_loss(t->dec, &batch, 0, &loss, err);
+        sum.nll += loss.nll;
+        sum.tokens += loss.n_targets;
+        sum.n_right += loss.n_right;
+    }
+    sum.seconds = clock_s() - begun_s;
+    *out = sum;
+    return rc;
+}
+
 int trainer_evaluate(struct trainer *t, struct err *err)
 {
     struct perplexity p;
-    int rc = perplexity_run(&p, t->dec, &t->o.validation, &t->o.eval, err);
+    int rc = t->o.validation_packs ? score_packs(&p, t, err)
+                                   : perplexity_run(&p, t->dec, &t->o.validation, &t->o.eval, err);
     if (rc == MOE2_ENUMERIC)
         err_prefix(err, "step %" PRId64 ": validation", t->state.step);
     if (rc)
         return rc;
-    struct evaluation e = {t->state.step, p.nll / (double)p.tokens, bits_per_byte(p.nll, p.bytes)};
+    struct evaluation e = {t->state.step, p.nll / (double)p.tokens,
+                           p.bytes ? bits_per_byte(p.nll, p.bytes) : NAN};
     if (t->o.metrics) {
         struct json_writer *w = metrics_begin(t->o.metrics);
         jw_int(w, "step", e.step);
@@ -333,13 +363,20 @@ int trainer_evaluate(struct trainer *t, struct err *err)
         jw_real(w, "loss", e.loss);
         jw_real(w, "ppl", exp(e.loss));
         jw_real(w, "bits_per_byte", e.bits_per_byte);
+        if (t->o.validation_packs)
+            jw_real(w, "accuracy", (double)p.n_right / (double)p.tokens);
         jw_real(w, "seconds", p.seconds);
         rc = metrics_end(t->o.metrics, err);
     }
     bool is_best = e.loss < t->state.best.loss;
-    log_line(t->o.log, LOG_INFO,
-             "step %" PRId64 ": validation loss %.4f, perplexity %.2f, %.4f bits per byte%s",
-             e.step, e.loss, exp(e.loss), e.bits_per_byte, is_best ? ", the best so far" : "");
+    char more[64];
+    if (t->o.validation_packs)
+        snprintf(more, sizeof more, "%.1f %% of tokens right",
+                 100 * (double)p.n_right / (double)p.tokens);
+    else
+        snprintf(more, sizeof more, "%.4f bits per byte", e.bits_per_byte);
+    log_line(t->o.log, LOG_INFO, "step %" PRId64 ": validation loss %.4f, perplexity %.2f, %s%s",
+             e.step, e.loss, exp(e.loss), more, is_best ? ", the best so far" : "");
     if (!is_best)
         return rc;
     t->state.best = e;

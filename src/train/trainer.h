@@ -26,11 +26,13 @@ struct trainer_options {
     int64_t micro_batch;                       /* sequences that go through the model at once */
     int64_t eval_every, save_every, log_every; /* steps; eval_every 0: never */
     struct tokens validation;
-    struct perplexity_options eval; /* window, stride, max_tokens, prefix, token_bytes */
+    const struct packs *validation_packs; /* instead of it: examples; NULL: none */
+    struct perplexity_options eval;       /* window, stride, max_tokens, prefix, token_bytes */
     uint64_t seed;
     const char *checkpoints; /* folder of best and last; NULL: nothing is saved */
     const char *config;      /* the run's configuration, kept in each checkpoint */
     const char *tokenizer;   /* what to copy into checkpoints, or NULL */
+    const char *base;        /* with adapters: what they were trained on, for their files */
     struct metrics *metrics; /* NULL: none */
     const struct log_sink *log;
     const volatile int *stop; /* NULL: never */
@@ -41,11 +43,11 @@ struct trainer {
     struct decoder *dec;   /* borrowed */
     struct optimizer *opt; /* borrowed */
     struct train_state state;
-    struct measures measures;                  /* owned */
-    int32_t *ids, *targets, *offset, *scratch; /* of one micro-batch */
-    double *loads;      /* [layers, E], of the last step: 1 is a fair share */
-    int64_t saved_step; /* of checkpoints/last; −1: none by this trainer */
-    bool has_warned;    /* of a bias that outweighs the gate */
+    struct measures measures; /* owned */
+    struct dataset_batch in;  /* one micro-batch */
+    double *loads;            /* [layers, E], of the last step: 1 is a fair share */
+    int64_t saved_step;       /* of checkpoints/last; −1: none by this trainer */
+    bool has_warned;          /* of a bias that outweighs the gate */
 };
 
 /* Errors: MOE2_ELIMIT, MOE2_ECONFIG. options' pointers are borrowed until trainer_release. */

@@ -127,6 +127,10 @@ void ref_fill(struct device *dev, float *y, float value, int64_t n);
 void ref_copy(struct device *dev, float *y, const float *x, int64_t n);
 void ref_to_bf16(struct device *dev, uint16_t *y, const float *x, int64_t n);
 void ref_dropout(struct device *dev, const struct dropout_args *a);
+void ref_nf4_to_f32(struct device *dev, float *out, const struct nf4 *q, int64_t first, int64_t n);
+void nf4_to_f32_avx512(struct device *dev, float *out, const struct nf4 *q, int64_t first,
+                       int64_t n);
+void ref_adamw8(struct device *dev, const struct adamw8_args *a);
 void ref_row_norm(struct device *dev, float *norm, const float *x, int64_t S, int64_t D);
 void ref_attention_forward(struct device *dev, const struct attention_args *a);
 void ref_attention_backward(struct device *dev, const struct attention_args *a,

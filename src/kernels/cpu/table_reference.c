@@ -27,6 +27,7 @@ void table_reference(struct cpu_state *s)
         .copy = ref_copy,
         .to_bf16 = ref_to_bf16,
         .dropout = ref_dropout,
+        .nf4_to_f32 = ref_nf4_to_f32,
         .row_norm = ref_row_norm,
         .attention_forward = ref_attention_forward,
         .attention_backward = ref_attention_backward,
@@ -42,6 +43,7 @@ void table_reference(struct cpu_state *s)
         .cached_attention = ref_cached_attention,
         .cross_entropy = ref_cross_entropy,
         .adamw = ref_adamw,
+        .adamw8 = ref_adamw8,
         .sum_squares = ref_sum_squares,
         .find_nonfinite = ref_find_nonfinite,
     };

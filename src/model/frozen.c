@@ -1,0 +1,263 @@
+/* Frozen weights: see frozen.h. The plan is made twice, first over nothing to count the bytes. */
+#include "model/frozen.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/safetensors.h"
+
+enum { PIECE = 1 << 18 }; /* numbers read at a time: whole blocks of NF4 and of its absmaxes */
+
+enum base_type frozen_type(const struct param *p, enum base_type base)
+{
+    switch (p->kind) {
+    case PARAM_MATRIX:
+        return base;
+    case PARAM_EMBED:
+    case PARAM_HEAD:
+        return base == BASE_NF4 ? BASE_BF16 : base;
+    default:
+        return BASE_F32;
+    }
+}
+
+static int64_t up64(int64_t n)
+{
+    return (n + 63) / 64 * 64;
+}
+
+static int64_t n_blocks(int64_t n)
+{
+    return (n + NF4_BLOCK_SIZE - 1) / NF4_BLOCK_SIZE;
+}
+
+static int64_t n_nested(int64_t n)
+{
+    return (n_blocks(n) + NF4_NESTED_BLOCK_SIZE - 1) / NF4_NESTED_BLOCK_SIZE;
+}
+
+int64_t frozen_bytes(int64_t n, enum base_type type)
+{
+    if (type == BASE_NF4)
+        return up64((n + 1) / 2) + up64(n_blocks(n)) + up64(n_nested(n) * (int64_t)sizeof(float));
+    return n * (type == BASE_F32 ? 4 : 2);
+}
+
+/* What fills the memory. */
+struct filler {
+    struct frozen_weights *f;
+    struct param_list *list;
+    const struct safetensors *st;
+    const struct nf4_maker *maker;
+    struct device *dev;
+    enum base_type base;
+    float *piece, *absmax; /* [PIECE], and the absmaxes of the largest tensor */
+    struct err *err;
+};
+
+static int blame(const struct filler *w, const struct param *p, int64_t first, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(w->piece[i]))
+            return param_blame(w->st, p, first + i, w->err);
+    return 0;
+}
+
+static int read_piece(const struct filler *w, const struct param *p, int64_t first, int64_t n)
+{
+    int rc = safetensors_to_f32(w->piece, safetensors_find(w->st, p->name), first, n, w->err);
+    return rc ? rc : blame(w, p, first, n);
+}
+
+/* float32 or bf16 numbers. */
+static int fill_plain(const struct filler *w, struct param *p, char *to, enum base_type type)
+{
+    int64_t size = type == BASE_F32 ? 4 : 2;
+    uint16_t *half = malloc(PIECE * sizeof *half);
+    int rc = half ? 0 : err_set(w->err, MOE2_ELIMIT, "no memory for a piece of %s", p->name);
+    for (int64_t first = 0; first < p->n && !rc; first += PIECE) {
+        int64_t n = p->n - first < PIECE ? p->n - first : PIECE;
+        rc = read_piece(w, p, first, n);
+        if (!rc && type == BASE_BF16)
+            dtype_from_f32(half, w->piece, DT_BF16, n);
+        if (!rc)
+            w->dev->ops->write(w->dev, to + first * size,
+                               type == BASE_BF16 ? (void *)half : w->piece, (size_t)(n * size));
+    }
+    free(half);
+    if (type == BASE_F32)
+        p->data = (float *)(void *)to;
+    else
+        p->half = (uint16_t *)(void *)to;
+    return rc;
+}
+
+/* Codes, then codes of absmaxes, then their absmaxes. */
+static int fill_nf4(const struct filler *w, struct param *p, char *to)
+{
+    uint8_t *codes = (uint8_t *)to, *nested_codes = codes + up64((p->n + 1) / 2);
+    float *nested = (float *)(void *)(nested_codes + up64(n_blocks(p->n)));
+    struct nf4 *q = &w->f->nf4[p - w->list->params];
+    int rc = 0;
+    for (int64_t first = 0; first < p->n && !rc; first += PIECE) {
+        int64_t n = p->n - first < PIECE ? p->n - first : PIECE;
+        rc = read_piece(w, p, first, n);
+        if (!rc)
+            w->maker->encode(codes + first / 2, w->absmax + first / NF4_BLOCK_SIZE, w->piece, n,
+                             NF4_BLOCK_SIZE);
+    }
+    if (rc)
+        return rc;
+    float offset = 0;
+    w->maker->nest(nested_codes, nested, &offset, w->absmax, n_blocks(p->n), w->f->map);
+    *q = (struct nf4){.n = p->n,
+                      .block_size = NF4_BLOCK_SIZE,
+                      .codes = codes,
+                      .absmax_codes = nested_codes,
+                      .nested_absmax = nested,
+                      .map = w->f->map,
+                      .nested_block_size = NF4_NESTED_BLOCK_SIZE,
+                      .nested_offset = offset};
+    p->nf4 = q;
+    return 0;
+}
+
+/* Whether the params first … end − 1 lie in the file one behind the other in that type. */
+static bool maps(const struct filler *w, int64_t first, int64_t end, enum base_type type)
+{
+    const struct safetensor *t = safetensors_find(w->st, w->list->params[first].name);
+    int wanted = type == BASE_F32 ? DT_F32 : DT_BF16;
+    enum param_kind kind = w->list->params[first].kind;
+    bool big = kind == PARAM_MATRIX || kind == PARAM_EMBED || kind == PARAM_HEAD;
+    if (!w->dev->host_memory || type == BASE_NF4 || !big || t->dtype != wanted ||
+        (uintptr_t)t->bytes % 4)
+        return false;
+    for (int64_t i = first + 1; i < end; i++) {
+        const struct safetensor *next = safetensors_find(w->st, w->list->params[i].name);
+        if (next->dtype != wanted || next->shard_idx != t->shard_idx ||
+            next->bytes != t->bytes + t->n_bytes)
+            return false;
+        t = next;
+    }
+    return true;
+}
+
+static int bind_mapped(const struct filler *w, struct param *p, enum base_type type)
+{
+    const struct safetensor *t = safetensors_find(w->st, p->name);
+    void *at = (void *)(uintptr_t)t->bytes;
+    int rc = 0;
+    for (int64_t first = 0; first < p->n && !rc; first += PIECE)
+        rc = read_piece(w, p, first, p->n - first < PIECE ? p->n - first : PIECE);
+    if (type == BASE_F32)
+        p->data = at;
+    else
+        p->half = at;
+    return rc;
+}
+
+/* Every tensor's place; base NULL only counts. */
+static int fill_all(const struct filler *w, char *base, size_t *n_bytes, struct progress *progress)
+{
+    int rc = 0;
+    *n_bytes = 0;
+    for (int64_t i = 0, end; i < w->list->n && !rc; i = end) {
+        for (end = i + 1; end < w->list->n && w->list->params[end].follows;)
+            end++;
+        enum base_type type = frozen_type(&w->list->params[i], w->base);
+        bool mapped = maps(w, i, end, type);
+        for (int64_t j = i; j < end && !rc; j++) {
+            struct param *p = &w->list->params[j];
+            if (mapped) {
+                if (base)
+                    rc = bind_mapped(w, p, type);
+                else
+                    w->f->n_mapped += frozen_bytes(p->n, type);
+                continue;
+            }
+            if (base && type == BASE_NF4)
+                rc = fill_nf4(w, p, base + *n_bytes);
+            else if (base)
+                rc = fill_plain(w, p, base + *n_bytes, type);
+            *n_bytes += (size_t)frozen_bytes(p->n, type);
+        }
+        *n_bytes = (size_t)up64((int64_t)*n_bytes);
+        if (progress)
+            progress_set(progress, (double)(w->list->offset[end - 1] + w->list->params[end - 1].n));
+    }
+    return rc;
+}
+
+static int fill(struct filler *w, const struct log_sink *log, bool plan_only)
+{
+    struct progress progress;
+    size_t filled = 0;
+    int64_t most = 1;
+    for (int64_t i = 0; i < w->list->n; i++)
+        most = w->list->params[i].n > most ? w->list->params[i].n : most;
+    w->piece = malloc(PIECE * sizeof *w->piece);
+    w->absmax = malloc((size_t)n_blocks(most) * sizeof *w->absmax);
+    int rc = w->piece && w->absmax ? 0 : err_set(w->err, MOE2_ELIMIT, "no memory for a tensor");
+    if (!rc)
+        rc = fill_all(w, NULL, &w->f->n_bytes, NULL);
+    if (rc || plan_only)
+        goto done;
+    if (!rc && !(w->f->bytes = device_alloc(w->dev, w->f->n_bytes + 64, w->err)))
+        rc = MOE2_ELIMIT;
+    progress_begin(&progress, log, w->base == BASE_NF4 ? "quantising" : "loading",
+                   (double)w->list->n_elements, "numbers");
+    if (!rc)
+        rc = fill_all(w, w->f->bytes, &filled, &progress);
+    progress_end(&progress);
+done:
+    free(w->piece);
+    free(w->absmax);
+    return rc;
+}
+
+static void unbind(struct param_list *list)
+{
+    for (int64_t i = 0; i < list->n; i++) {
+        list->params[i].data = NULL;
+        list->params[i].half = NULL;
+        list->params[i].nf4 = NULL;
+    }
+}
+
+int frozen_open(struct frozen_weights *out, struct param_list *list,
+                const struct decoder_options *o, const struct model_config *config,
+                struct device *dev, struct err *err)
+{
+    struct safetensors *st = NULL;
+    if (o->base == BASE_NF4 && (!o->maker || !dev->host_memory))
+        return err_set(err, MOE2_ECONFIG, "an NF4 base needs a device of the host's memory");
+    int rc = param_list_check(&st, list, o->dir, config, err);
+    if (rc)
+        return rc;
+    *out = (struct frozen_weights){.file = st, .nf4 = calloc((size_t)list->n, sizeof *out->nf4)};
+    nf4_dynamic_map(out->map, 1);
+    struct filler w = {.f = out,
+                       .list = list,
+                       .st = st,
+                       .maker = o->maker,
+                       .dev = dev,
+                       .base = o->base,
+                       .err = err};
+    rc = out->nf4 ? fill(&w, o->log, o->plan_only)
+                  : err_set(err, MOE2_ELIMIT, "%s: no memory", o->dir);
+    if (rc) {
+        unbind(list);
+        frozen_close(out, dev);
+    }
+    return rc;
+}
+
+void frozen_close(struct frozen_weights *f, struct device *dev)
+{
+    if (f->bytes)
+        device_free(dev, f->bytes, f->n_bytes + 64);
+    safetensors_close(f->file);
+    free(f->nf4);
+    *f = (struct frozen_weights){0};
+}
