@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/safetensors.h"
+#include "model/source.h"
 
 enum { PIECE = 1 << 18 }; /* numbers read at a time: whole blocks of NF4 and of its absmaxes */
 
@@ -48,7 +48,7 @@ int64_t frozen_bytes(int64_t n, enum base_type type)
 struct filler {
     struct frozen_weights *f;
     struct param_list *list;
-    const struct safetensors *st;
+    const struct source *source;
     const struct nf4_maker *maker;
     struct device *dev;
     enum base_type base;
@@ -60,13 +60,13 @@ static int blame(const struct filler *w, const struct param *p, int64_t first, i
 {
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(w->piece[i]))
-            return param_blame(w->st, p, first + i, w->err);
+            return param_blame(w->source, p, first + i, w->err);
     return 0;
 }
 
 static int read_piece(const struct filler *w, const struct param *p, int64_t first, int64_t n)
 {
-    int rc = safetensors_to_f32(w->piece, safetensors_find(w->st, p->name), first, n, w->err);
+    int rc = source_read(w->piece, source_find(w->source, p->name), first, n, w->err);
     return rc ? rc : blame(w, p, first, n);
 }
 
@@ -123,29 +123,47 @@ static int fill_nf4(const struct filler *w, struct param *p, char *to)
     return 0;
 }
 
+/* Whether a tensor lies in the file as plain numbers of that type, in their order. */
+static bool is_plain(const struct source_tensor *t, enum dtype type)
+{
+    return t->kind == STORED_PLAIN && t->dtype == type && t->bytes && !t->head_rows;
+}
+
 /* Whether the params first … end − 1 lie in the file one behind the other in that type. */
 static bool maps(const struct filler *w, int64_t first, int64_t end, enum base_type type)
 {
-    const struct safetensor *t = safetensors_find(w->st, w->list->params[first].name);
-    int wanted = type == BASE_F32 ? DT_F32 : DT_BF16;
+    const struct source_tensor *t = source_find(w->source, w->list->params[first].name);
+    enum dtype wanted = type == BASE_F32 ? DT_F32 : DT_BF16;
     enum param_kind kind = w->list->params[first].kind;
     bool big = kind == PARAM_MATRIX || kind == PARAM_EMBED || kind == PARAM_HEAD;
-    if (!w->dev->host_memory || type == BASE_NF4 || !big || t->dtype != wanted ||
+    if (!w->dev->host_memory || type == BASE_NF4 || !big || !is_plain(t, wanted) ||
         (uintptr_t)t->bytes % 4)
         return false;
     for (int64_t i = first + 1; i < end; i++) {
-        const struct safetensor *next = safetensors_find(w->st, w->list->params[i].name);
-        if (next->dtype != wanted || next->shard_idx != t->shard_idx ||
-            next->bytes != t->bytes + t->n_bytes)
+        const struct source_tensor *next = source_find(w->source, w->list->params[i].name);
+        if (!is_plain(next, wanted) || next->bytes != t->bytes + t->n_bytes)
             return false;
         t = next;
     }
     return true;
 }
 
+/* An NF4 tensor of the file, as it is. */
+static bool is_nf4(const struct filler *w, const struct param *p, enum base_type type)
+{
+    return type == BASE_NF4 && source_find(w->source, p->name)->kind == STORED_NF4;
+}
+
+static void bind_nf4(const struct filler *w, struct param *p)
+{
+    struct nf4 *q = &w->f->nf4[p - w->list->params];
+    *q = source_find(w->source, p->name)->nf4;
+    p->nf4 = q;
+}
+
 static int bind_mapped(const struct filler *w, struct param *p, enum base_type type)
 {
-    const struct safetensor *t = safetensors_find(w->st, p->name);
+    const struct source_tensor *t = source_find(w->source, p->name);
     void *at = (void *)(uintptr_t)t->bytes;
     int rc = 0;
     for (int64_t first = 0; first < p->n && !rc; first += PIECE)
@@ -174,6 +192,12 @@ static int fill_all(const struct filler *w, char *base, size_t *n_bytes, struct 
                     rc = bind_mapped(w, p, type);
                 else
                     w->f->n_mapped += frozen_bytes(p->n, type);
+                continue;
+            }
+            if (is_nf4(w, p, type)) {
+                w->f->n_mapped += base ? 0 : frozen_bytes(p->n, type);
+                if (base)
+                    bind_nf4(w, p);
                 continue;
             }
             if (base && type == BASE_NF4)
@@ -229,7 +253,7 @@ int frozen_open(struct frozen_weights *out, struct param_list *list,
                 const struct decoder_options *o, const struct model_config *config,
                 struct device *dev, struct err *err)
 {
-    struct safetensors *st = NULL;
+    struct source *st = NULL;
     if (o->base == BASE_NF4 && (!o->maker || !dev->host_memory))
         return err_set(err, MOE2_ECONFIG, "an NF4 base needs a device of the host's memory");
     int rc = param_list_check(&st, list, o->dir, config, err);
@@ -239,7 +263,7 @@ int frozen_open(struct frozen_weights *out, struct param_list *list,
     nf4_dynamic_map(out->map, 1);
     struct filler w = {.f = out,
                        .list = list,
-                       .st = st,
+                       .source = st,
                        .maker = o->maker,
                        .dev = dev,
                        .base = o->base,
@@ -257,7 +281,7 @@ void frozen_close(struct frozen_weights *f, struct device *dev)
 {
     if (f->bytes)
         device_free(dev, f->bytes, f->n_bytes + 64);
-    safetensors_close(f->file);
+    source_close(f->file);
     free(f->nf4);
     *f = (struct frozen_weights){0};
 }

@@ -11,6 +11,8 @@
 #include "model/params.h"
 #include "tensor/nf4.h"
 
+struct source;
+
 struct frozen_weights {
     void *file;  /* what stays mapped; NULL: nothing */
     char *bytes; /* device: everything that is not mapped */

@@ -282,10 +282,18 @@ static int load_whole(struct source *s, const struct param *p, struct device *de
     return rc;
 }
 
+/* peft also writes a frozen copy of a head that carries an adapter. */
+static bool is_copy(const char *name)
+{
+    static const char tail[] = "lm_head.base_layer.weight";
+    size_t n = strlen(name);
+    return n >= sizeof tail - 1 && strcmp(name + n - (sizeof tail - 1), tail) == 0;
+}
+
 static int check_used(const struct source *s, struct err *err)
 {
     for (int64_t i = 0; i < safetensors_count(s->st); i++)
-        if (!s->used[i])
+        if (!s->used[i] && !is_copy(safetensors_at(s->st, i)->name))
             return err_set(err, MOE2_EFORMAT,
                            "%s: %s belongs to no tensor of this model that can carry an adapter",
                            safetensors_path(s->st), safetensors_at(s->st, i)->name);
