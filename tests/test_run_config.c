@@ -69,8 +69,9 @@ static void keys_that_contradict_each_other_are_refused(void **state)
     refuse("name: x\ntrain: {steps: 5}\n",
            "run.yaml: no data is given, wanted one of data.dir, data.text and data.examples");
     refuse("name: x\ndata: {dir: a, text: [b]}\ntrain: {steps: 5}\n",
-           "run.yaml: both data.dir and data.text are given, wanted one of data.dir and data.text");
-    refuse("name: x\ndata: {dir: a}\n", "run.yaml: neither train.tokens nor train.steps is given");
+           "run.yaml: several are given, wanted one of data.dir, data.text and data.examples");
+    refuse("name: x\ndata: {dir: a}\n",
+           "run.yaml: none of train.tokens, train.steps and train.epochs is given");
     refuse("name: x\ndata: {dir: a}\ntrain: {steps: 5, tokens: 100000}\n",
            "run.yaml: train.tokens is 100000, which is 49 steps, and train.steps is 5, wanted one "
            "of the two "

@@ -84,9 +84,9 @@ const struct command cmd_grad = {
     "Writes the gradient of the mean next-token loss over the tokens but the first, float32, under "
     "the checkpoint's\n"
     "names (with --adapter: of the adapters, the model being frozen); the loss stands as a decimal "
-    "under \"loss\" in the file's metadata. Cross-entropy "
-    "only, whatever the router's\n"
-    "training adds.\n\n" SEQUENCE_HELP "  --out FILE       a safetensors file\n\n"
+    "under \"loss\" in the file's\n"
+    "metadata. Cross-entropy only, whatever the router's training adds.\n\n" SEQUENCE_HELP
+    "  --out FILE       a safetensors file\n\n"
     "example:\n  moe2 grad --model out/tiny --ids 5,17,3,8 --out g.safetensors\n",
     run,
 };
