@@ -1,5 +1,6 @@
-/* Multiple choice by log-likelihood: the scores that transformers gives (tests/golden/make_choice_golden.py), however questions are
- * batched; prompts in their two forms; what must be refused.
+/* Multiple choice by log-likelihood: the scores that transformers gives
+ * (tests/golden/make_choice_golden.py), however questions are batched; prompts in their two forms;
+ * what must be refused.
  *
  * Limit 2e-5 of the score: float32 sums in another order than float64's, over up to 160 nats.
  */
@@ -147,7 +148,7 @@ static void scores_are_those_of_transformers(void **state)
     }
 }
 
-/* The cases that share a setting go through together, in batches from one sequence to all of them. */
+/* The cases that share a setting go through together, in batches of one sequence to all. */
 static void batches_of_questions_change_nothing(void **state)
 {
     struct golden *g = *state;

@@ -1,4 +1,5 @@
-/* Answers in words: normal forms, exact match and F1 as Python computes them (tests/golden/make_squad_golden.py); what is refused. */
+/* Answers in words: normal forms, exact match and F1 as Python computes them
+ * (tests/golden/make_squad_golden.py); what is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>

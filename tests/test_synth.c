@@ -1,7 +1,9 @@
-/* Procedural questions: right answers found again by other means, options that tell nothing, sets that are apart.
+/* Procedural questions: right answers found again by other means, options that tell nothing, sets
+ * that are apart.
  *
- * Limits of the guessers: a guess without the question is right in a quarter of the cases. Of 6,000 questions of a family the
- * deviation of that share is 0.0056; five of them, 0.028, are passed by chance once in 1.7 million.
+ * Limits of the guessers: a guess without the question is right in a quarter of the cases. Of 6,000
+ * questions of a family the deviation of that share is 0.0056; five of them, 0.028, are passed by
+ * chance once in 1.7 million.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,7 +57,7 @@ static void every_question_has_four_different_options_and_fits(void **state)
         }
 }
 
-/* ---- guessers: each gives every option a number from the options alone, and takes the largest ---- */
+/* ---- guessers: each gives every option a number from the options, and takes the largest ---- */
 
 static double number(const char *s)
 {

@@ -1,5 +1,5 @@
-/* Multiple choice by log-likelihood: see choice.h. Questions are encoded one by one into the open batch; a full batch goes through
- * the model and its scores are written where its sequences say. */
+/* Multiple choice by log-likelihood: see choice.h. Questions are encoded one by one into the open
+ * batch; a full batch goes through the model and its scores are written where its sequences say. */
 #include "eval/choice.h"
 
 #include <inttypes.h>
@@ -11,8 +11,8 @@ enum { DEFAULT_BATCH_TOKENS = 2048 };
 
 const char *const choice_norm_names[CHOICE_N_NORMS] = {"none", "chars", "bytes"};
 
-/* What of a batch is which option's: the tokens [first, first + n) are scored for it; or, of a shared context, one token behind row
- * first. */
+/* What of a batch is which option's: the tokens [first, first + n) are scored for it; or, of a
+ * shared context, one token behind row first. */
 struct mark {
     int64_t first, n;
     int32_t token; /* −1: targets say */
@@ -158,8 +158,8 @@ static int add_mark(struct choice *c, struct mark mark, struct err *err)
     return 0;
 }
 
-/* Makes room for a sequence of n inputs and copies the last n of the context's and the option's ids but the very last one. *first
- * is where it begins. The targets are all unscored. */
+/* Makes room for a sequence of n inputs and copies the last n of the context's and the option's ids
+ * but the very last one. *first is where it begins. The targets are all unscored. */
 static int put_sequence(int64_t *first, struct choice *c, const int32_t *option, int64_t n_option,
                         int64_t n, struct err *err)
 {
@@ -230,7 +230,8 @@ static int encode_context(struct choice *c, size_t *n_bytes, const char *context
     return rc ? rc : check_ids(c, &c->context, err);
 }
 
-/* Appends the option's tokens to whole; n_context of its encoding with the context are the context's. */
+/* Appends the option's tokens to whole; n_context of its encoding with the context are the
+ * context's. */
 static int encode_option(struct choice *c, int64_t *n_option, const char *context, size_t n_bytes,
                          const char *option, struct err *err)
 {

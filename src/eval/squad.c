@@ -163,7 +163,8 @@ static int count_words(const char *text)
     return count;
 }
 
-/* Words that both have, each as often as in the one that has it less often: those of a are struck out as they are found. */
+/* Words that both have, each as often as in the one that has it less often: those of a are struck
+ * out as they are found. */
 static int count_shared(char *a, const char *b)
 {
     int shared = 0;

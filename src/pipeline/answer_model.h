@@ -24,8 +24,8 @@ struct answer_model {
     struct choice *choice;
 };
 
-/* Opens into a zeroed m; the caller closes it, also after an error. MOE2_ECONFIG for a window beyond the model's, or a BOS
- * that nobody knows; those of opening. */
+/* Opens into a zeroed m; the caller closes it, also after an error. MOE2_ECONFIG for a window
+ * beyond the model's, or a BOS that nobody knows; those of opening. */
 int answer_model_open(struct answer_model *m, const struct answer_model_options *o,
                       struct err *err);
 void answer_model_close(struct answer_model *m); /* a zeroed one is fine */

@@ -200,7 +200,8 @@ static int put_line(struct buf *out, const struct answer_question *q,
     return rc ? rc : buf_append(out, "\n", 1, err);
 }
 
-/* Begins the file anew with what was taken over: the same lines that lay there, whatever ended them. */
+/* Begins the file anew with what was taken over: the same lines that lay there, whatever ended
+ * them. */
 static int begin_file(struct answering *a, struct err *err)
 {
     struct answer_part *p = a->part;

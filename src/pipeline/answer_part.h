@@ -1,4 +1,5 @@
-/* One expert's scores of all questions, in memory and in its file. Inside the step: see step_answer.h. */
+/* One expert's scores of all questions, in memory and in its file. Inside the step: see
+ * step_answer.h. */
 #ifndef MOE2_PIPELINE_ANSWER_PART_H
 #define MOE2_PIPELINE_ANSWER_PART_H
 
@@ -22,7 +23,8 @@ struct answer_part {
     int rc;
 };
 
-/* Fills key, reads what an earlier run left; part is zeroed but for the borrowed ones. MOE2_ELIMIT, MOE2_EIO. */
+/* Fills key, reads what an earlier run left; part is zeroed but for the borrowed ones. MOE2_ELIMIT,
+ * MOE2_EIO. */
 int answer_part_open(struct answer_part *p, uint64_t asked_a, uint64_t asked_b, struct err *err);
 void answer_part_release(struct answer_part *p);
 

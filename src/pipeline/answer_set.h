@@ -1,11 +1,13 @@
 /* Questions to be answered, and the prompts they become.
  *
- *     letter   "The following are multiple choice questions (with answers) about SUBJECT.\n\n" and then the question,
- *              its options under their letters, "Answer:"; the options asked about are " A", " B", …
+ *     letter   "The following are multiple choice questions (with answers) about SUBJECT.\n\n"
+ *              and then the question, its options under their letters, "Answer:"; the options
+ *              asked about are " A", " B", …
  *     text     "Question: …\nAnswer:"; the options asked about are their whole texts
  *
- * Examples stand before the question in the same form with their answers, a blank line behind each: the first n of the same
- * subject. A row's context stands before its question. These are the forms that lm-evaluation-harness gives MMLU, and ARC and SciQ.
+ * Examples stand before the question in the same form with their answers, a blank line behind each:
+ * the first n of the same subject. A row's context stands before its question. These are the forms
+ * that lm-evaluation-harness gives MMLU, and ARC and SciQ.
  */
 #ifndef MOE2_PIPELINE_ANSWER_SET_H
 #define MOE2_PIPELINE_ANSWER_SET_H
@@ -39,8 +41,9 @@ struct answer_set {
     int64_t capacity;
 };
 
-/* Reads lines of the schema of qa_row.h into a zeroed set, the first `most` of them (0: all); the caller releases it, also after an
- * error. Errors name file and line; MOE2_EFORMAT for an id that stands twice; MOE2_ELIMIT; MOE2_ESTOP. */
+/* Reads lines of the schema of qa_row.h into a zeroed set, the first `most` of them (0: all); the
+ * caller releases it, also after an error. Errors name file and line; MOE2_EFORMAT for an id that
+ * stands twice; MOE2_ELIMIT; MOE2_ESTOP. */
 int answer_set_read(struct answer_set *s, const char *path, int64_t most,
                     const struct log_sink *sink, const volatile int *stop, struct err *err);
 void answer_set_release(struct answer_set *s); /* a zeroed one is fine */

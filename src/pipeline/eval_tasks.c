@@ -16,7 +16,8 @@ struct xcopa_row {
     int label;
 };
 
-/* " " and the sentence with a small first letter, where that is a letter of ASCII or of Latin-1 ("È" too). */
+/* " " and the sentence with a small first letter, where that is a letter of ASCII or of Latin-1
+ * ("È" too). */
 static int put_sentence(struct buf *out, const char *text, struct err *err)
 {
     buf_clear(out);

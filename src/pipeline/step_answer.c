@@ -1,5 +1,5 @@
-/* Experts answer questions: see step_answer.h. Each of a few threads takes the next expert, whose model it opens, asks and closes; the
- * caller's thread shows how far all of them are. */
+/* Experts answer questions: see step_answer.h. Each of a few threads takes the next expert, whose
+ * model it opens, asks and closes; the caller's thread shows how far all of them are. */
 #include "pipeline/step_answer.h"
 
 #include <inttypes.h>

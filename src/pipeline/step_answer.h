@@ -2,15 +2,18 @@
  *
  *     struct answer_step step = answer_step_default();
  *     step.questions = "data/gating_train.jsonl"; step.out_dir = "results/accuracy";
- *     step.experts = (struct answer_expert[]){{"a", "experts/a"}, {"b", "experts/b"}}; step.n_experts = 2;
+ *     step.experts = (struct answer_expert[]){{"a", "experts/a"}, {"b", "experts/b"}};
+ *     step.n_experts = 2;
  *     struct answer_report report = {0};
  *     answer_run(&report, &step, err);
  *     answer_report_release(&report);
  *
- * OUT gets outcomes.csv (question_id, category, answer, prompt_tokens of the first expert, then 1 or 0 an expert), predictions.csv (the
- * letters), lengths.csv (tokens of the answered option) as io/outcomes.h reads them, and answers.json, the last. Every option's score lies in
- * OUT/answers/NAME.jsonl, a line a question behind a first line with the key of what was asked; while an expert is at work it is NAME.jsonl.part.
- * A run that was stopped or killed is continued there; a finished expert with the same key is not asked again.
+ * OUT gets outcomes.csv (question_id, category, answer, prompt_tokens of the first expert, then 1
+ * or 0 an expert), predictions.csv (the letters), lengths.csv (tokens of the answered option) as
+ * io/outcomes.h reads them, and answers.json, the last. Every option's score lies in
+ * OUT/answers/NAME.jsonl, a line a question behind a first line with the key of what was asked;
+ * while an expert is at work it is NAME.jsonl.part. A run that was stopped or killed is continued
+ * there; a finished expert with the same key is not asked again.
  */
 #ifndef MOE2_PIPELINE_STEP_ANSWER_H
 #define MOE2_PIPELINE_STEP_ANSWER_H
@@ -68,8 +71,9 @@ struct answer_report {
     int64_t *n_subject_right; /* [n_experts, subjects.n] by the chosen norm */
 };
 
-/* The report is zeroed before; release it also after an error. Errors: MOE2_ECONFIG for names, sizes and examples that make no sense; those of
- * reading, of opening a model, named after the expert; MOE2_ESTOP with what was done kept. */
+/* The report is zeroed before; release it also after an error. Errors: MOE2_ECONFIG for names,
+ * sizes and examples that make no sense; those of reading, of opening a model, named after the
+ * expert; MOE2_ESTOP with what was done kept. */
 int answer_run(struct answer_report *report, const struct answer_step *step, struct err *err);
 void answer_report_release(struct answer_report *report);
 

@@ -5,9 +5,10 @@
  *     struct synth_report report;
  *     synth_run(&report, &step, err);
  *
- * A question's text alone decides, by its hash, which of the sets it may stand in. So no question stands in two sets,
- * whatever their seeds and sizes: a test set of one seed is apart from the training set of any other. Within a set no
- * question stands twice. Row i comes from (seed, set, i): a longer set begins with the shorter one.
+ * A question's text alone decides, by its hash, which of the sets it may stand in. So no question
+ * stands in two sets, whatever their seeds and sizes: a test set of one seed is apart from the
+ * training set of any other. Within a set no question stands twice. Row i comes from (seed, set,
+ * i): a longer set begins with the shorter one.
  */
 #ifndef MOE2_PIPELINE_STEP_SYNTH_H
 #define MOE2_PIPELINE_STEP_SYNTH_H
@@ -47,8 +48,9 @@ struct synth_report {
     int64_t n_repeated; /* questions that were drawn and stood in their set already */
 };
 
-/* Writes the four files and synth.json, which is the last. The same step gives the same bytes. Errors: MOE2_ECONFIG for
- * sizes that make no sense; MOE2_ELIMIT for a family that has no more new questions; MOE2_EIO; MOE2_ESTOP. */
+/* Writes the four files and synth.json, which is the last. The same step gives the same bytes.
+ * Errors: MOE2_ECONFIG for sizes that make no sense; MOE2_ELIMIT for a family that has no more new
+ * questions; MOE2_EIO; MOE2_ESTOP. */
 int synth_run(struct synth_report *report, const struct synth_step *step, struct err *err);
 
 /* The set that a question with this text belongs to. */

@@ -1,10 +1,11 @@
 /* Families of procedural questions, and how their options come to say nothing by themselves.
  *
- * The options of a question are the answers of four cases that were drawn alike and independently around a common
- * centre (231 + 48, 229 + 51, …); then one of the four, each as likely, is asked. Or they are four members of a list,
- * of which one, each as likely, is asked for. So whoever sees the options without the question knows nothing: every
- * order of the four cases was as likely as the one that came out, and neither place, nor length, nor size, nor what
- * options have in common tells the right one from the others.
+ * The options of a question are the answers of four cases that were drawn alike and independently
+ * around a common centre (231 + 48, 229 + 51, …); then one of the four, each as likely, is asked.
+ * Or they are four members of a list, of which one, each as likely, is asked for. So whoever sees
+ * the options without the question knows nothing: every order of the four cases was as likely as
+ * the one that came out, and neither place, nor length, nor size, nor what options have in common
+ * tells the right one from the others.
  *
  *     struct rng rng;
  *     rng_init(&rng, seed);
@@ -61,7 +62,8 @@ struct synth_kind {
 /* A question of one of n kinds, its options the answers of four cases. */
 void synth_of_kinds(struct synth_item *out, struct rng *rng, const struct synth_kind *kinds, int n);
 
-/* Offers four of the n ≥ 4 members of a list as options, in any order, and returns which member is the right one. */
+/* Offers four of the n ≥ 4 members of a list as options, in any order, and returns which member is
+ * the right one. */
 int synth_of_members(struct synth_item *out, struct rng *rng, const char *const *members, int n);
 
 /* first … last, both included. */
@@ -70,7 +72,8 @@ int64_t synth_between(struct rng *rng, int64_t first, int64_t last);
 /* The numbers 0 … n − 1 in any order. */
 void synth_shuffle(int *out, int n, struct rng *rng);
 
-/* Appends to a text of `bytes` bytes; what does not fit is cut, which no family lets happen (tested). */
+/* Appends to a text of `bytes` bytes; what does not fit is cut, which no family lets happen
+ * (tested). */
 void synth_put(char *text, size_t bytes, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -128,7 +128,7 @@ void synth_dates(struct synth_item *out, struct rng *rng)
     synth_of_kinds(out, rng, kinds, COUNT(kinds));
 }
 
-/* ---- units; v: thousandths of the larger unit, the pair, whether the larger one is asked for ---- */
+/* ---- units; v: thousandths of the larger one, the pair, whether the larger one is asked for ---- */
 
 static const struct {
     const char *large, *small;
@@ -182,7 +182,8 @@ static void unit_centre(struct synth_case *c, struct rng *rng)
     c->v[3] = (digits + synth_between(rng, 1, 9)) * grain;
 }
 
-/* Where a unit only moves the point, the options share digits and sizes: neither alone tells the right one. */
+/* Where a unit only moves the point, the options share digits and sizes: neither alone tells the
+ * right one. */
 static void unit_near(struct synth_case *c, struct rng *rng)
 {
     if (!is_decimal(c)) {

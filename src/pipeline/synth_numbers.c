@@ -209,7 +209,8 @@ static void power_answer(char *a, const struct synth_case *c)
     answer_number(a, power_term(c, TERMS));
 }
 
-/* v: two terms; each later one is the sum of the two before. terms has room for one more than is shown. */
+/* v: two terms; each later one is the sum of the two before. terms has room for one more than is
+ * shown. */
 static void sum_terms(int64_t terms[TERMS + 1], const struct synth_case *c)
 {
     terms[0] = c->v[0], terms[1] = c->v[1];
@@ -288,7 +289,8 @@ static void put_in_base(char *text, size_t bytes, int64_t value, int64_t base)
     synth_put(text, bytes, "%s", digits + at);
 }
 
-/* v: the number, the base it is shown in, the base that is asked for. Numbers of every length are as likely. */
+/* v: the number, the base it is shown in, the base that is asked for. Numbers of every length are
+ * as likely. */
 static void base_centre(struct synth_case *c, struct rng *rng)
 {
     static const int64_t bases[] = {2, 3, 4, 5, 8, 16};

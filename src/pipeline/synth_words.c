@@ -222,7 +222,8 @@ static void order_of_people(struct synth_item *out, struct rng *rng)
     ASK(q, "Who is number %d, counted from the %s?", place + 1, w[2]);
 }
 
-/* A coin that goes from hand to hand. The last holder is drawn first, and the swaps are undone to find the first. */
+/* A coin that goes from hand to hand. The last holder is drawn first, and the swaps are undone to
+ * find the first. */
 static void coin_in_hand(struct synth_item *out, struct rng *rng)
 {
     const char *who[SYNTH_OPTIONS];
