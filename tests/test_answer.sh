@@ -121,6 +121,7 @@ fails "a negative number" 2 "--limit is -1, wanted 0 to 4194304" --models "$mode
 fails "no file" 1 "nowhere.jsonl: can't be opened: No such file or directory" --models "$model" --questions nowhere.jsonl
 fails "no folder" 1 "nowhere: is not there" --models nowhere --questions $q
 echo '{"question": "q", "options": ["a"], "answer": "A"}' >foreign.jsonl
+fails "no adapter" 1 "$("$moe2" answer --models "$model+nowhere" --questions $q --out bad2 2>&1 | tail -1 | sed 's/^moe2 answer: //')" --models "$model+nowhere" --questions $q
 fails "another schema" 1 'foreign.jsonl:1: there is no "id", wanted a line as moe2 data qa writes it' --models "$model" --questions foreign.jsonl
 cat $q $q >twice.jsonl
 fails "an id twice" 1 "twice.jsonl:81: the id \"$(head -1 $q | sed 's/{"id":"\([^"]*\)".*/\1/')\" stands twice" --models "$model" --questions twice.jsonl

@@ -20,6 +20,8 @@
 #include "eval/choice.h"
 #include "io/json_util.h"
 #include "io/records.h"
+#include "model/lora_file.h"
+#include "pipeline/answer_model.h"
 #include "pipeline/answer_set.h"
 
 enum { MAX_CASES = 32, MAX_OPTIONS = 8 };
@@ -241,6 +243,45 @@ static void an_id_beyond_the_vocabulary_is_refused(void **state)
     decoder_free(small);
 }
 
+/* ---- adapters ---- */
+
+static double score_with(const char *dir, const char *adapter, struct err *err)
+{
+    struct answer_model m = {0};
+    struct choice_score score = {.ll = NAN};
+    const char *const options[] = {" the fish"};
+    struct choice_ask ask = {"Which animal swims?", options, 1};
+    struct answer_model_options o = {.dir = dir, .adapter = adapter, .n_threads = 1};
+    if (!answer_model_open(&m, &o, err))
+        choice_score(&score, m.choice, &ask, 1, err);
+    answer_model_close(&m);
+    return score.ll;
+}
+
+static void a_models_adapters_count(void **state)
+{
+    struct golden *g = *state;
+    struct decoder *dec = NULL;
+    struct err err = {0};
+    const char *dir = TEST_DIR "/fixtures/choice", *const targets[] = {"o_proj"};
+    struct lora_config lora = {.targets = targets, .n_targets = 1, .r = 2, .alpha = 4};
+    struct decoder_options o = {.dir = dir, .compute = DT_F32, .lora = &lora, .train = true};
+    if (decoder_open(&dec, &o, g->dev, &err) || dir_make("choice_adapter", &err))
+        fail_msg("%s", err.msg);
+    const struct lora *adapters = decoder_lora(dec);
+    for (int64_t k = 0; k < adapters->n; k++)
+        for (int64_t i = 0; i < adapters->adapters[k].b->n; i++)
+            adapters->adapters[k].b->data[i] = i % 2 ? 0.4f : -0.3f;
+    assert_int_equal(0, lora_file_write(dec, "choice_adapter", dir, &err));
+    decoder_free(dec);
+    double without = score_with(dir, NULL, &err), with = score_with(dir, "choice_adapter", &err);
+    assert_true(isfinite(without) && isfinite(with));
+    assert_true(fabs(with - without) > 1e-3);
+    score_with(dir, "nowhere", &err);
+    assert_non_null(strstr(err.msg, "nowhere"));
+    assert_int_equal(0, file_remove_all("choice_adapter", NULL));
+}
+
 /* ---- prompts ---- */
 
 static const char *const two[] = {"four", "five"};
@@ -294,6 +335,7 @@ int main(void)
         cmocka_unit_test(the_best_option_depends_on_what_scores_are_divided_by),
         cmocka_unit_test(what_can_not_be_scored_is_named),
         cmocka_unit_test(an_id_beyond_the_vocabulary_is_refused),
+        cmocka_unit_test(a_models_adapters_count),
         cmocka_unit_test(prompts_have_the_forms_of_mmlu_and_of_arc),
     };
     return cmocka_run_group_tests(tests, open_golden, close_golden);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/stats.h"
 #include "base/table.h"
 #include "base/words.h"
@@ -12,13 +13,15 @@
 enum { MAX_SUBJECT_ROWS = 64 };
 
 static const char HELP[] =
-    "usage: moe2 answer --models [NAME=]DIR,… --questions FILE.jsonl --out DIR [options]\n\n"
+    "usage: moe2 answer --models [NAME=]DIR[+ADAPTER],… --questions FILE.jsonl --out DIR "
+    "[options]\n\n"
     "Asks every model every multiple-choice question and takes the option that it finds most\n"
     "probable, by the conventions of lm-evaluation-harness. Writes DIR/outcomes.csv, "
     "predictions.csv\n"
     "and lengths.csv, which gate train, select and forward read, answers.json, and every option's\n"
     "score in DIR/answers/NAME.jsonl. The same command goes on where a run was stopped.\n\n"
-    "  --models A,B,…      checkpoint folders; a model is called as its folder unless NAME= says\n"
+    "  --models A,B,…      checkpoint folders; a model is called as its folder unless NAME= says;\n"
+    "                      BASE+ADAPTER is a folder with a folder of PEFT's adapters on it\n"
     "  --questions FILE    lines as moe2 data qa and moe2 data synth write them\n"
     "  --out DIR           made if it is not there\n"
     "  --answer FORM       letter (options stand in the prompt; the default), or text\n"
@@ -77,6 +80,18 @@ static const char *folder_name(char *dir)
     return slash && slash[1] ? slash + 1 : dir;
 }
 
+/* BASE+ADAPTER, unless something of that whole name is there. Returns the adapter's path; NULL: none. */
+static char *split_adapter(struct answer_expert *e, char *path)
+{
+    char *plus = strrchr(path, '+');
+    e->dir = path;
+    if (!plus || file_exists(path) || file_is_dir(path))
+        return NULL;
+    *plus = 0;
+    e->adapter = plus + 1;
+    return plus + 1;
+}
+
 static int read_models(struct words *w, struct err *err)
 {
     w->copy = strdup(w->models);
@@ -93,8 +108,8 @@ static int read_models(struct words *w, struct err *err)
         if (equals)
             *equals = 0;
         struct answer_expert *e = &w->experts[w->step.n_experts++];
-        e->dir = equals ? equals + 1 : p;
-        e->name = equals ? p : folder_name(p);
+        char *adapter = split_adapter(e, equals ? equals + 1 : p);
+        e->name = equals ? p : folder_name(adapter ? adapter : p);
         p = comma ? comma + 1 : NULL;
     }
     return 0;

@@ -31,7 +31,8 @@ static int open_choice(struct answer_model *m, const struct answer_model_options
 
 int answer_model_open(struct answer_model *m, const struct answer_model_options *o, struct err *err)
 {
-    struct decoder_options d = {.dir = o->dir, .compute = o->bf16 ? DT_BF16 : DT_F32};
+    struct decoder_options d = {
+        .dir = o->dir, .adapter = o->adapter, .compute = o->bf16 ? DT_BF16 : DT_F32};
     int rc = device_open(&m->dev, o->device ? o->device : "cpu", o->n_threads, err);
     if (!rc)
         rc = run_model_tokenizer(&m->tokenizer, o->dir, o->tokenizer, err);

@@ -8,6 +8,7 @@
 
 struct answer_model_options {
     const char *dir;       /* what decoder_open takes */
+    const char *adapter;   /* a folder of PEFT's on it; NULL: none */
     const char *tokenizer; /* NULL: the folder's own */
     const char *device;    /* NULL: cpu */
     int n_threads;         /* 0: every core */

@@ -113,6 +113,8 @@ int answer_part_open(struct answer_part *p, uint64_t asked_a, uint64_t asked_b, 
     struct file_hash h = {asked_a, asked_b};
     char *whole = part_path(p, "", err), *begun = part_path(p, ".part", err);
     int rc = whole && begun ? hash_folder(&h, p->expert->dir, err) : MOE2_ELIMIT;
+    if (!rc && p->expert->adapter)
+        rc = hash_folder(&h, p->expert->adapter, err);
     p->scores = calloc((size_t)p->questions->n_options, sizeof *p->scores);
     if (!rc && !p->scores)
         rc = err_set(err, MOE2_ELIMIT, "no memory for the scores of %s", p->expert->name);
@@ -153,6 +155,7 @@ static int open_model(struct answering *a, struct err *err)
 {
     const struct answer_step *step = a->part->step;
     struct answer_model_options o = {.dir = a->part->expert->dir,
+                                     .adapter = a->part->expert->adapter,
                                      .tokenizer = step->tokenizer,
                                      .device = step->device,
                                      .n_threads = a->part->n_threads,
@@ -174,6 +177,8 @@ static int put_key(struct answering *a, struct err *err)
     jw_text(&w, "key", p->key);
     jw_text(&w, "expert", p->expert->name);
     jw_text(&w, "dir", p->expert->dir);
+    if (p->expert->adapter)
+        jw_text(&w, "adapter", p->expert->adapter);
     jw_text(&w, "form", answer_form_names[p->step->form]);
     jw_int(&w, "few_shot", p->step->n_shots);
     jw_end(&w);

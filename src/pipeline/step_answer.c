@@ -357,6 +357,8 @@ void answer_json(struct json_writer *w, const struct answer_report *r,
         jw_object(w, NULL);
         jw_text(w, "expert", step->experts[e].name);
         jw_text(w, "dir", step->experts[e].dir);
+        if (step->experts[e].adapter)
+            jw_text(w, "adapter", step->experts[e].adapter);
         for (int m = 0; m < CHOICE_N_NORMS; m++)
             jw_real(w, names[m], (double)r->experts[e].n_right[m] / (double)r->n);
         put_subjects(w, r, e);

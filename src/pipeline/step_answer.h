@@ -29,8 +29,9 @@
 enum { ANSWER_MAX_NAME = 96, ANSWER_MAX_BATCH_TOKENS = 1 << 20, ANSWER_MAX_JOBS = 256 };
 
 struct answer_expert {
-    const char *name; /* its column; no slash, none of outcomes.csv's own columns */
-    const char *dir;  /* what decoder_open takes */
+    const char *name;    /* its column; no slash, none of outcomes.csv's own columns */
+    const char *dir;     /* what decoder_open takes */
+    const char *adapter; /* a folder of PEFT's on it; NULL: none */
 };
 
 struct answer_step {
