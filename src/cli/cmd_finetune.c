@@ -104,7 +104,7 @@ const struct command cmd_finetune = {
     "  --resume         go on from checkpoints/last, which must be there\n"
     "  --restart        remove the results of this name and begin anew\n"
     "  --help-config    print every key with its range, default and meaning\n\n"
-    "example:\n  moe2 finetune --config configs/finetune_lora.yaml --set base.path=Qwen2.5-0.5B "
+    "example:\n  moe2 finetune --config configs/finetune/lora.yaml --set base.path=Qwen2.5-0.5B "
     "--dry-run\n",
     run,
 };
