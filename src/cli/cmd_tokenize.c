@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "eval/model_tokenizer.h"
 #include "text/tokenizer.h"
 
 enum { MAX_LINE_BYTES = 1 << 30, CHUNK_BYTES = 1 << 16 };
@@ -176,7 +177,7 @@ static int run(int argc, char **argv)
               (replace ? TOKENIZER_REPLACE : 0) | (skip_special ? TOKENIZER_SKIP_SPECIAL : 0);
     if (!rc)
         rc = strcmp(path, "bytes") == 0 ? tokenizer_bytes_new(&j.tok, &err)
-                                        : tokenizer_open(&j.tok, path, &err);
+                                        : model_tokenizer_open(&j.tok, path, &err);
     if (!rc)
         rc = tokenizer_scratch_new(&j.scratch, j.tok, &err);
     if (!rc)
@@ -197,8 +198,8 @@ const struct command cmd_tokenize = {
     "array, or, with\n"
     "--decode, the text of an array of ids. Added tokens that stand in the text (\"<|im_end|>\") "
     "are found, as HF does.\n\n"
-    "  --tokenizer DIR  a folder with tokenizer.json, or that file; \"bytes\" is the tokenizer of "
-    "plain bytes\n"
+    "  --tokenizer DIR  a folder with tokenizer.json, or that file, or a .gguf file; \"bytes\" is "
+    "the tokenizer of plain\n                   bytes\n"
     "  --json-lines     each line of text is a JSON string, so that it may hold anything\n"
     "  --special        add what tokenizer.json's post-processor adds; where that is nothing, BOS "
     "and EOS as\n"

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/process.h"
+#include "eval/model_tokenizer.h"
 #include "eval/ngram.h"
 #include "io/shards.h"
 #include "text/tokenizer.h"
@@ -42,7 +43,7 @@ static int open_parts(struct measuring *m, const char *data_dir, const char *tem
     if (!rc && strcmp(shards_tokenizer(m->train), "bytes") == 0)
         rc = tokenizer_bytes_new(&m->tokenizer, err);
     else if (!rc)
-        rc = tokenizer_open(&m->tokenizer, shards_tokenizer(m->train), err);
+        rc = model_tokenizer_open(&m->tokenizer, shards_tokenizer(m->train), err);
     shards_close(test);
     if (!rc)
         rc = ngram_new(&m->ngram, 0, err);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "eval/model_tokenizer.h"
 #include "model/decoder.h"
 #include "text/tokenizer.h"
 
@@ -25,7 +26,7 @@ int moe2_tokenizer_open(struct moe2_tokenizer **out, const char *path, struct er
 {
     struct tokenizer *t = NULL;
     int rc =
-        strcmp(path, "bytes") == 0 ? tokenizer_bytes_new(&t, err) : tokenizer_open(&t, path, err);
+        strcmp(path, "bytes") == 0 ? tokenizer_bytes_new(&t, err) : model_tokenizer_open(&t, path, err);
     if (!rc)
         *out = (struct moe2_tokenizer *)t;
     return rc;

@@ -5,12 +5,15 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "eval/model_tokenizer.h"
+#include "io/gguf.h"
+#include "model/source.h"
 
 int run_tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
 {
     if (strcmp(path, "bytes") == 0)
         return tokenizer_bytes_new(out, err);
-    return tokenizer_open(out, path, err);
+    return model_tokenizer_open(out, path, err);
 }
 
 static bool has_file(const char *dir, const char *name)
@@ -27,9 +30,11 @@ int run_model_tokenizer(struct tokenizer **out, const char *dir, const char *pat
         return run_tokenizer_open(out, path, err);
     if (has_file(dir, "tokenizer.json"))
         return tokenizer_open(out, dir, err);
+    if (gguf_is(dir))
+        return model_tokenizer_open(out, dir, err);
     if (has_file(dir, "train_state.json"))
         return tokenizer_bytes_new(out, err);
-    if (!file_is_dir(dir))
+    if (!file_is_dir(dir) && !source_is_file(dir))
         return err_set(err, MOE2_EIO, "%s: is no checkpoint folder", dir);
     return err_set(err, MOE2_ECONFIG, "%s has no tokenizer.json; say --tokenizer FOLDER (or bytes)",
                    dir);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "eval/model_tokenizer.h"
 #include "pipeline/text_pack.h"
 #include "text/bpe_train.h"
 
@@ -232,7 +233,7 @@ static int make_tokenizer(struct tokenizer **out, struct text_report *report,
         rc = p->vocab_size > 0 ? train_tokenizer(report, p, dir, err)
                                : copy_tokenizer(p->tokenizer, dir, err);
     if (!rc)
-        rc = tokenizer_open(out, dir, err);
+        rc = model_tokenizer_open(out, dir, err);
     free(dir);
     return rc;
 }

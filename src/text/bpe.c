@@ -131,14 +131,8 @@ static int32_t find_by_bytes(const struct bpe *b, const uint8_t *bytes, size_t n
     return -1;
 }
 
-int bpe_init(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *merges,
-             int32_t n_merges, bool ignore_merges, struct err *err)
+static int alloc(struct bpe *b, int32_t n_merges, struct err *err)
 {
-    memset(b, 0, sizeof *b);
-    b->vocab = vocab;
-    b->n_merges = n_merges;
-    b->ignore_merges = ignore_merges;
-    b->unk_id = -1;
     int bits = 4;
     while (((int64_t)1 << bits) * 5 < 8 * (int64_t)n_merges) /* at most 5 of 8 are taken */
         bits++;
@@ -148,23 +142,54 @@ int bpe_init(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *m
     b->tags = calloc(((size_t)1 << bits) + GROUP, 1);
     b->merged = malloc(((size_t)n_merges + 1) * sizeof *b->merged);
     b->byte_pair_rank = malloc(sizeof *b->byte_pair_rank << 16);
-    if (!b->pairs || !b->tags || !b->merged || !b->byte_pair_rank) {
-        bpe_release(b);
-        return err_set(err, MOE2_ELIMIT, "no memory for %d merges", n_merges);
-    }
+    if (b->pairs && b->tags && b->merged && b->byte_pair_rank)
+        return 0;
+    bpe_release(b);
+    return err_set(err, MOE2_ELIMIT, "no memory for %d merges", n_merges);
+}
+
+static int init(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *merges,
+                int32_t n_merges, bool by_token, struct err *err)
+{
+    memset(b, 0, sizeof *b);
+    b->vocab = vocab;
+    b->unk_id = -1;
+    int rc = alloc(b, n_merges, err);
+    if (rc)
+        return rc;
     bool in_order = true;
-    for (int32_t rank = 0; rank < n_merges; rank++) {
-        pair_put(b, merges[rank].left, merges[rank].right, (uint32_t)rank);
-        b->merged[rank] = merges[rank].merged;
-        in_order &= merges[rank].merged == merges[0].merged + rank;
+    int32_t rank = -1;
+    for (int32_t i = 0; i < n_merges; i++) {
+        if (!by_token || i == 0 || merges[i].merged != merges[i - 1].merged)
+            rank++;
+        pair_put(b, merges[i].left, merges[i].right, (uint32_t)rank);
+        b->merged[rank] = merges[i].merged;
+        in_order &= merges[i].merged == merges[0].merged + rank;
     }
+    b->n_merges = rank + 1;
     b->merged_first = n_merges && in_order ? merges[0].merged : -1;
     find_bytes(b);
     index_byte_pairs(b);
-    int rc = ignore_merges ? index_bytes(b, err) : 0;
+    return 0;
+}
+
+int bpe_init(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *merges,
+             int32_t n_merges, bool ignore_merges, struct err *err)
+{
+    int rc = init(b, vocab, merges, n_merges, false, err);
+    if (rc)
+        return rc;
+    b->ignore_merges = ignore_merges;
+    rc = ignore_merges ? index_bytes(b, err) : 0;
     if (rc)
         bpe_release(b);
     return rc;
+}
+
+int bpe_init_by_token(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *merges,
+                      int32_t n_merges, struct err *err)
+{
+    return init(b, vocab, merges, n_merges, true, err);
 }
 
 void bpe_release(struct bpe *b)
@@ -331,6 +356,12 @@ static int merge_long(int32_t *id, size_t *n_ids, const struct bpe *b, struct bp
     for (uint32_t at = 0; at != NO_SYMBOL; at = s->symbols[at].next)
         id[(*n_ids)++] = s->symbols[at].id;
     return 0;
+}
+
+int bpe_merge_ids(int32_t *ids, size_t *n_ids, const struct bpe *b, struct bpe_scratch *s,
+                  struct err *err)
+{
+    return *n_ids ? merge_long(ids, n_ids, b, s, err) : 0;
 }
 
 /* The ids of single bytes where the vocabulary lacks some of them: nothing, or the unknown token,

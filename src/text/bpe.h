@@ -50,6 +50,11 @@ struct bpe_merge {
 /* vocab is kept. Of equal pairs the last rank counts, as in HF. */
 int bpe_init(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *merges,
              int32_t n_merges, bool ignore_merges, struct err *err);
+
+/* The same, where neighbours in the list that give one token have one rank: SentencePiece's rule, by
+ * which the pair whose token has the best score is merged, the leftmost of equals. */
+int bpe_init_by_token(struct bpe *b, const struct vocab *vocab, const struct bpe_merge *merges,
+                      int32_t n_merges, struct err *err);
 void bpe_release(struct bpe *b);
 
 /* Memory for long pieces, kept between calls. */
@@ -65,5 +70,10 @@ void bpe_scratch_release(struct bpe_scratch *s);
  * MOE2_ELIMIT without memory. */
 int bpe_encode(int32_t *out, size_t *n_out, const struct bpe *b, struct bpe_scratch *s,
                const uint8_t *bytes, size_t n, struct err *err);
+
+/* Merges *n_ids ids in place: for vocabularies of characters, whose first ids are the caller's to
+ * find. */
+int bpe_merge_ids(int32_t *ids, size_t *n_ids, const struct bpe *b, struct bpe_scratch *s,
+                  struct err *err);
 
 #endif

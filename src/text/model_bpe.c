@@ -56,7 +56,7 @@ static int read_merge(struct bpe_merge *m, struct buf *joined, const struct voca
                           err);
 }
 
-static int read_merges(struct tokenizer *t, json_t *merges, bool ignore_merges, struct err *err)
+int read_merges(struct tokenizer *t, json_t *merges, bool ignore_merges, struct err *err)
 {
     if (!json_is_array(merges))
         return err_set(err, MOE2_EFORMAT, "model.merges is missing or no list");
@@ -81,7 +81,8 @@ static int read_merges(struct tokenizer *t, json_t *merges, bool ignore_merges, 
             break;
     }
     if (!rc)
-        rc = bpe_init(&t->bpe, &t->vocab, list, n, ignore_merges, err);
+        rc = t->ranks_by_token ? bpe_init_by_token(&t->bpe, &t->vocab, list, n, err)
+                               : bpe_init(&t->bpe, &t->vocab, list, n, ignore_merges, err);
     buf_release(&joined);
     free(list);
     return rc;
@@ -117,17 +118,23 @@ static int read_unknown(struct tokenizer *t, const json_t *model, struct err *er
     return 0;
 }
 
-static int read_bpe(struct tokenizer *t, json_t *model, json_t *added, struct err *err)
+int bpe_refuse_rest(const json_t *model, struct err *err)
 {
-    bool ignore_merges = false;
-    int rc = json_flag(&ignore_merges, model, "model", "ignore_merges", false, err);
-    if (!rc)
-        rc = refuse_text(model, "continuing_subword_prefix", err);
+    int rc = refuse_text(model, "continuing_subword_prefix", err);
     if (!rc)
         rc = refuse_text(model, "end_of_word_suffix", err);
     if (!rc && json_number_value(json_object_get(model, "dropout")) != 0)
         rc = err_set(err, MOE2_EFORMAT, "model.dropout is %g, wanted none",
                      json_number_value(json_object_get(model, "dropout")));
+    return rc;
+}
+
+static int read_bpe(struct tokenizer *t, json_t *model, json_t *added, struct err *err)
+{
+    bool ignore_merges = false;
+    int rc = json_flag(&ignore_merges, model, "model", "ignore_merges", false, err);
+    if (!rc)
+        rc = bpe_refuse_rest(model, err);
     if (!rc)
         rc = read_vocab(t, json_object_get(model, "vocab"), added, err);
     if (!rc)

@@ -86,6 +86,10 @@ static int read_replace(struct normalizer_step *step, struct normalizer *n, cons
     int rc = buf_puts(&step->content, json_text_or(json, "content", ""), err);
     if (rc || (regex && strcmp(json_string_value(regex), " {2,}") == 0))
         return rc; /* run_replace knows this one */
+    if (!regex && json_string_length(text) == 1) {
+        step->byte = json_string_value(text)[0];
+        return 0;
+    }
     step->moves_begin = true;
     return split_regex_new(&step->regex, json_string_value(text), json_string_length(text), !regex,
                            err);
@@ -109,6 +113,13 @@ static int next_match(size_t *begin, size_t *end, struct split_search *search,
 {
     if (step->regex)
         return split_regex_next(begin, end, search, step->regex, scratch, text, n, err);
+    if (step->byte) {
+        const uint8_t *at =
+            search->at < n ? memchr(text + search->at, step->byte, n - search->at) : NULL;
+        *begin = at ? (size_t)(at - text) : n;
+        *end = search->at = at ? *begin + 1 : n;
+        return at != NULL;
+    }
     bool found = next_spaces(begin, end, text, search->at, n);
     search->at = found ? *end : n;
     return found;
@@ -132,6 +143,23 @@ static int run_replace(struct buf *out, const struct normalizer_step *step,
     }
     split_scratch_release(&scratch);
     return rc ? rc : buf_append(out, text + done, n_text - done, err);
+}
+
+static int read_prepend(struct normalizer_step *step, struct normalizer *n, const json_t *json,
+                        struct err *err)
+{
+    (void)n;
+    step->moves_begin = true;
+    return buf_puts(&step->content, json_text_or(json, "prepend", ""), err);
+}
+
+static int run_prepend(struct buf *out, const struct normalizer_step *step,
+                       const struct normalizer *n, const uint8_t *text, size_t n_text,
+                       struct err *err)
+{
+    (void)n;
+    int rc = n_text ? buf_append(out, step->content.bytes, step->content.n, err) : 0;
+    return rc ? rc : buf_append(out, text, n_text, err);
 }
 
 static int read_strip(struct normalizer_step *step, struct normalizer *n, const json_t *json,
@@ -161,6 +189,7 @@ static const struct normalizer_kind normalizer_kinds[] = {
     {"Precompiled", 0, read_precompiled, run_precompiled},
     {"Replace", 0, read_replace, run_replace},
     {"Strip", 0, read_strip, run_strip},
+    {"Prepend", 0, read_prepend, run_prepend},
     {"NFC", UNICODE_NFC_SLOW, NULL, run_nfc},
     {"NFKC", UNICODE_NFC_KNOWN, NULL, run_nfkc},
     {"BertNormalizer", 0, read_bert, run_bert},

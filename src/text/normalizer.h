@@ -40,9 +40,10 @@ struct normalizer_step {
     const struct normalizer_kind *kind;
     struct bert_rules bert;    /* of a BertNormalizer */
     struct charsmap map;       /* of a Precompiled */
-    struct split_regex *regex; /* of a Replace; NULL: " {2,}" */
-    struct buf content;        /* of a Replace: what comes in the place of its matches */
-    bool left, right;          /* of a Strip */
+    struct split_regex *regex; /* of a Replace; NULL: this byte, or if it is 0, " {2,}" */
+    char byte;
+    struct buf content; /* of a Replace: what comes in the place of its matches; of a Prepend */
+    bool left, right;   /* of a Strip */
     bool moves_begin; /* what it leaves first need not stand for the first character of the text */
 };
 

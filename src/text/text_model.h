@@ -2,7 +2,7 @@
  *
  * A row reads its part of the file into the tokenizer and makes ids of pieces; what a piece becomes
  * depends on nothing but the piece, so that the cache of pieces serves every model. The rows are
- * model_bpe.c, model_wordpiece.c, model_unigram.c.
+ * model_bpe.c, model_bpe_chars.c, model_wordpiece.c, model_unigram.c.
  */
 #ifndef MOE2_TEXT_TEXT_MODEL_H
 #define MOE2_TEXT_TEXT_MODEL_H
@@ -28,7 +28,7 @@ struct text_model {
     void (*release)(struct tokenizer *t);
 };
 
-extern const struct text_model model_bpe, model_wordpiece, model_unigram;
+extern const struct text_model model_bpe, model_bpe_chars, model_wordpiece, model_unigram;
 
 /* The row of a name; NULL if there is none. */
 const struct text_model *text_model_named(const char *name);
@@ -36,5 +36,9 @@ const struct text_model *text_model_named(const char *name);
 /* For rows: t's vocabulary from an object of token and id, or from a list of [token, …], whose
  * places are the ids. */
 int read_vocab(struct tokenizer *t, json_t *vocab, json_t *added, struct err *err);
+
+/* For the two rows of BPE: its merges, and the fields that nobody understands. */
+int read_merges(struct tokenizer *t, json_t *merges, bool ignore_merges, struct err *err);
+int bpe_refuse_rest(const json_t *model, struct err *err);
 
 #endif

@@ -9,12 +9,12 @@
  *     if (tokenizer_encode(tok, scratch, &ids, text, n_bytes, TOKENIZER_SPECIAL, err)) …
  *     ids_release(&ids);
  *
- * Understood: models BPE (merges as "a b" or ["a", "b"], ignore_merges, unk_token), WordPiece and
- * Unigram (byte_fallback); normalizers none, NFC, NFKC, BertNormalizer, Lowercase, Precompiled,
- * Replace, Strip, Sequence; pre-tokenizers Split (regular expression or string, every behaviour, invert),
+ * Understood: models BPE (merges as "a b" or ["a", "b"], ignore_merges, unk_token; of bytes, or of
+ * characters with byte_fallback), WordPiece and Unigram (byte_fallback); normalizers none, NFC, NFKC,
+ * BertNormalizer, Lowercase, Precompiled, Replace, Strip, Prepend, Sequence; pre-tokenizers Split (regular expression or string, every behaviour, invert),
  * Digits, BertPreTokenizer, WhitespaceSplit, ByteLevel (last), Metaspace (last), Sequence;
  * post-processors ByteLevel, TemplateProcessing, RobertaProcessing, BertProcessing, Sequence;
- * decoders none, ByteLevel, WordPiece, Metaspace. Anything else is refused by name. truncation and
+ * decoders none, ByteLevel, WordPiece, Metaspace, the Sequence of SentencePiece models. Anything else is refused by name. truncation and
  * padding are not applied.
  *
  * Threads: a tokenizer never changes once made, so any number of threads may use it; each needs its

@@ -173,6 +173,19 @@ static int put_metaspace(struct token_stream *s, struct buf *out, int32_t id, st
     return rc;
 }
 
+/* Bytes as they are, but for one space in front of the whole. */
+static int put_sentencepiece(struct token_stream *s, struct buf *out, int32_t id, struct err *err)
+{
+    struct span token = s->t->vocab.bytes[id];
+    bool strip = !s->begun && s->t->decoder.cleanup && token.n && token.p[0] == ' ';
+    s->begun = true;
+    if (strip)
+        token.p++, token.n--;
+    if (s->flags & TOKENIZER_RAW)
+        return buf_append(out, token.p, token.n, err);
+    return put_bytes(s, out, (const uint8_t *)token.p, token.n, err);
+}
+
 int token_stream_put(struct token_stream *s, struct buf *out, int32_t id, struct err *err)
 {
     const struct tokenizer *t = s->t;
@@ -184,6 +197,8 @@ int token_stream_put(struct token_stream *s, struct buf *out, int32_t id, struct
         return put_wordpiece(s, out, id, err);
     if (t->decoder.kind == DECODER_METASPACE)
         return put_metaspace(s, out, id, err);
+    if (t->decoder.kind == DECODER_SENTENCEPIECE)
+        return put_sentencepiece(s, out, id, err);
     bool byte_level = t->decoder.kind == DECODER_BYTE_LEVEL;
     bool as_text = byte_level || t->vocab.plain;
     const struct span *span = as_text ? &t->vocab.bytes[id] : &t->vocab.written[id];

@@ -139,6 +139,9 @@ static int find_model(struct tokenizer *t, const json_t *model, struct err *err)
     if (!json_is_object(model))
         return err_set(err, MOE2_EFORMAT, "model is missing");
     t->model = json_object_get(model, "type") ? text_model_named(json_type_of(model)) : &model_bpe;
+    if (t->model == &model_bpe && t->pre.last != SPLIT_LAST_BYTE_LEVEL &&
+        json_is_true(json_object_get(model, "byte_fallback")))
+        t->model = &model_bpe_chars;
     return t->model ? 0
                     : err_set(err, MOE2_EFORMAT, "model is %.40s, wanted BPE, WordPiece or Unigram",
                               json_type_of(model));
@@ -261,7 +264,42 @@ static int read_metaspace_decoder(struct tokenizer *t, const json_t *json, struc
     t->decoder.n_prefix = m.n_sign;
     memcpy(t->decoder.prefix, m.sign, m.n_sign);
     t->decoder.cleanup = m.prepend != SPLIT_PREPEND_NEVER;
+    if (t->model == &model_bpe_chars)
+        t->decoder.kind = DECODER_SENTENCEPIECE;
     return 0;
+}
+
+/* One part of the Sequence of a SentencePiece model: signs to spaces, bytes to characters, all joined,
+ * a space in front taken away. */
+static int read_sequence_part(struct tokenizer *t, const json_t *json, struct err *err)
+{
+    const char *type = json_type_of(json), *content = json_text_or(json, "content", ""),
+               *pattern = json_text_or(json_object_get(json, "pattern"), "String", "");
+    if (strcmp(type, "ByteFallback") == 0 || strcmp(type, "Fuse") == 0)
+        return 0;
+    if (strcmp(type, "Replace") == 0 && strcmp(pattern, "\xe2\x96\x81") == 0 &&
+        strcmp(content, " ") == 0)
+        return 0;
+    if (strcmp(type, "Strip") == 0 && strcmp(content, " ") == 0 &&
+        json_integer_value(json_object_get(json, "stop")) == 0 &&
+        json_integer_value(json_object_get(json, "start")) <= 1) {
+        t->decoder.cleanup = json_integer_value(json_object_get(json, "start")) == 1;
+        return 0;
+    }
+    return err_set(err, MOE2_EFORMAT,
+                   "decoder: %.40s in a Sequence, wanted Replace of \"\xe2\x96\x81\" by a space, "
+                   "ByteFallback, Fuse and Strip of a space in front",
+                   type);
+}
+
+static int read_sentencepiece_decoder(struct tokenizer *t, const json_t *json, struct err *err)
+{
+    const json_t *parts = json_object_get(json, "decoders");
+    int rc = 0;
+    t->decoder.kind = DECODER_SENTENCEPIECE;
+    for (size_t i = 0; i < json_array_size(parts) && !rc; i++)
+        rc = read_sequence_part(t, json_array_get(parts, i), err);
+    return rc;
 }
 
 static int read_decoder(struct tokenizer *t, const json_t *json, struct err *err)
@@ -273,6 +311,8 @@ static int read_decoder(struct tokenizer *t, const json_t *json, struct err *err
         return read_wordpiece_decoder(t, json, err);
     if (strcmp(type, "Metaspace") == 0)
         return read_metaspace_decoder(t, json, err);
+    if (strcmp(type, "Sequence") == 0 && t->model == &model_bpe_chars)
+        return read_sentencepiece_decoder(t, json, err);
     if (strcmp(type, "ByteLevel") != 0 || !t->model->byte_level)
         return err_set(err, MOE2_EFORMAT,
                        "decoder is %.40s, wanted none, ByteLevel, WordPiece or Metaspace", type);
@@ -476,7 +516,8 @@ static int check_last(const struct tokenizer *t, struct err *err)
     bool byte_level = t->pre.last == SPLIT_LAST_BYTE_LEVEL;
     if (t->model->byte_level && !byte_level)
         return err_set(err, MOE2_EFORMAT,
-                       "pre_tokenizer has no ByteLevel: only byte-level BPE is understood");
+                       "pre_tokenizer has no ByteLevel: only byte-level BPE and BPE with "
+                       "byte_fallback are understood");
     if (!t->model->byte_level && byte_level)
         return err_set(err, MOE2_EFORMAT, "pre_tokenizer has ByteLevel, which %s does not take",
                        t->model->name);

@@ -20,7 +20,8 @@ enum { TOKENIZER_MAX_AROUND = 64 }; /* ids that a post-processor may put before 
 enum decoder_kind {
     DECODER_JOIN, /* none in the file: tokens with spaces between, as HF does */
     DECODER_BYTE_LEVEL,
-    DECODER_METASPACE, /* signs become spaces; cleanup: those of the first token go */
+    DECODER_METASPACE,     /* signs become spaces; cleanup: those of the first token go */
+    DECODER_SENTENCEPIECE, /* bytes as they are; cleanup: a first token loses one space in front */
     DECODER_WORDPIECE, /* a space before each token without the prefix; cleanup joins punctuation */
 };
 
@@ -32,6 +33,7 @@ struct token_decoder {
 };
 
 struct tokenizer {
+    bool ranks_by_token; /* set before reading: merges as bpe_init_by_token */
     bool is_bytes; /* the tokenizer without a file; of what follows only bos_id and eos_id count */
     struct char_tables tables;
     struct normalizer normalizer;

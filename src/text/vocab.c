@@ -104,6 +104,35 @@ void vocab_stand_for(struct vocab *v, int32_t id, const char *written, size_t n)
     v->bytes[id] = (struct span){text, (uint32_t)n_bytes};
 }
 
+/* The byte of "<0x0A>", or −1. */
+static int fallback_byte(const char *p, size_t n)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    if (n != 6 || memcmp(p, "<0x", 3) != 0 || p[5] != '>')
+        return -1;
+    const char *high = memchr(digits, p[3], 16), *low = memchr(digits, p[4], 16);
+    return high && low ? (int)((high - digits) << 4 | (low - digits)) : -1;
+}
+
+void vocab_sentencepiece(struct vocab *v)
+{
+    static const char sign[] = "\xe2\x96\x81";
+    for (int32_t id = 0; id < v->n; id++) {
+        struct span *s = &v->bytes[id];
+        char *text = v->text + (s->p ? s->p - v->text : 0);
+        int byte = s->p ? fallback_byte(s->p, s->n) : -1;
+        uint32_t n = 0;
+        if (byte >= 0)
+            text[n++] = (char)byte;
+        for (uint32_t at = 0; at < s->n && byte < 0;) {
+            bool space = s->n - at >= 3 && memcmp(text + at, sign, 3) == 0;
+            text[n++] = space ? ' ' : text[at];
+            at += space ? 3 : 1;
+        }
+        s->n = n;
+    }
+}
+
 int vocab_add(struct vocab *v, int32_t id, const char *written, size_t n, uint8_t flags,
               struct err *err)
 {

@@ -47,6 +47,9 @@ int vocab_add(struct vocab *v, int32_t id, const char *written, size_t n_bytes, 
 /* Makes a token stand for the bytes of another written form, of at most 3 times its length. */
 void vocab_stand_for(struct vocab *v, int32_t id, const char *written, size_t n_bytes);
 
+/* SentencePiece's forms: in the bytes of all tokens "▁" becomes a space and "<0x0A>" its byte. */
+void vocab_sentencepiece(struct vocab *v);
+
 /* The id of a written form, or −1. */
 int32_t vocab_find(const struct vocab *v, const char *written, size_t n_bytes);
 
