@@ -332,9 +332,9 @@ static void what_would_be_computed_otherwise_elsewhere_is_refused_with_the_reaso
     assert_refused(v3, " EXTRA", ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}",
                    "config.json: rope scaling of type \"linear\" is not supported, wanted yarn, "
                    "llama3 or default");
-    assert_refused(v3, " EXTRA", ", \"quantization_config\": {\"quant_method\": \"fp8\"}",
-                   "config.json: the weights are quantised (fp8), wanted a float32, float16 or "
-                   "bfloat16 model");
+    assert_refused(v3, " EXTRA", ", \"quantization_config\": {\"quant_method\": \"gptq\"}",
+                   "config.json: the weights are quantised (gptq), wanted plain ones, fp8 or "
+                   "bitsandbytes' nf4");
     assert_refused(v3, " EXTRA", ", \"dtype\": \"int8\"",
                    "config.json: dtype is \"int8\", wanted float32, float16 or bfloat16");
 }

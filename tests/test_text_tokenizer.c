@@ -75,7 +75,7 @@ static void small_tokenizers_of_every_kind_give_the_ids_of_hf(void **state)
 {
     (void)state;
     static const char *const names[] = {"gpt2",     "prefixed", "smollm", "qwen2",
-                                        "deepseek", "llama3",   "odd"};
+                                        "deepseek", "llama3",   "odd",    "spm"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         char path[512], name[64], cases[64];
         snprintf(name, sizeof name, "tokenizer_%s.json", names[i]);

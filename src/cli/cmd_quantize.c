@@ -11,7 +11,7 @@
 #include "quant/model_write.h"
 
 struct job {
-    const char *in, *out, *method, *text;
+    const char *in, *out, *method, *text, *tokenizer;
     bool report, json;
     enum weight_type type;
     struct write_report tensors;
@@ -147,10 +147,13 @@ static int print(const struct job *j, struct err *err)
 static int run(int argc, char **argv)
 {
     struct job j = {0};
-    const struct cli_flag flags[] = {
-        {"--in", FLAG_TEXT, &j.in, true},          {"--out", FLAG_TEXT, &j.out, true},
-        {"--method", FLAG_TEXT, &j.method, true},  {"--text", FLAG_TEXT, &j.text, false},
-        {"--report", FLAG_BOOL, &j.report, false}, {"--json", FLAG_BOOL, &j.json, false}};
+    const struct cli_flag flags[] = {{"--in", FLAG_TEXT, &j.in, true},
+                                     {"--out", FLAG_TEXT, &j.out, true},
+                                     {"--method", FLAG_TEXT, &j.method, true},
+                                     {"--text", FLAG_TEXT, &j.text, false},
+                                     {"--tokenizer", FLAG_TEXT, &j.tokenizer, false},
+                                     {"--report", FLAG_BOOL, &j.report, false},
+                                     {"--json", FLAG_BOOL, &j.json, false}};
     struct err err = {0};
     struct source *s = NULL;
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
@@ -163,9 +166,9 @@ static int run(int argc, char **argv)
     if (!rc)
         rc = model_write(j.out, s, &o, &err);
     if (!rc && j.text)
-        rc = measure(&j.before, &j, j.in, NULL, &err);
+        rc = measure(&j.before, &j, j.in, j.tokenizer, &err);
     if (!rc && j.text)
-        rc = measure(&j.after, &j, j.out, j.in, &err);
+        rc = measure(&j.after, &j, j.out, j.tokenizer ? j.tokenizer : j.in, &err);
     if (!rc)
         rc = print(&j, &err);
     source_close(s);
@@ -177,7 +180,7 @@ const struct command cmd_quantize = {
     "quantize",
     "a model in fewer bits, and what that costs",
     "usage: moe2 quantize --method nf4|q8_0|q4_0 --in MODEL --out X [--report] [--text FILE] "
-    "[--json]\n\n"
+    "[--tokenizer T] [--json]\n\n"
     "nf4 writes a folder as bitsandbytes does (blocks of 64, double quantisation: 4.13 bits a "
     "weight "
     "of the layers;\n"
@@ -192,6 +195,9 @@ const struct command cmd_quantize = {
     "  --report     a table of the tensors: types, sizes, root of the squared error over the "
     "squared values\n"
     "  --text FILE  the model's perplexity on a text before and after\n"
+    "  --tokenizer T  for --text: a tokenizer.json, its folder, a .gguf file, or bytes; without it "
+    "the "
+    "model's own\n"
     "  --json       one JSON object on standard output\n\n"
     "example:\n"
     "  moe2 quantize --method nf4 --in models/smollm2 --out models/smollm2-nf4 --report --text "

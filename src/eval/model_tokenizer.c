@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "io/gguf.h"
+#include "model/source.h"
 #include "text/tokenizer_arrays.h"
 
 /* The arrays of a file, owned, and what points into them and into the file. */
@@ -165,5 +166,9 @@ static int open_gguf(struct tokenizer **out, const char *path, struct err *err)
 
 int model_tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
 {
-    return gguf_is(path) ? open_gguf(out, path, err) : tokenizer_open(out, path, err);
+    if (gguf_is(path))
+        return open_gguf(out, path, err);
+    return source_is_file(path) ? err_set(err, MOE2_EFORMAT,
+                                          "%s: is a llama2.c model, which holds no tokenizer", path)
+                                : tokenizer_open(out, path, err);
 }

@@ -245,9 +245,11 @@ static int refuse_quantized(const json_t *root, const char *name, struct err *er
     if (!json_is_object(quant))
         return 0;
     const char *method = json_string_value(json_object_get(quant, "quant_method"));
+    if (method && (strcmp(method, "bitsandbytes") == 0 || strcmp(method, "fp8") == 0))
+        return 0; /* model/source.h reads them */
     return err_set(
         err, MOE2_EFORMAT,
-        "%s: the weights are quantised (%.40s), wanted a float32, float16 or bfloat16 model", name,
+        "%s: the weights are quantised (%.40s), wanted plain ones, fp8 or bitsandbytes' nf4", name,
         method ? method : "quantization_config");
 }
 

@@ -99,6 +99,14 @@ static void put_rope(struct meta *m, int64_t rope_dim)
     put_real(m, "rope.scaling.factor", real_of(m->rope, "factor", 1));
     put_int(m, "rope.scaling.original_context_length",
             (int64_t)real_of(m->rope, "original_max_position_embeddings", 4096));
+    double mscale = real_of(m->rope, "mscale", 0), all = real_of(m->rope, "mscale_all_dim", 0);
+    if (mscale != all) {
+        m->rc =
+            err_set(m->err, MOE2_EFORMAT,
+                    "%s: yarn's mscale is %g and mscale_all_dim %g: a GGUF file has one for both",
+                    m->file, mscale, all);
+        return;
+    }
     put_real(m, "rope.scaling.yarn_log_multiplier", 0.1 * real_of(m->rope, "mscale_all_dim", 0));
 }
 

@@ -94,7 +94,21 @@ def odd():  # what is rarely used: behaviours, strings, invert, digits in runs, 
     return Tokenizer.from_str(json.dumps(j))
 
 
-SMALL = dict(gpt2=gpt2, prefixed=prefixed, smollm=smollm, qwen2=qwen2, deepseek=deepseek, llama3=llama3, odd=odd)
+def spm():  # Llama 2's way: characters, bytes for those that are none, signs for spaces, <s> in front
+    t = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    t.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    special = [AddedToken(x, special=True, normalized=False) for x in ("<unk>", "<s>", "</s>")]
+    words = (w for line in CORPUS.splitlines() for w in line.replace(" ", " \0").split("\0"))  # no merges across words, but for signs
+    t.train_from_iterator(words, trainers.BpeTrainer(vocab_size=900, special_tokens=special + [f"<0x{b:02X}>" for b in range(256)], limit_alphabet=60))
+    j = json.loads(t.to_str())
+    j["added_tokens"] = j["added_tokens"][:3]  # the bytes are tokens like others
+    t = Tokenizer.from_str(json.dumps(j))
+    t.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    t.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)])
+    return t
+
+
+SMALL = dict(gpt2=gpt2, prefixed=prefixed, smollm=smollm, qwen2=qwen2, deepseek=deepseek, llama3=llama3, odd=odd, spm=spm)
 
 FIXED = ["", " ", "  ", "\n", " \n", "\n ", "\r\n\r\n", "a", "Ciao mondo", " Ciao  mondo ", "perché è così", "un po' d'acqua", "IT'S they'LL I'VE",
          "'s 'S '\u017f", "1234567 89", "٣٤٥ ½ Ⅷ", "a\u0301e\u0323\u0302 \u0301x", "\u1100\u1161\u11a8", "你好，世界！ア・イーウ゛漢字", "🙂👨‍👩‍👧🇮🇹", "\x00\x01\x7f",
