@@ -25,8 +25,8 @@ static const struct tokenizer *tokenizer_of(const struct moe2_tokenizer *tok)
 int moe2_tokenizer_open(struct moe2_tokenizer **out, const char *path, struct err *err)
 {
     struct tokenizer *t = NULL;
-    int rc =
-        strcmp(path, "bytes") == 0 ? tokenizer_bytes_new(&t, err) : model_tokenizer_open(&t, path, err);
+    int rc = strcmp(path, "bytes") == 0 ? tokenizer_bytes_new(&t, err)
+                                        : model_tokenizer_open(&t, path, err);
     if (!rc)
         *out = (struct moe2_tokenizer *)t;
     return rc;
