@@ -173,7 +173,7 @@ refused 1 'm/config.json: is not a folder' init --config "$tiny" --out m/config.
 refused 1 'm/config.json/x: can'\''t be made: Not a directory' init --config "$tiny" --out m/config.json/x
 refused 1 'nowhere.json: can'\''t be opened: No such file or directory' init --config nowhere.json --out i
 refused 2 '--seed is "x", wanted a whole number' init --config "$tiny" --out i --seed x
-refused 2 '--dtype is "f8", wanted f32 or bf16' init --config "$tiny" --out i --dtype f8
+refused 2 '--dtype is "f8", wanted f32, bf16 or nf4' init --config "$tiny" --out i --dtype f8
 [ ! -e i ] || fault "init made a folder for what it refused"
 if [ "$(id -u)" -ne 0 ]; then
     mkdir locked && chmod 500 locked

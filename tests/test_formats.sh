@@ -67,6 +67,9 @@ for method in q8_0 q4_0; do
 done
 [ ! -e q8_0.gguf.parts ] || fault "parts are left behind"
 
+run init --config "$source/configs/model/tiny.json" --out made --seed 1 --dtype nf4
+cmp -s nf4/model.safetensors made/model.safetensors || fault "init --dtype nf4 is not what quantize makes of init"
+
 # a run that dies of a full disk goes on, and gives the same file
 for limit in 40 120; do
     (ulimit -f $limit && trap '' XFSZ && "$moe2" quantize --method q8_0 --in tiny --out again.gguf >/dev/null 2>&1) && fault "a file of $limit KB held the model"

@@ -44,7 +44,7 @@ says 2 "moe2 logits: id 512 at position 1 is outside the vocabulary of 512" "$mo
 says 2 "moe2 grad: --ids has 1 id, wanted at least 2: every id but the first is a target" "$moe2" grad --model "$tiny" --ids 1 --out "$tmp/z"
 says 2 "moe2 step: --lr is -1, wanted 0 to 1000" "$moe2" step --model "$tiny" --ids 1,2 --lr -1 --out "$tmp/z"
 says 2 "moe2 logits: --threads is -3, wanted 0 to 1024" "$moe2" logits --model "$tiny" --ids 1,2 --threads -3 --out "$tmp/z"
-says 2 "moe2 init: --dtype is \"f8\", wanted f32 or bf16" "$moe2" init --config "$tiny" --out "$tmp/z" --dtype f8
+says 2 "moe2 init: --dtype is \"f8\", wanted f32, bf16 or nf4" "$moe2" init --config "$tiny" --out "$tmp/z" --dtype f8
 says 1 "moe2 logits: $tmp/nowhere: can't be opened: No such file or directory" "$moe2" logits --model "$tmp/nowhere" --ids 1 --out "$tmp/z.npy"
 says 1 "moe2 logits: $tmp/nowhere/z.npy: can't be written: No such file or directory" "$moe2" logits --model "$tiny" --ids 1 --out "$tmp/nowhere/z.npy"
 mkdir "$tmp/broken" && cp "$tiny/config.json" "$tmp/broken" && head -c 100000 "$tiny/model.safetensors" >"$tmp/broken/model.safetensors"

@@ -51,7 +51,8 @@ static const struct broken files[] = {
      "model: byte_fallback is neither true nor false"},
     {"{" PRE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"unk_token\":\"<unk>\"}}",
      "model.unk_token \"<unk>\" is not in the vocabulary"},
-    {"{" MODEL "}", "pre_tokenizer has no ByteLevel: only byte-level BPE is understood"},
+    {"{" MODEL "}", "pre_tokenizer has no ByteLevel: only byte-level BPE and BPE with "
+                    "byte_fallback are understood"},
     {"{\"pre_tokenizer\":{\"type\":\"Metaspace\"}," MODEL "}",
      "pre_tokenizer: Metaspace has replacement \"\", wanted one character"},
     {"{\"pre_tokenizer\":{}," MODEL "}",

@@ -4,6 +4,21 @@
 
 #include "cli/cli.h"
 #include "model/params.h"
+#include "quant/model_write.h"
+
+static int write_nf4(const char *out, const struct model_config *config, uint64_t seed,
+                     struct err *err)
+{
+    struct source *s = NULL;
+    int rc = source_open_random(&s, config, seed, err);
+    if (!rc)
+        rc = model_write(out, s,
+                         &(struct model_write_options){
+                             .type = WEIGHT_NF4, .keep_parts = false, .log = cli_sink()},
+                         err);
+    source_close(s);
+    return rc;
+}
 
 static int parse_dtype(enum dtype *out, const char *text, struct err *err)
 {
@@ -12,7 +27,7 @@ static int parse_dtype(enum dtype *out, const char *text, struct err *err)
     else if (strcmp(text, "bf16") == 0)
         *out = DT_BF16;
     else
-        return err_set(err, MOE2_ECONFIG, "--dtype is \"%s\", wanted f32 or bf16", text);
+        return err_set(err, MOE2_ECONFIG, "--dtype is \"%s\", wanted f32, bf16 or nf4", text);
     return 0;
 }
 
@@ -30,22 +45,24 @@ static int run(int argc, char **argv)
     if (!rc)
         rc = model_config_read(&config, file, &err);
     enum dtype dtype = rc ? DT_F32 : config.dtype;
-    if (!rc && dtype_text)
+    bool nf4 = dtype_text && strcmp(dtype_text, "nf4") == 0;
+    if (!rc && dtype_text && !nf4)
         rc = parse_dtype(&dtype, dtype_text, &err);
     if (!rc)
-        rc = model_init_random(out, &config, dtype, (uint64_t)seed, cli_sink(), &err);
+        rc = nf4 ? write_nf4(out, &config, (uint64_t)seed, &err)
+                 : model_init_random(out, &config, dtype, (uint64_t)seed, cli_sink(), &err);
     if (rc)
         return cli_fail("init", &err);
     struct model_size size = model_size(&config);
     printf("%s: %lld parameters, %lld active a token, %s\n", out, (long long)size.n_params,
-           (long long)size.n_active_params, dtype_name(dtype));
+           (long long)size.n_active_params, nf4 ? "NF4" : dtype_name(dtype));
     return 0;
 }
 
 const struct command cmd_init = {
     "init",
     "a random checkpoint of a model configuration",
-    "usage: moe2 init --config FILE --out DIR [--dtype f32|bf16] [--seed N]\n\n"
+    "usage: moe2 init --config FILE --out DIR [--dtype f32|bf16|nf4] [--seed N]\n\n"
     "Writes config.json and model.safetensors (shards above 5 GB) that moe2 and transformers open. "
     "Weights are normal with\n"
     "the configuration's initializer_range, norms are one; the numbers depend on the seed and the "
@@ -54,7 +71,9 @@ const struct command cmd_init = {
     "written.\n\n"
     "  --config FILE    a config.json, a checkpoint folder, or one of configs/model/*.json\n"
     "  --out DIR        made if need be; a model in it is replaced\n"
-    "  --dtype TYPE     f32 or bf16; as the configuration says when not given\n"
+    "  --dtype TYPE     f32, bf16, or nf4 (layers as bitsandbytes quantises them, the rest bf16); "
+    "as the "
+    "configuration\n                   says when not given\n"
     "  --seed N         0 when not given\n\n"
     "example:\n  moe2 init --config configs/model/small.json --out out/small --seed 1\n",
     run,

@@ -107,6 +107,7 @@ void source_close(struct source *s)
     safetensors_close(s->st);
     gguf_close(s->gguf);
     file_unmap(&s->map);
+    source_random_free(s->random);
     name_map_release(&s->by_name);
     arena_release(&s->arena);
     free(s->tensors);
@@ -133,6 +134,8 @@ int source_config_text(struct buf *out, const struct source *s, struct err *err)
 {
     if (s->gguf)
         return source_gguf_config(out, s->gguf, err);
+    if (s->random)
+        return model_config_print(out, &s->random->config, err);
     if (!s->st)
         return source_llama2c_config(out, s, err);
     char *path = path_join(s->path, "config.json");
@@ -227,6 +230,9 @@ int source_read(float *out, const struct source_tensor *t, int64_t first, int64_
         return 0;
     case STORED_JOINED:
         return source_read_joined(out, t, first, n, err);
+    case STORED_RANDOM:
+        source_read_random(out, t, first, n);
+        return 0;
     case STORED_PLAIN:
     case STORED_BLOCKS:
         break;

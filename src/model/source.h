@@ -30,6 +30,7 @@ enum stored_kind {
     STORED_NF4,    /* nf4 */
     STORED_FP8,    /* fp8 */
     STORED_JOINED, /* out of several of the file's tensors; only source_read reads it */
+    STORED_RANDOM, /* in no file: made when it is read */
 };
 
 enum { SOURCE_MAX_DIMS = 4 };
@@ -51,7 +52,9 @@ struct source_tensor {
     struct nf4 nf4; /* of STORED_NF4, STORED_FP8; arrays aligned, borrowed until source_close */
     struct fp8 fp8;
     const struct source_joined *joined;
-    const char *file; /* for messages */
+    const struct source_random *random;
+    int64_t param_idx; /* of STORED_RANDOM */
+    const char *file;  /* for messages */
 };
 
 /* Opens path; what it is, its bytes say. The configuration is read when it is asked for. The result
@@ -59,6 +62,11 @@ struct source_tensor {
  * seen and what was wanted; MOE2_ELIMIT. */
 int source_open(struct source **out, const char *path, struct err *err);
 void source_close(struct source *s); /* NULL is fine */
+
+/* A source of no file: the random weights of a configuration (copied) that model_init_random would
+ * write, as float32. */
+int source_open_random(struct source **out, const struct model_config *config, uint64_t seed,
+                       struct err *err);
 
 /* Whether path is a single file that source_open understands (.gguf, llama2.c's .bin). */
 bool source_is_file(const char *path);

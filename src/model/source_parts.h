@@ -7,6 +7,7 @@
 #include "io/gguf.h"
 #include "io/name_map.h"
 #include "io/safetensors.h"
+#include "model/params.h"
 #include "model/source.h"
 
 struct source {
@@ -19,6 +20,13 @@ struct source {
     struct safetensors *st; /* one of these three */
     struct gguf *gguf;
     struct file_map map;
+    struct source_random *random;
+};
+
+struct source_random {
+    struct model_config config;
+    struct param_list list;
+    uint64_t seed;
 };
 
 /* kv_b_proj [H · (nope + v), R] out of k_b [H, R, nope] and v_b [H, v, R]. */
@@ -45,6 +53,9 @@ int source_llama2c_config(struct buf *out, const struct source *s, struct err *e
 
 /* Whether the file has the head and the length of a llama2.c model. */
 bool source_is_llama2c(const char *path);
+
+void source_read_random(float *out, const struct source_tensor *t, int64_t first, int64_t n);
+void source_random_free(struct source_random *r); /* NULL is fine */
 
 int source_read_joined(float *out, const struct source_tensor *t, int64_t first, int64_t n,
                        struct err *err);

@@ -54,6 +54,8 @@ static bool is_linear(const struct source_tensor *t)
 
 static enum weight_type plain_type(const struct source_tensor *t)
 {
+    if (t->kind == STORED_RANDOM)
+        return WEIGHT_F32;
     if (t->kind != STORED_PLAIN)
         return WEIGHT_F16;
     return t->dtype == DT_BF16 ? WEIGHT_BF16 : t->dtype == DT_F32 ? WEIGHT_F32 : WEIGHT_F16;
