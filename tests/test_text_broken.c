@@ -75,7 +75,7 @@ static const struct broken files[] = {
      "\"behavior\":\"Isolated\"}," BYTE_LEVEL "]}," MODEL "}",
      "pre_tokenizer: Split has no pattern, wanted {\"Regex\": …} or {\"String\": …}"},
     {"{\"normalizer\":{\"type\":\"Upper\"}," PRE "," MODEL "}",
-     "normalizer is Upper, wanted none, Precompiled, Replace, Strip, NFC, NFKC, "
+     "normalizer is Upper, wanted none, Precompiled, Replace, Strip, Prepend, NFC, NFKC, "
      "BertNormalizer, "
      "Lowercase or a Sequence of them"},
     {"{\"normalizer\":{\"type\":\"Strip\"},\"pre_tokenizer\":{\"type\":\"Metaspace\","
