@@ -29,7 +29,7 @@ for c in inspect convert quantize; do
 done
 
 # ---- models there and back ----
-for v in v3 v3_plain moonlight v2_lite v2; do
+for v in v3 v3_plain moonlight v2_lite v2 llama llama_tied qwen2 qwen3; do
     model=$fixtures/model_$v
     run convert --in "$model" --out $v.gguf --type f32
     run convert --in $v.gguf --out $v.back --type f32

@@ -87,12 +87,49 @@ static void put_f32(struct teller *t, const char *name, double value)
 
 /* ---- rotary scaling ---- */
 
-/* llama.cpp stores Llama 3's scaling as factors of each frequency. Its constants are found again: the
- * last factor is the factor; the rest are those that all released models have, and are checked. */
+enum { LLAMA3_LOW = 1, LLAMA3_HIGH = 4, LLAMA3_LENGTH = 8192, MAX_HALF = 512 };
+
+static double wave_of(double theta, int64_t i, int64_t half)
+{
+    return 2 * M_PI * pow(theta, (double)i / (double)half);
+}
+
+/* The original length out of a factor between the two ends; that of all released models where there
+ * is none between. */
+static double find_length(const float *f, int64_t half, double theta, double factor)
+{
+    for (int64_t i = 0; i < half; i++) {
+        double z = (1 / (double)f[i] - 1 / factor) / (1 - 1 / factor);
+        if (f[i] > 1.001F && (double)f[i] < factor * 0.999)
+            return rint(wave_of(theta, i, half) * (LLAMA3_LOW + z * (LLAMA3_HIGH - LLAMA3_LOW)));
+    }
+    return LLAMA3_LENGTH;
+}
+
+static int check_factors(struct teller *t, const float *f, int64_t half, double theta,
+                         double factor, double length)
+{
+    for (int64_t i = 0; i < half; i++) {
+        double wave = wave_of(theta, i, half);
+        double z = (length / wave - LLAMA3_LOW) / (LLAMA3_HIGH - LLAMA3_LOW);
+        double wanted = wave < length / LLAMA3_HIGH  ? 1
+                        : wave > length / LLAMA3_LOW ? factor
+                                                     : 1 / ((1 - z) / factor + z);
+        if (fabs(wanted - (double)f[i]) > 1e-3 * wanted)
+            return err_set(
+                t->err, MOE2_EFORMAT,
+                "%s: rope_freqs.weight is not Llama 3's scaling between wavelengths of a "
+                "quarter and the whole of %g positions: number %" PRId64 " is %g, wanted %g",
+                gguf_path(t->g), length, i, (double)f[i], wanted);
+    }
+    return 0;
+}
+
+/* llama.cpp stores Llama 3's scaling as factors of each frequency. Its numbers are found again: the
+ * last factor is the factor, the ends (1 and 4) are those of all models, the length follows; then all
+ * factors are checked. */
 static void put_llama3(struct teller *t, const struct gguf_tensor *factors, double theta)
 {
-    enum { LOW = 1, HIGH = 4, MAX_HALF = 512 };
-    const double original = 8192;
     float f[MAX_HALF];
     int64_t half = factors->n_elements;
     if (t->rc)
@@ -105,24 +142,15 @@ static void put_llama3(struct teller *t, const struct gguf_tensor *factors, doub
     }
     t->rc = gguf_to_f32(f, factors, 0, half, t->err);
     double factor = t->rc ? 1 : (double)f[half - 1];
-    for (int64_t i = 0; i < half && !t->rc; i++) {
-        double wave = 2 * M_PI * pow(theta, 2 * (double)i / (2 * (double)half));
-        double z = (original / wave - LOW) / (HIGH - LOW);
-        double wanted = wave < original / HIGH  ? 1
-                        : wave > original / LOW ? factor
-                                                : 1 / ((1 - z) / factor + z);
-        if (fabs(wanted - (double)f[i]) > 1e-3 * wanted)
-            t->rc = err_set(t->err, MOE2_EFORMAT,
-                            "%s: rope_freqs.weight is not Llama 3's scaling of 8192 positions: "
-                            "number %" PRId64 " is %g, wanted %g",
-                            gguf_path(t->g), i, (double)f[i], wanted);
-    }
+    double length = t->rc ? LLAMA3_LENGTH : find_length(f, half, theta, factor);
+    if (!t->rc)
+        t->rc = check_factors(t, f, half, theta, factor, length);
     jw_object(&t->w, "rope_scaling");
     jw_text(&t->w, "rope_type", "llama3");
     jw_real(&t->w, "factor", factor);
-    jw_real(&t->w, "low_freq_factor", LOW);
-    jw_real(&t->w, "high_freq_factor", HIGH);
-    jw_int(&t->w, "original_max_position_embeddings", (int64_t)original);
+    jw_real(&t->w, "low_freq_factor", LLAMA3_LOW);
+    jw_real(&t->w, "high_freq_factor", LLAMA3_HIGH);
+    jw_int(&t->w, "original_max_position_embeddings", (int64_t)length);
     jw_end(&t->w);
 }
 

@@ -228,6 +228,8 @@ static int rope_factors(float *out, int64_t *n, const struct writing *x, struct 
     if (!json_is_object(s))
         s = json_object_get(x->config, "rope_parameters");
     const char *type = json_string_value(json_object_get(s, "rope_type"));
+    if (!type)
+        type = json_string_value(json_object_get(s, "type"));
     int64_t heads = config_int(x, "num_attention_heads", 1),
             hd = config_int(x, "head_dim", config_int(x, "hidden_size", 0) / (heads ? heads : 1));
     *n = 0;
