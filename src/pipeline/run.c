@@ -273,19 +273,19 @@ static int check_router(const struct run *r, const char *dir, struct err *err)
 static const struct nf4_maker nf4_maker = {nf4_encode, nf4_nest};
 
 /* Adapters on base.path: new ones, those of lora.adapter, or a checkpoint's. */
-static int open_adapted(struct run *r, struct decoder_options *o, const char *dir, struct err *err)
+static int open_adapted(struct run *r, struct decoder_options o, const char *dir, struct err *err)
 {
     struct finetune_lora lora = {0};
     int rc = finetune_lora_make(&lora, r->rc, err);
     if (rc)
         return rc;
-    o->dir = r->rc->base.path;
-    o->config = NULL;
-    o->lora = &lora.config;
-    o->adapter = dir ? dir : *r->rc->lora.adapter ? r->rc->lora.adapter : NULL;
-    o->base = (enum base_type)r->rc->base.dtype;
-    o->maker = &nf4_maker;
-    rc = decoder_open(&r->dec, o, r->dev, err);
+    o.dir = r->rc->base.path;
+    o.config = NULL;
+    o.lora = &lora.config;
+    o.adapter = dir ? dir : *r->rc->lora.adapter ? r->rc->lora.adapter : NULL;
+    o.base = (enum base_type)r->rc->base.dtype;
+    o.maker = &nf4_maker;
+    rc = decoder_open(&r->dec, &o, r->dev, err);
     finetune_lora_release(&lora);
     return rc;
 }
@@ -310,7 +310,7 @@ static int open_model(struct run *r, const char *dir, bool train, struct err *er
 {
     struct decoder_options o = model_options(r, dir, train);
     int rc =
-        *r->rc->base.path ? open_adapted(r, &o, dir, err) : decoder_open(&r->dec, &o, r->dev, err);
+        *r->rc->base.path ? open_adapted(r, o, dir, err) : decoder_open(&r->dec, &o, r->dev, err);
     return rc || !dir ? rc : check_router(r, dir, err);
 }
 
@@ -329,7 +329,7 @@ static int plan(struct run *r, struct err *err)
     struct decoder_options o = model_options(r, NULL, true);
     struct buf text = {0}, *out = r->o->plan ? r->o->plan : &text;
     o.plan_only = true;
-    int rc = open_adapted(r, &o, NULL, err);
+    int rc = open_adapted(r, o, NULL, err);
     if (!rc)
         rc = finetune_plan(out, &r->memory, r->dec, r->rc, err);
     decoder_free(r->dec);

@@ -10,17 +10,25 @@
 
 enum { OPEN = 64 }; /* packs that are looked at for room */
 
+static int grow(int64_t **list, int64_t capacity, struct err *err)
+{
+    int64_t *grown = realloc(*list, (size_t)capacity * sizeof *grown);
+    if (!grown)
+        return err_set(err, MOE2_ELIMIT, "no memory for %" PRId64 " examples", capacity);
+    *list = grown;
+    return 0;
+}
+
 int examples_add(struct examples *x, const int32_t *ids, int64_t n, int64_t n_prompt,
                  struct err *err)
 {
     if (x->n == x->capacity) {
         int64_t capacity = x->capacity ? 2 * x->capacity : 256;
-        int64_t *end = realloc(x->end, (size_t)capacity * sizeof *end);
-        x->end = end ? end : x->end;
-        int64_t *prompt = end ? realloc(x->n_prompt, (size_t)capacity * sizeof *prompt) : NULL;
-        if (!prompt)
-            return err_set(err, MOE2_ELIMIT, "no memory for %" PRId64 " examples", capacity);
-        x->n_prompt = prompt;
+        int rc = grow(&x->end, capacity, err);
+        if (!rc)
+            rc = grow(&x->n_prompt, capacity, err);
+        if (rc)
+            return rc;
         x->capacity = capacity;
     }
     int rc = ids_append(&x->ids, ids, (size_t)n, err);
@@ -76,7 +84,7 @@ static void shuffle(int64_t *order, int64_t n, uint64_t seed)
 static int64_t assign(int64_t *pack_of, struct packs *p, const int64_t *order)
 {
     const struct examples *x = p->examples;
-    int64_t pack[OPEN], room[OPEN], n_open = 0, n = 0;
+    int64_t pack[OPEN] = {0}, room[OPEN] = {0}, n_open = 0, n = 0;
     for (int64_t k = 0; k < x->n; k++) {
         int64_t i = order[k], size = n_inputs(x, i, p->sequence), best = -1;
         pack_of[i] = -1;

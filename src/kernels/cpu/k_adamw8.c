@@ -36,7 +36,7 @@ static void encode(uint8_t *codes, float *absmax, const float *x, int64_t n, con
 
 static void block(const struct adamw8_args *q, int64_t b)
 {
-    float m[ADAMW8_BLOCK], v[ADAMW8_BLOCK];
+    float m[ADAMW8_BLOCK] = {0}, v[ADAMW8_BLOCK] = {0};
     const struct adamw_args *a = &q->a;
     int64_t first = b * ADAMW8_BLOCK, n = a->n - first < ADAMW8_BLOCK ? a->n - first : ADAMW8_BLOCK;
     for (int64_t i = 0; i < n; i++) {
