@@ -331,3 +331,13 @@ int router_file_load(struct decoder *dec, const char *path, struct err *err)
     safetensors_close(st);
     return rc;
 }
+
+int router_file_load_layer(struct router *r, const char *path, int64_t layer, struct err *err)
+{
+    struct safetensors *st = NULL;
+    int rc = safetensors_open(&st, path, err);
+    if (!rc)
+        rc = load_layer(r, st, layer, err);
+    safetensors_close(st);
+    return rc;
+}

@@ -53,4 +53,7 @@ int router_file_config(struct router_config *out, const char *path, struct err *
  * names file and layer. */
 int router_file_load(struct decoder *dec, const char *path, struct err *err);
 
+/* The same into one layer's router. */
+int router_file_load_layer(struct router *r, const char *path, int64_t layer, struct err *err);
+
 #endif

@@ -1,0 +1,90 @@
+/* The feed-forward half of a layer in a session: a dense MLP, or a router and its experts.
+ *
+ * Slots are sorted by expert, as route gives them. A shared expert of the routed ones' shape and form stands behind them as one more
+ * expert that every token picks with weight 1, so that one token makes two products, not four.
+ */
+#include <string.h>
+
+#include "model/session_parts.h"
+
+static void norm(struct session *s, struct session_layer *l, int64_t T)
+{
+    int64_t D = s->d.D;
+    s->dev->k->rmsnorm_forward(s->dev, s->b.y, s->b.rstd, s->b.x, l->post_norm, T, D, D, D,
+                               (float)s->config.rms_norm_eps);
+}
+
+static void dense(struct session *s, const struct packed_weight *up,
+                  const struct packed_weight *down, int64_t T)
+{
+    session_product(s, s->b.h, down->K, s->b.y, s->d.D, up, T, NULL, false);
+    session_product(s, s->b.x, s->d.D, s->b.h, down->K, down, T, NULL, true);
+}
+
+/* The route in the kernels' types, with the shared expert's slots behind the others. Returns their number. */
+static int64_t make_lists(struct session *s, const struct route *r, bool shared)
+{
+    struct session_buffers *b = &s->b;
+    int64_t n = r->n, at = 0;
+    for (int e = 0; e <= r->E; e++)
+        b->offset[e] = (int32_t)r->expert_offsets[e];
+    b->offset[r->E + 1] = (int32_t)(n + r->T);
+    memcpy(b->x_row, r->token, (size_t)n * sizeof *b->x_row);
+    memcpy(b->slot_weight, r->weight, (size_t)n * sizeof *b->slot_weight);
+    for (int64_t t = 0; t < r->T; t++) {
+        b->first[t] = (int32_t)at;
+        for (int64_t i = r->token_offsets[t]; i < r->token_offsets[t + 1]; i++)
+            b->slot[at++] = r->position[i];
+        if (shared) {
+            b->x_row[n + t] = (int32_t)t;
+            b->slot_weight[n + t] = 1;
+            b->slot[at++] = (int32_t)(n + t);
+        }
+    }
+    b->first[r->T] = (int32_t)at;
+    return at;
+}
+
+static int experts(struct session *s, struct session_layer *l, int64_t T, struct err *err)
+{
+    const struct session_dims *d = &s->d;
+    const struct kernels *k = s->dev->k;
+    struct session_buffers *b = &s->b;
+    bool shared = d->Fs && !l->shared_up.N;
+    struct route route;
+    struct route_batch batch = {.mode = ROUTE_EVAL, .n_seqs = 1};
+    batch.seq_offsets = (int64_t[]){0, T};
+    session_product(s, b->logits, d->E, b->y, d->D, &l->router, T, NULL, false);
+    route_bind(&route, router_config(l->picks), T, b->route_memory);
+    int rc = router_pick(l->picks, &route, b->logits, &batch, err);
+    if (rc)
+        return rc;
+    make_lists(s, &route, shared);
+    struct packed_args up = {.y = b->slot_h, .x = b->y, .w = l->expert_up, .offset = b->offset};
+    up.x_row = b->x_row;
+    up.E = d->E + shared;
+    up.ldy = d->F;
+    up.ldx = d->D;
+    k->packed_forward(s->dev, &up);
+    struct packed_args down = {
+        .y = b->slot_out, .x = b->slot_h, .w = l->expert_down, .offset = b->offset};
+    down.E = d->E + shared;
+    down.ldy = d->D;
+    down.ldx = d->F;
+    k->packed_forward(s->dev, &down);
+    k->combine(s->dev, b->x, b->slot_out, b->slot_weight, b->first, b->slot, T, d->D);
+    return 0;
+}
+
+int session_ffn(struct session *s, struct session_layer *l, int64_t T, struct err *err)
+{
+    norm(s, l, T);
+    if (!l->router.N) {
+        dense(s, &l->gate_up, &l->down, T);
+        return 0;
+    }
+    int rc = experts(s, l, T, err);
+    if (!rc && l->shared_up.N)
+        dense(s, &l->shared_up, &l->shared_down, T);
+    return rc;
+}

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# moe2 generate and moe2 chat from the outside: what they print, and one sentence for everything that goes wrong.
+set -u
+moe2=$1
+source=$(cd "$(dirname "$0")/.." && pwd)
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+faults=0
+fault() { echo "FAILED $*"; faults=$((faults + 1)); }
+
+# says STATUS MESSAGE COMMAND...: the last line on stderr
+says() {
+    local status=$1 message=$2 got rc
+    shift 2
+    got=$("$@" 2>&1 >"$tmp/stdout" </dev/null | tail -1)
+    rc=${PIPESTATUS[0]}
+    [ "$got" = "$message" ] || fault "$*: said \"$got\", wanted \"$message\""
+    "$@" >/dev/null 2>&1 </dev/null
+    rc=$?
+    [ $rc -eq "$status" ] || fault "$*: exit status $rc, wanted $status"
+}
+
+for c in generate chat; do
+    "$moe2" $c --help | grep -q '^example:' || fault "$c --help has no example"
+done
+
+llama=$source/tests/fixtures/model_llama
+"$moe2" generate --model "$llama" --ids 3,7,1,9,11 --max-tokens 6 --temperature 0 --json >"$tmp/json" 2>/dev/null || fault "generate"
+[ "$(cat "$tmp/json")" = '{"ids":[17,17,36,15,17,18],"finish":"length","prompt_tokens":5}' ] || fault "generate --json: $(cat "$tmp/json")"
+"$moe2" generate --model "$llama" --ids 3,7,1,9,11 --max-tokens 6 --temperature 0 >"$tmp/plain" 2>"$tmp/speed" || fault "generate"
+[ "$(cat "$tmp/plain")" = 17,17,36,15,17,18 ] || fault "generate: $(cat "$tmp/plain")"
+grep -q '^prompt: 5 tokens, .* tokens/s; generated: 6 tokens, .* tokens/s (length)$' "$tmp/speed" || fault "speeds: $(cat "$tmp/speed")"
+
+# the same seed, the same text; another one, another
+for seed in 1 1 2; do
+    "$moe2" generate --model "$llama" --ids 3,7,1 --max-tokens 24 --temperature 2 --seed $seed 2>/dev/null
+done >"$tmp/seeds"
+[ "$(sed -n 1p "$tmp/seeds")" = "$(sed -n 2p "$tmp/seeds")" ] || fault "one seed gave two texts"
+[ "$(sed -n 1p "$tmp/seeds")" != "$(sed -n 3p "$tmp/seeds")" ] || fault "two seeds gave one text"
+
+# a tokenizer of fewer ids than the model has rows: the padded rows never come
+cp -r "$llama" "$tmp/padded"
+printf '{"added_tokens":[],"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"use_regex":false},"decoder":{"type":"ByteLevel"},"model":{"type":"BPE","merges":[],"vocab":{"a":0,"b":1,"c":2,"d":3,"e":4}}}' >"$tmp/padded/tokenizer.json"
+for seed in 1 2 3 4 5 6 7 8; do # b is the model's end
+    "$moe2" generate --model "$tmp/padded" --prompt acde --max-tokens 20 --temperature 3 --seed $seed --json 2>/dev/null
+done >"$tmp/json"
+[ "$(grep -cE '^\{"text":"[acde]*","ids":\[([0234](,[0234])*)?\]' "$tmp/json")" -eq 8 ] || fault "padded rows: $(cat "$tmp/json")"
+grep -q '"text":"[acde]' "$tmp/json" || fault "no text at all"
+"$moe2" generate --model "$tmp/padded" --prompt acde --max-tokens 20 --temperature 3 --seed 3 --stop a --json 2>/dev/null >"$tmp/json"
+grep -q '"text":"[b-e]*",' "$tmp/json" || fault "a stop string was not cut off: $(cat "$tmp/json")"
+
+says 2 "moe2 generate: wanted one of --prompt and --ids" "$moe2" generate --model "$llama"
+says 2 "moe2 generate: wanted one of --prompt and --ids" "$moe2" generate --model "$llama" --ids 1 --prompt x
+says 2 "moe2 generate: id 99 at position 1 is outside the vocabulary of 48" "$moe2" generate --model "$llama" --ids 1,99
+says 2 "moe2 generate: temperature -1, wanted 0 to 100" "$moe2" generate --model "$llama" --ids 1 --temperature -1
+says 2 "moe2 generate: --compute \"f8\" is unknown, wanted auto, f32 or bf16" "$moe2" generate --model "$llama" --ids 1 --compute f8
+says 2 "moe2 generate: 3 tokens behind 0: there is room for 2 in all" "$moe2" generate --model "$llama" --ids 1,2,3 --context 2
+says 2 "moe2 generate: --max-tokens -1, wanted 0 or more" "$moe2" generate --model "$llama" --ids 1 --max-tokens -1
+
+says 2 "moe2 chat: $llama: has no chat template, wanted a model that was trained to chat" "$moe2" chat --model "$llama"
+printf '{"chat_template": "{{ messages }}"}' >"$tmp/padded/tokenizer_config.json"
+"$moe2" chat --model "$tmp/padded" </dev/null 2>"$tmp/stderr" && fault "an unknown template was taken"
+grep -q 'none of the marks of ChatML' "$tmp/stderr" || fault "an unknown template: $(cat "$tmp/stderr")"
+printf '{"chat_template": "{{ %s }}"}' "'<|im_start|>'" >"$tmp/padded/tokenizer_config.json"
+printf 'abc\n\nde\n' | "$moe2" chat --model "$tmp/padded" --max-tokens 5 --temperature 0 >"$tmp/answers" 2>"$tmp/stderr" || fault "chat: $(cat "$tmp/stderr")"
+[ "$(grep -c '^prompt: ' "$tmp/stderr")" -eq 2 ] || fault "two turns had not two answers: $(cat "$tmp/stderr")"
+
+[ $faults -eq 0 ] || exit 1
+echo "generate and chat: all as promised"
