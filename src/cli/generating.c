@@ -4,17 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "cli/cli.h"
+#include "eval/model_tokenizer.h"
 #include "model/source.h"
-
-int generating_tokenizer(struct tokenizer **out, const char *model, struct err *err)
-{
-    if (file_is_dir(model))
-        return tokenizer_open(out, model, err);
-    return err_set(err, MOE2_ECONFIG,
-                   "%s: is no folder with a tokenizer.json; name one with --tokenizer", model);
-}
 
 /* Whether the products' weights are stored in 16 bits, so that rounding the other operand alike costs little. */
 static bool stored_in_16_bits(const char *model)
@@ -61,7 +53,7 @@ int generating_open(struct generating *g, bool with_tokenizer, struct err *err)
         rc = compute_of(&o.compute, g, err);
     if (!rc && with_tokenizer)
         rc = g->tokenizer_path ? tokenizer_open(&g->tok, g->tokenizer_path, err)
-                               : generating_tokenizer(&g->tok, g->model, err);
+                               : model_tokenizer_open(&g->tok, g->model, err);
     if (!rc)
         rc = session_open(&g->session, &o, g->dev, err);
     if (rc)

@@ -66,7 +66,4 @@ void generating_setup(struct generating *g, struct generator *out, bool show);
 /* "prompt 512 tokens, 1,234.5 tokens/s; …" to stderr. */
 void generating_report(const struct generated *r);
 
-/* The model's own tokenizer: of its folder, or out of the GGUF file. */
-int generating_tokenizer(struct tokenizer **out, const char *model, struct err *err);
-
 #endif
