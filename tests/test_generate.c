@@ -261,6 +261,10 @@ static void a_chatml_template_may_bring_its_own_system_prompt(void **state)
     assert_int_equal(chat_format_find(&f, text, &err), 0);
     assert_int_equal(chat_default_system(&out, f, text, &err), 0);
     assert_string_equal(out.bytes, "You are a test.");
+    buf_clear(&out);
+    text = "{{ '<|im_start|>system\nOn a line of its own.<|im_end|>\n' }}";
+    assert_int_equal(chat_default_system(&out, f, text, &err), 0);
+    assert_string_equal(out.bytes, "On a line of its own.");
     buf_release(&out);
 }
 

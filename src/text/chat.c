@@ -73,13 +73,19 @@ int chat_format_find(const struct chat_format **out, const char *text, struct er
 int chat_default_system(struct buf *out, const struct chat_format *f, const char *text,
                         struct err *err)
 {
-    static const char open[] = "<|im_start|>system\\n"; /* as a Jinja string writes it */
+    static const char open[] = "<|im_start|>system";
     if (strcmp(f->name, "chatml") != 0)
         return 0;
     for (const char *p = text; (p = strstr(p, open)); p++) {
         const char *begin = p + sizeof open - 1, *end = strstr(begin, "<|im_end|>");
+        if (strncmp(begin, "\\n", 2) == 0) /* a line's end as Jinja writes it, or as it is */
+            begin += 2;
+        else if (*begin == '\n')
+            begin++;
+        else
+            continue;
         size_t n = strcspn(begin, "'\"{}\\");
-        if (end && n > 0 && begin + n >= end)
+        if (end && end > begin && begin + n >= end)
             return buf_append(out, begin, (size_t)(end - begin), err);
     }
     return 0;
