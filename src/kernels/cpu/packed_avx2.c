@@ -155,7 +155,7 @@ INLINE void tile_floats(float *strip, const void *panel, const void *block,
 {
     const int64_t n_pairs = packed_steps(weight);
     const double *x = block; /* a pair of float32 */
-    __m256 f[8][4]; /* MOST_FLOATS of them are used */
+    __m256 f[8][4];          /* MOST_FLOATS of them are used */
 #pragma GCC unroll 2
     for (int r = 0; r < m; r++)
         for (int i = 0; i < 4; i++)
