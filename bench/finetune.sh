@@ -44,7 +44,7 @@ results_dir: $tmp/results
 base: {path: $tmp/$1, dtype: $2}
 lora: {r: 16, alpha: 32, target_modules: [all-linear]}
 data: {text: [$tmp/text.txt], tokenizer: bytes}
-train: {steps: $steps, batch_tokens: $((512 * sequences)), sequence: 512, micro_batch: $sequences, lr: 0.0002, eval_every: 0, save_every: 1000}
+train: {steps: $steps, batch_tokens: $((512 * sequences)), sequence: 512, micro_batch: $sequences, lr: 0.0002, min_lr: 0, eval_every: 0, save_every: 1000}
 YAML
     timed "$moe2" finetune --config "$tmp/f.yaml" >"$tmp/out.txt" 2>&1 || { echo "moe2 $2: $(tail -1 "$tmp/out.txt")"; return; }
     printf '%-12s moe2 %-5s %8.0f tokens/s   %s\n' "$1" "$2" \
@@ -62,7 +62,7 @@ for shape in "$@"; do
     fi
     for base in f32 bf16 nf4; do ours "$shape" $base; done
     case $shape in mla*) continue ;; esac # peft keeps experts fused
-    if "$venv/bin/python" -c 'import torch, transformers, peft' 2>/dev/null; then
+    if [ -z "${MOE2_NO_PEER:-}" ] && "$venv/bin/python" -c 'import torch, transformers, peft' 2>/dev/null; then
         timed "$venv/bin/python" "$here/bench/peers/lora_train.py" "$tmp/$shape" "${shape##*-}" "$steps" | sed "s/^/$(printf '%-12s' "$shape") /"
     fi
     rm -rf "${tmp:?}/$shape"

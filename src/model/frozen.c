@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "model/source.h"
 
@@ -62,6 +64,15 @@ static int blame(const struct filler *w, const struct param *p, int64_t first, i
         if (!isfinite(w->piece[i]))
             return param_blame(w->source, p, first + i, w->err);
     return 0;
+}
+
+/* What was read and is held in another form now: the pages of the file may go. */
+static void let_go(const struct filler *w, const struct param *p)
+{
+    const struct source_tensor *t = source_find(w->source, p->name);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)t->bytes / page * page;
+    if (t->bytes)
+        madvise((void *)from, (uintptr_t)t->bytes + (uintptr_t)t->n_bytes - from, MADV_DONTNEED);
 }
 
 static int read_piece(const struct filler *w, const struct param *p, int64_t first, int64_t n)
@@ -204,6 +215,8 @@ static int fill_all(const struct filler *w, char *base, size_t *n_bytes, struct 
                 rc = fill_nf4(w, p, base + *n_bytes);
             else if (base)
                 rc = fill_plain(w, p, base + *n_bytes, type);
+            if (base)
+                let_go(w, p);
             *n_bytes += (size_t)frozen_bytes(p->n, type);
         }
         *n_bytes = (size_t)up64((int64_t)*n_bytes);
