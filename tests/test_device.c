@@ -20,7 +20,7 @@ static void an_unknown_device_is_refused_by_name(void **state)
 static void a_table_that_the_cpu_lacks_is_refused_and_one_it_has_is_taken(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_TABLES; i++) {
+    for (int i = 0; i < N_CPU_TABLES; i++) {
         struct device *dev = NULL;
         struct err err = {0};
         if (device_open(&dev, table_names[i], 1, &err) == 0) {

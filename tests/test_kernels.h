@@ -69,9 +69,52 @@ static const struct {
     [PACKED_HALF] = {2e-2, "operands rounded to bf16, 8 bits; gated both factors"},
 };
 
-static const char *const table_names[] = {"cpu:reference", "cpu:avx2", "cpu:avx512",
-                                          "cpu:avx512vnni", "cpu:avx512bf16"};
-enum { N_TABLES = 5 };
+/* The last two are CUDA's: its kernels emulated, and on a GPU, where there is one. */
+static const char *const table_names[] = {"cpu:reference",  "cpu:avx2",       "cpu:avx512",
+                                          "cpu:avx512vnni", "cpu:avx512bf16", "cuda:emulated",
+                                          "cuda:host"};
+enum { N_CPU_TABLES = 5, N_TABLES = 5, N_ALL_TABLES = 7 };
+
+/* Arrays that kernels are given: the heap's, or memory that a GPU can read where there is one. */
+static struct device *test_memory;
+
+static inline void *kernel_malloc(size_t n)
+{
+    static bool tried;
+    if (!tried)
+        device_open(&test_memory, "cuda:host", 1, NULL);
+    tried = true;
+    if (!test_memory)
+        return (malloc)(n);
+    char *p = device_alloc(test_memory, n + 256, NULL);
+    memcpy(p, &n, sizeof n);
+    return p + 256;
+}
+
+static inline void *kernel_calloc(size_t n, size_t size)
+{
+    void *p = kernel_malloc(n * size);
+    if (p)
+        memset(p, 0, n * size);
+    return p;
+}
+
+static inline void kernel_free(void *p)
+{
+    size_t n = 0;
+    if (test_memory && p) {
+        memcpy(&n, (char *)p - 256, sizeof n);
+        device_free(test_memory, (char *)p - 256, n + 256);
+    } else {
+        (free)(p);
+    }
+}
+#undef malloc
+#undef calloc
+#undef free
+#define malloc kernel_malloc
+#define calloc kernel_calloc
+#define free kernel_free
 
 /* A device with that table and threads, or NULL where the CPU can't run it. */
 static inline struct device *open_table(int table, int n_threads)

@@ -5,7 +5,6 @@
  */
 #include "kernels/device.h"
 
-#include <assert.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda_open.h"
 
 static bool runs_always(void)
 {
@@ -94,7 +94,8 @@ static int find_step(const char *name, struct err *err)
             return err_set(err, MOE2_ECONFIG,
                            "device %s: this CPU can't run %s, wanted one of cpu%s", name,
                            ladder[i].name, can);
-    return err_set(err, MOE2_ECONFIG, "device \"%s\" is unknown, wanted one of cpu%s", name, can);
+    return err_set(err, MOE2_ECONFIG, "device \"%s\" is unknown, wanted one of cpu%s, cuda", name,
+                   can);
 }
 
 static int cores(void)
@@ -156,17 +157,41 @@ static void cpu_close(struct device *dev)
     free(s);
 }
 
-static const struct device_ops cpu_ops = {cpu_alloc, cpu_free, cpu_move, cpu_move,
-                                          cpu_zero,  cpu_sync, cpu_close};
+static int cpu_check(struct device *dev, struct err *err)
+{
+    (void)dev;
+    (void)err;
+    return 0;
+}
+
+static size_t cpu_room(struct device *dev)
+{
+    (void)dev;
+    return 0;
+}
+
+static const struct device_ops cpu_ops = {cpu_alloc, cpu_free,  cpu_move,  cpu_move, cpu_zero,
+                                          cpu_sync,  cpu_close, cpu_check, cpu_room};
+
+static int open_cuda(struct device **out, const char *name, int n_threads, struct err *err)
+{
+    int rc = cuda_open(out, name, err);
+    if (!rc)
+        (*out)->n_threads = n_threads ? n_threads : cores(); /* of what the host does for it */
+    return rc;
+}
 
 int device_open(struct device **out, const char *name, int n_threads, struct err *err)
 {
-    int step = find_step(name, err);
+    bool cuda = strncmp(name, "cuda", 4) == 0;
+    int step = cuda ? 0 : find_step(name, err);
     if (step < 0)
         return step;
     if (n_threads < 0 || n_threads > CPU_MAX_THREADS)
         return err_set(err, MOE2_ECONFIG, "device %s: %d threads, wanted 0 (all cores) to %d", name,
                        n_threads, CPU_MAX_THREADS);
+    if (cuda)
+        return open_cuda(out, name, n_threads, err);
     struct device *dev = calloc(1, sizeof *dev);
     struct cpu_state *s = calloc(1, sizeof *s);
     if (!dev || !s) {
@@ -193,35 +218,4 @@ int device_open(struct device **out, const char *name, int n_threads, struct err
     s->table.name = ladder[step].name;
     *out = dev;
     return 0;
-}
-
-void device_close(struct device *dev)
-{
-    if (!dev)
-        return;
-    dev->ops->close(dev);
-    free(dev);
-}
-
-void *device_alloc(struct device *dev, size_t n_bytes, struct err *err)
-{
-    void *p = dev->ops->alloc(dev, n_bytes);
-    if (!p) {
-        err_set(err, MOE2_ELIMIT, "%s: no room for %zu more bytes, %zu are in use", dev->name,
-                n_bytes, dev->used_bytes);
-        return NULL;
-    }
-    dev->used_bytes += n_bytes;
-    if (dev->used_bytes > dev->peak_bytes)
-        dev->peak_bytes = dev->used_bytes;
-    return p;
-}
-
-void device_free(struct device *dev, void *p, size_t n_bytes)
-{
-    if (!p)
-        return;
-    assert(dev->used_bytes >= n_bytes);
-    dev->used_bytes -= n_bytes;
-    dev->ops->free(dev, p, n_bytes);
 }

@@ -9,6 +9,7 @@
  *     dev->k->rmsnorm_forward(dev, y, rstd, x, w, T, D, eps);
  *     device_sync(dev);
  *
+ * Kernels return nothing and may still run when they return: device_check, after a result was read, tells what went wrong on the way.
  * A device is used by one thread at a time; kernels bring their own threads.
  */
 #ifndef MOE2_KERNELS_DEVICE_H
@@ -23,14 +24,15 @@
 struct kernels;
 
 struct device {
-    const char *name;        /* "cpu" */
+    const char *name;        /* "cpu", "cuda" */
     const struct kernels *k; /* its kernel table, chosen for this machine when it was opened */
     bool host_memory;        /* plain C code may read and write its memory */
     bool
         bf16_units; /* bf16 products run on units of their own, so rounding operands to bf16 pays */
     int n_threads;
     size_t used_bytes, peak_bytes;
-    void *state; /* the implementation's: scratch memory, primitive caches, streams */
+    size_t limit_bytes; /* device_alloc refuses more than that in use together; 0: no limit */
+    void *state;        /* the implementation's: scratch memory, primitive caches, streams */
     const struct device_ops *ops;
 };
 
@@ -43,9 +45,13 @@ struct device_ops {
     void (*zero)(struct device *dev, void *p, size_t n_bytes);
     void (*sync)(struct device *dev);
     void (*close)(struct device *dev);
+    /* 0, or the first failure of a kernel or copy so far, which may be one of a while ago. */
+    int (*check)(struct device *dev, struct err *err);
+    size_t (*room)(struct device *dev); /* bytes that are free now, 0: not known */
 };
 
 /* Opens a device by name: "cpu" (best table for this CPU), or "cpu:reference", "cpu:avx2", "cpu:avx512", "cpu:avx512vnni", "cpu:avx512bf16" to force one.
+ * "cuda" (the first GPU), "cuda:N" and "cuda:emulated" (a GPU's kernels run on the CPU, for tests) are in libraries of their own, loaded here.
  * n_threads 0 takes every core in this process's affinity mask. Errors: MOE2_ECONFIG for an unknown name or a table that this CPU
  * can't run (the message lists those it can). */
 int device_open(struct device **out, const char *name, int n_threads, struct err *err);
@@ -59,6 +65,12 @@ void device_free(struct device *dev, void *p,
 static inline void device_sync(struct device *dev)
 {
     dev->ops->sync(dev);
+}
+
+/* 0, or what failed since the device was opened: a lost GPU, no memory for a kernel's own use. Never anything on a CPU. */
+static inline int device_check(struct device *dev, struct err *err)
+{
+    return dev->ops->check(dev, err);
 }
 
 /* The name of the CPU table that "cpu" would take here ("avx512bf16", "avx512vnni", "avx512", "avx2", "reference"); for moe2 doctor. */

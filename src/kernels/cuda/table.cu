@@ -1,0 +1,93 @@
+/* The CUDA device's table: every row of kernels.h. */
+#include "kernels/cuda/cuda.h"
+
+/* not all are written yet */
+#pragma weak cuda_linear_forward
+#pragma weak cuda_linear_backward_input
+#pragma weak cuda_linear_backward_weight
+#pragma weak cuda_grouped_forward
+#pragma weak cuda_grouped_backward_input
+#pragma weak cuda_grouped_backward_weight
+#pragma weak cuda_rmsnorm_forward
+#pragma weak cuda_rmsnorm_backward
+#pragma weak cuda_rope
+#pragma weak cuda_rope_half
+#pragma weak cuda_bias_forward
+#pragma weak cuda_bias_backward
+#pragma weak cuda_swiglu_forward
+#pragma weak cuda_swiglu_backward
+#pragma weak cuda_combine
+#pragma weak cuda_embed_forward
+#pragma weak cuda_embed_backward
+#pragma weak cuda_axpy
+#pragma weak cuda_fill
+#pragma weak cuda_copy
+#pragma weak cuda_to_bf16
+#pragma weak cuda_dropout
+#pragma weak cuda_nf4_to_f32
+#pragma weak cuda_row_norm
+#pragma weak cuda_attention_forward
+#pragma weak cuda_attention_backward
+#pragma weak cuda_dense_bytes
+#pragma weak cuda_dense_pack
+#pragma weak cuda_dense_forward
+#pragma weak cuda_layernorm_forward
+#pragma weak cuda_encoder_attention
+#pragma weak cuda_packed_bytes
+#pragma weak cuda_packed_pack
+#pragma weak cuda_packed_forward
+#pragma weak cuda_packed_rows
+#pragma weak cuda_cached_attention
+#pragma weak cuda_cross_entropy
+#pragma weak cuda_adamw
+#pragma weak cuda_adamw8
+#pragma weak cuda_sum_squares
+#pragma weak cuda_find_nonfinite
+
+void cuda_table(struct kernels *k)
+{
+    k->name = "cuda";
+#define ROW(kernel) k->kernel = cuda_##kernel
+    ROW(linear_forward);
+    ROW(linear_backward_input);
+    ROW(linear_backward_weight);
+    ROW(grouped_forward);
+    ROW(grouped_backward_input);
+    ROW(grouped_backward_weight);
+    ROW(rmsnorm_forward);
+    ROW(rmsnorm_backward);
+    ROW(rope);
+    ROW(rope_half);
+    ROW(bias_forward);
+    ROW(bias_backward);
+    ROW(swiglu_forward);
+    ROW(swiglu_backward);
+    ROW(combine);
+    ROW(embed_forward);
+    ROW(embed_backward);
+    ROW(axpy);
+    ROW(fill);
+    ROW(copy);
+    ROW(to_bf16);
+    ROW(dropout);
+    ROW(nf4_to_f32);
+    ROW(row_norm);
+    ROW(attention_forward);
+    ROW(attention_backward);
+    ROW(dense_bytes);
+    ROW(dense_pack);
+    ROW(dense_forward);
+    ROW(layernorm_forward);
+    ROW(encoder_attention);
+    ROW(packed_bytes);
+    ROW(packed_pack);
+    ROW(packed_forward);
+    ROW(packed_rows);
+    ROW(cached_attention);
+    ROW(cross_entropy);
+    ROW(adamw);
+    ROW(adamw8);
+    ROW(sum_squares);
+    ROW(find_nonfinite);
+#undef ROW
+}
