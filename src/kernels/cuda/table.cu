@@ -2,9 +2,6 @@
 #include "kernels/cuda/cuda.h"
 
 /* not all are written yet */
-#pragma weak cuda_linear_forward
-#pragma weak cuda_linear_backward_input
-#pragma weak cuda_linear_backward_weight
 #pragma weak cuda_grouped_forward
 #pragma weak cuda_grouped_backward_input
 #pragma weak cuda_grouped_backward_weight
