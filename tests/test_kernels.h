@@ -116,12 +116,18 @@ static inline void kernel_free(void *p)
 #define calloc kernel_calloc
 #define free kernel_free
 
-/* A device with that table and threads, or NULL where the CPU can't run it. */
+/* A device with that table and threads, or NULL where the CPU can't run it. The emulated one is always there on x86-64. */
 static inline struct device *open_table(int table, int n_threads)
 {
     struct device *dev = NULL;
     struct err err = {0};
-    return device_open(&dev, table_names[table], n_threads, &err) == 0 ? dev : NULL;
+    if (device_open(&dev, table_names[table], n_threads, &err) == 0)
+        return dev;
+#ifdef __x86_64__
+    if (strcmp(table_names[table], "cuda:emulated") == 0)
+        fail_msg("%s", err.msg);
+#endif
+    return NULL;
 }
 
 /* n ≥ 0 numbers of deviation 1 (the sum of two uniform ones, which costs little), with 64 bytes of guard behind them that check_guard looks at. */

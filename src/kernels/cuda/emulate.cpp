@@ -154,7 +154,6 @@ const unsigned char *emulate_exchange(const void *mine, size_t n_bytes)
 static void begin_fiber(int i)
 {
     void **top = (void **)(void *)(stacks + (size_t)(i + 1) * STACK);
-    *--top = NULL;
     *--top = NULL; /* the return address of run_fiber: keeps its frame aligned as after a call */
     *--top = (void *)run_fiber;
     for (int r = 0; r < 6; r++)
