@@ -23,13 +23,10 @@
 #pragma weak cuda_dropout
 #pragma weak cuda_nf4_to_f32
 #pragma weak cuda_row_norm
-#pragma weak cuda_attention_forward
-#pragma weak cuda_attention_backward
 #pragma weak cuda_dense_bytes
 #pragma weak cuda_dense_pack
 #pragma weak cuda_dense_forward
 #pragma weak cuda_layernorm_forward
-#pragma weak cuda_encoder_attention
 #pragma weak cuda_packed_bytes
 #pragma weak cuda_packed_pack
 #pragma weak cuda_packed_forward
