@@ -124,8 +124,8 @@ enum packed_form {
 
 /* A weight [N,K] laid out once for the widest unit that the device has, to be read by rows x by the thousand or one at a time
  * (generation). K is a multiple of the form's group and of 32 in the integer forms, anything in the others. gated: rows 0 … N/2−1 are the
- * "gate", the others the "up" of a SwiGLU. compute is looked at in the float forms only: DT_BF16 lets many rows be multiplied in
- * bf16. Integer forms round x to 8 bits with a scale for each 32 neighbours, |error| ≤ max|x|/254, except in the reference. */
+ * "gate", the others the "up" of a SwiGLU. compute DT_BF16 lets many rows be multiplied in bf16; a CPU looks at it in the float
+ * forms only. There integer forms round x to 8 bits with a scale for each 32 neighbours, |error| ≤ max|x|/254, except in the reference. */
 struct packed_weight {
     void *packed; /* zeroed memory of packed_bytes */
     int64_t N, K;

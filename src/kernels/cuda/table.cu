@@ -27,10 +27,6 @@
 #pragma weak cuda_dense_pack
 #pragma weak cuda_dense_forward
 #pragma weak cuda_layernorm_forward
-#pragma weak cuda_packed_bytes
-#pragma weak cuda_packed_pack
-#pragma weak cuda_packed_forward
-#pragma weak cuda_packed_rows
 #pragma weak cuda_cached_attention
 #pragma weak cuda_cross_entropy
 #pragma weak cuda_adamw

@@ -1,0 +1,243 @@
+/* Packed weights on a GPU: laying them out, reading rows back, and who of k_packed_few.cu and k_packed_many.cu multiplies.
+ *
+ * Rows come from the host as codes and scales (or floats); they are copied as they are and laid out by the GPU. The order of sums
+ * depends on a weight's shape and on how many slots it has, on nothing else.
+ */
+#include "kernels/cuda/packed.h"
+
+extern "C" {
+#include "tensor/nf4.h"
+}
+
+enum { THREADS = 256 };
+
+struct levels packed_levels(void)
+{
+    struct levels l;
+    memcpy(l.of, nf4_levels, sizeof l.of);
+    return l;
+}
+
+size_t cuda_packed_bytes(struct device *dev, const struct packed_weight *w)
+{
+    (void)dev;
+    return (size_t)(w->N * plan_row(w->form, w->K).bytes);
+}
+
+/* ---- packing ---- */
+
+/* Host rows in device memory. */
+struct rows_there {
+    const float *f32;
+    const uint8_t *codes;
+    const float *scale, *min;
+};
+
+template <int F>
+static __device__ void put_codes(uint8_t *row, const struct row_plan &at, int64_t u, int lane,
+                                 const uint8_t *codes, int64_t K)
+{
+    uint32_t low = 0, high = 0, bytes[2] = {0, 0};
+    for (int j = 0; j < 8; j++) {
+        int64_t k = u * UNIT + quad_at(F, lane, j / 4) + j % 4;
+        uint32_t code = k < K ? codes[k] : 0;
+        low |= (code & 15) << (j % 4 * 8 + j / 4 * 4);
+        high |= high_bytes(F) == 2 ? (code >> 4 & 3) << 2 * j : (code >> 4 & 1) << j;
+        bytes[j / 4] |= code << j % 4 * 8;
+    }
+    uint32_t *to = (uint32_t *)(row + code_at(F, at.units, u, lane));
+    to[0] = F == PACKED_I8 ? bytes[0] : low;
+    if (F == PACKED_I8)
+        to[1] = bytes[1];
+    uint8_t *above = row + at.high + plane_at(at.units, u, 32, lane, high_bytes(F));
+    if (high_bytes(F) == 1)
+        *above = (uint8_t)high;
+    if (high_bytes(F) == 2)
+        *(uint16_t *)above = (uint16_t)high;
+}
+
+/* A lane's cell of a plane of scales or mins: the groups of both its quads. */
+template <int F>
+static __device__ void put_cell(uint8_t *plane, int64_t units, int64_t u, int cell,
+                                const float *numbers, int64_t K)
+{
+    uint8_t *to = plane + plane_at(units, u, cells_of(F), cell, cell_bytes(F));
+    for (int quad = 0; quad < 2; quad++) {
+        int64_t g = (u * 2 + quad) * cells_of(F) + cell;
+        float v = g < K / group_of(F) ? numbers[g] : 0;
+        if (F == PACKED_NF4)
+            ((float *)to)[quad] = v;
+        else
+            ((uint16_t *)to)[quad] = f16_round(v);
+    }
+}
+
+/* A warp lays out a unit of a row. */
+template <int F>
+static __global__ void pack_whole(uint8_t *w, struct rows_there from, int64_t n, int64_t K)
+{
+    struct row_plan at = plan_row(F, K);
+    int64_t unit = thread_index() / 32, i = unit / at.units, u = unit % at.units,
+            groups = K / group_of(F);
+    int lane = threadIdx.x % 32;
+    if (i >= n)
+        return;
+    uint8_t *row = w + i * at.bytes;
+    put_codes<F>(row, at, u, lane, from.codes + i * K, K);
+    if (lane < cells_of(F))
+        put_cell<F>(row + at.scale, at.units, u, lane, from.scale + i * groups, K);
+    if (has_min(F) && lane < cells_of(F))
+        put_cell<F>(row + at.min, at.units, u, lane, from.min + i * groups, K);
+}
+
+template <int F>
+static __global__ void pack_floats(uint8_t *w, struct rows_there from, int64_t n, int64_t K)
+{
+    int64_t bytes = plan_row(F, K).bytes, each = bytes / (code_bytes(F) / 8), i = thread_index(),
+            k = i % each;
+    if (i >= n * each)
+        return;
+    float v = k < K ? from.f32[i / each * K + k] : 0;
+    if (F == PACKED_F32)
+        ((float *)w)[i] = v;
+    else
+        ((uint16_t *)w)[i] = F == PACKED_F16 ? f16_round(v) : bf16_round(v);
+}
+
+/* Room for n numbers of each bytes at the end of what is used. */
+static void *cut(char *base, size_t *used, int64_t n, size_t each)
+{
+    char *at = base + *used;
+    *used += ((size_t)n * each + 255) / 256 * 256;
+    return at;
+}
+
+static bool upload(struct device *dev, struct rows_there *to, const struct packed_weight *w,
+                   const struct packed_source *rows, int64_t n)
+{
+    bool whole = is_whole(w->form);
+    int64_t all = n * w->K, groups = whole ? all / group_of(w->form) : 0;
+    size_t used = 0;
+    char *base = (char *)cuda_scratch(dev, (size_t)(whole ? all + 8 * groups : all * 4) + 1024);
+    if (!base)
+        return false;
+    if (!whole) {
+        to->f32 = (float *)base;
+        dev->ops->write(dev, base, rows->f32, (size_t)all * sizeof(float));
+        return true;
+    }
+    void *codes = cut(base, &used, all, 1), *scale = cut(base, &used, groups, sizeof(float)),
+         *min = cut(base, &used, groups, sizeof(float));
+    dev->ops->write(dev, codes, rows->codes, (size_t)all);
+    dev->ops->write(dev, scale, rows->scale, (size_t)groups * sizeof(float));
+    if (has_min(w->form))
+        dev->ops->write(dev, min, rows->min, (size_t)groups * sizeof(float));
+    *to = {NULL, (const uint8_t *)codes, (const float *)scale, (const float *)min};
+    return true;
+}
+
+template <int F>
+static void lay_out(struct device *dev, uint8_t *to, struct rows_there from, int64_t n, int64_t K)
+{
+    struct row_plan at = plan_row(F, K);
+    if constexpr (is_whole(F))
+        LAUNCH(dev, (pack_whole<F>), blocks_for(n * at.units * 32, THREADS), THREADS, 0, to, from,
+               n, K);
+    else
+        LAUNCH(dev, (pack_floats<F>), blocks_for(n * at.bytes / (code_bytes(F) / 8), THREADS),
+               THREADS, 0, to, from, n, K);
+}
+
+void cuda_packed_pack(struct device *dev, const struct packed_weight *w, int64_t first, int64_t n,
+                      const struct packed_source *rows)
+{
+    struct rows_there from = {NULL, NULL, NULL, NULL};
+    uint8_t *to = (uint8_t *)w->packed + first * plan_row(w->form, w->K).bytes;
+    if (n * w->K == 0 || !upload(dev, &from, w, rows, n))
+        return;
+#define LAY_OUT(F) lay_out<F>(dev, to, from, n, w->K)
+    PACKED_SWITCH(w->form, LAY_OUT)
+#undef LAY_OUT
+}
+
+/* ---- and back ---- */
+
+struct widening {
+    void *out;
+    const uint8_t *w;
+    const int32_t *ids;
+    int64_t ldo, K, first, n;
+    bool narrow;
+    struct levels levels;
+};
+
+/* A warp widens a unit of a row. */
+template <int F> static __global__ void widen(const struct widening a)
+{
+    __shared__ float levels[16];
+    struct row_plan at = plan_row(F, a.K);
+    int64_t unit = thread_index() / 32, t = unit / at.units, u = unit % at.units;
+    int lane = threadIdx.x % 32;
+    if (threadIdx.x < 16)
+        levels[threadIdx.x] = a.levels.of[threadIdx.x];
+    __syncthreads();
+    if (t >= a.n)
+        return;
+    const uint8_t *row = a.w + (a.ids ? a.ids[t] : a.first + t) * at.bytes;
+    struct pieces<F> p;
+    if constexpr (is_whole(F))
+        load_unit<F>(&p, row, at, u, lane);
+    else
+        load_floats<F>(&p, row, u, 1, a.K, lane);
+    for (int quad = 0; quad < 2; quad++) {
+        int64_t k = u * UNIT + quad_at(F, lane, quad);
+        float v[4], scale = quad_scale<F>(&p, 0, quad), min = quad_min<F>(&p, 0, quad);
+        quad_numbers<F>(v, &p, 0, quad, levels);
+        for (int j = 0; j < 4 && k + j < a.K; j++)
+            if (a.narrow)
+                ((uint16_t *)a.out)[t * a.ldo + k + j] = bf16_round(fmaf(scale, v[j], min));
+            else
+                ((float *)a.out)[t * a.ldo + k + j] = fmaf(scale, v[j], min);
+    }
+}
+
+void packed_widen(struct device *dev, void *out, bool narrow, int64_t ldo,
+                  const struct packed_weight *w, const int32_t *ids, int64_t first, int64_t n)
+{
+    struct widening a = {
+        out, (const uint8_t *)w->packed, ids, ldo, w->K, first, n, narrow, packed_levels()};
+    unsigned blocks = blocks_for(n * plan_row(w->form, w->K).units * 32, THREADS);
+#define WIDEN(F) LAUNCH(dev, (widen<F>), blocks, THREADS, 0, a)
+    PACKED_SWITCH(w->form, WIDEN)
+#undef WIDEN
+}
+
+void cuda_packed_rows(struct device *dev, float *y, const struct packed_weight *w,
+                      const int32_t *ids, int64_t T)
+{
+    packed_widen(dev, y, false, w->K, w, ids, 0, T);
+}
+
+/* ---- products ---- */
+
+void cuda_packed_forward(struct device *dev, const struct packed_args *a)
+{
+    enum { JOBS = 128 };
+    struct packed_job jobs[JOBS];
+    int n_jobs = 0;
+    if (a->offset[a->E] == a->offset[0])
+        return;
+    struct packed_call call = {a->y,    a->x,   a->x_row, a->y_row,    a->bias,      a->w->N,
+                               a->w->K, a->ldy, a->ldx,   a->w->gated, a->accumulate};
+    for (int64_t e = 0; e < a->E; e++) {
+        struct packed_job j = {a->w[e].packed, a->offset[e], a->offset[e + 1] - a->offset[e]};
+        if (j.n > FEW_ROWS)
+            packed_many(dev, &a->w[e], &call, &j);
+        else if (j.n)
+            jobs[n_jobs++] = j;
+        if (n_jobs == JOBS || (n_jobs && e == a->E - 1)) {
+            packed_few(dev, a->w->form, &call, jobs, n_jobs);
+            n_jobs = 0;
+        }
+    }
+}
