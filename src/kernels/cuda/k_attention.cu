@@ -1,13 +1,14 @@
 /* Causal attention and its gradient: chooses who computes, and does what both ways of computing share: delta before, and the sum of the
  * heads' gradients of the shared keys after.
  */
-#include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_half.h"
 
 enum { THREADS = 256, WARPS = THREADS / ALL_WARP };
 
 void cuda_attention_forward(struct device *dev, const struct attention_args *a)
 {
-    attention_plain_forward(dev, a, true);
+    if (a->compute != DT_BF16 || !attention_half_forward(dev, a, true))
+        attention_plain_forward(dev, a, true);
 }
 
 /* delta[t,h] = Σ do·o, a warp each. */
@@ -39,19 +40,28 @@ static __global__ void sum_heads(float *dkr, int64_t ldkr, const float *part, in
     dkr[row * ldkr + c] = sum;
 }
 
-/* Scratch: delta [T,H] of all rows (counted from row 0 of the arrays), then the heads' dkr, of as many heads at a time as fit. */
+/* Rows of scratch begin 256-byte aligned. */
+static size_t rounded(size_t n_bytes)
+{
+    return (n_bytes + 255) / 256 * 256;
+}
+
+/* Scratch: delta [T,H], then for as many key heads at a time as it should hold their dkr and what the bf16 kernel packs. */
 void cuda_attention_backward(struct device *dev, const struct attention_args *a,
                              const struct attention_grads *g)
 {
-    const size_t budget = (size_t)256 << 20;
+    const size_t budget = (size_t)1 << 30;
+    bool half = a->compute == DT_BF16 && half_widths(a).d;
     int64_t first = a->offset[0], n = a->offset[a->B] - first;
     if (n == 0)
         return;
-    size_t delta_bytes = ((size_t)(n * a->H) * sizeof(float) + 255) / 256 * 256,
-           each = (size_t)(n * a->dr) * sizeof(float);
-    int64_t heads = each * (size_t)a->Hk <= budget ? a->Hk : (int64_t)(budget / each);
-    heads = heads ? heads : 1;
-    char *scratch = (char *)cuda_scratch(dev, delta_bytes + each * (size_t)heads);
+    size_t delta_bytes = rounded((size_t)(n * a->H) * sizeof(float)),
+           shared_keys = (size_t)(n * a->dr) * sizeof(float),
+           packed = half ? attention_half_bytes(a) : 0, each = shared_keys + packed;
+    int64_t heads = each && budget / each ? (int64_t)(budget / each) : each ? 1 : a->Hk;
+    heads = heads < a->Hk ? heads : a->Hk;
+    char *scratch = (char *)cuda_scratch(dev, delta_bytes + rounded(shared_keys * (size_t)heads) +
+                                                  packed * (size_t)heads);
     if (!scratch)
         return;
     float *delta = (float *)scratch - first * a->H;
@@ -61,7 +71,11 @@ void cuda_attention_backward(struct device *dev, const struct attention_args *a,
            n * a->H);
     for (; b.head < a->Hk; b.head += b.n_heads) {
         b.n_heads = (int)(heads < a->Hk - b.head ? heads : a->Hk - b.head);
-        attention_plain_backward(dev, a, &b);
+        if (half)
+            attention_half_backward(dev, a, &b,
+                                    scratch + delta_bytes + rounded(shared_keys * (size_t)heads));
+        else
+            attention_plain_backward(dev, a, &b);
         if (a->dr)
             LAUNCH(dev, sum_heads, blocks_for(n * a->dr, THREADS), THREADS, 0,
                    g->dkr + first * a->ldkr, a->ldkr, b.dkr, n, b.n_heads, a->dr, b.head > 0);
