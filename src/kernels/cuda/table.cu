@@ -5,34 +5,13 @@
 #pragma weak cuda_grouped_forward
 #pragma weak cuda_grouped_backward_input
 #pragma weak cuda_grouped_backward_weight
-#pragma weak cuda_rmsnorm_forward
-#pragma weak cuda_rmsnorm_backward
-#pragma weak cuda_rope
-#pragma weak cuda_rope_half
-#pragma weak cuda_bias_forward
-#pragma weak cuda_bias_backward
-#pragma weak cuda_swiglu_forward
-#pragma weak cuda_swiglu_backward
-#pragma weak cuda_combine
-#pragma weak cuda_embed_forward
-#pragma weak cuda_embed_backward
-#pragma weak cuda_axpy
-#pragma weak cuda_fill
-#pragma weak cuda_copy
-#pragma weak cuda_to_bf16
 #pragma weak cuda_dropout
 #pragma weak cuda_nf4_to_f32
-#pragma weak cuda_row_norm
 #pragma weak cuda_dense_bytes
 #pragma weak cuda_dense_pack
 #pragma weak cuda_dense_forward
-#pragma weak cuda_layernorm_forward
 #pragma weak cuda_cached_attention
-#pragma weak cuda_cross_entropy
-#pragma weak cuda_adamw
 #pragma weak cuda_adamw8
-#pragma weak cuda_sum_squares
-#pragma weak cuda_find_nonfinite
 
 void cuda_table(struct kernels *k)
 {
