@@ -10,10 +10,12 @@ struct blas;
 
 /* MOE2_ECONFIG when the library is not there or is too old. */
 int blas_open(struct blas **out, void *stream, struct err *err);
-void blas_close(struct blas *b); /* NULL is fine */
+/* Frees what the device's products hold; all of them are over. */
+void blas_close(struct device *dev);
 
 /* c [m,n] (+)= a · b, all row-major with row pitches: a is [m,k], or [k,m] when turned; b [k,n], or [n,k] when turned. a and b are
- * float32, or bf16 when narrow; c is float32 and the sums too. Device memory, on the device's stream. */
+ * float32, or bf16 when narrow; c is float32 and the sums too, never rounded further on the way. The same product gives the same
+ * bits again. Device memory, on the device's stream. */
 struct blas_args {
     float *c;
     const void *a, *b;

@@ -276,7 +276,7 @@ static void shut(struct device *dev)
 {
     struct cuda_state *s = cuda_of(dev);
     sync(dev);
-    blas_close(s->blas);
+    blas_close(dev);
     device_free(dev, s->scratch, s->scratch_bytes);
     close_card(dev);
     free(s);
