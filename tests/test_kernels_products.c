@@ -121,9 +121,11 @@ static void dense_products_agree_with_the_reference(void **state)
     device_close(ref);
 }
 
-/* Five experts, one of them without slots; slots read 23 tokens in disorder. */
-enum { E = 5, S = 61, TOKENS = 23 };
-static const int32_t offsets[E + 1] = {0, 3, 3, 20, 60, 61};
+/* Five experts, one of them without slots; slots read 23 tokens in disorder. The larger ones are of more rows than a tile has, and
+ * do not begin at slot 0. */
+enum { E = 5, TOKENS = 23 };
+static const int32_t offsets[E + 1] = {0, 3, 3, 20, 60, 61},
+                                 large_offsets[E + 1] = {2, 7, 7, 147, 290, 291};
 
 static void grouped(struct device *dev, enum direction d, const struct grouped_args *a)
 {
@@ -137,6 +139,7 @@ static void grouped(struct device *dev, enum direction d, const struct grouped_a
 
 struct grouped_case {
     enum direction d;
+    const int32_t *offset;
     int64_t N, K, pad;
     bool gather_x, gather_y, half, bf16, accumulate;
 };
@@ -145,7 +148,9 @@ struct grouped_case {
 static float *run_grouped(struct device *dev, const struct grouped_case *c, bool rounded, bool half,
                           int64_t *n)
 {
-    int32_t rows[S];
+    int S = c->offset[E];
+    int32_t *rows = malloc((size_t)S * sizeof *rows);
+    assert_non_null(rows);
     struct operands o = operands_new(S, c->N + c->pad, S, c->K + c->pad, E * c->N, c->K + c->pad);
     float **outs[] = {&o.y, &o.x, &o.w};
     int64_t sizes[] = {o.ny, o.nx, o.nw};
@@ -161,7 +166,7 @@ static float *run_grouped(struct device *dev, const struct grouped_case *c, bool
         w[e] = half ? (void *)(o.w_half + e * c->N * (c->K + c->pad))
                     : (void *)(o.w + e * c->N * (c->K + c->pad));
     struct grouped_args a = {
-        .y = o.y, .x = o.x, .w = w, .offset = offsets, .E = E, .N = c->N, .K = c->K};
+        .y = o.y, .x = o.x, .w = w, .offset = c->offset, .E = E, .N = c->N, .K = c->K};
     a.ldy = c->N + c->pad, a.ldx = a.ldw = c->K + c->pad;
     a.x_row = c->gather_x && c->d != BACKWARD_INPUT ? rows : NULL;
     a.y_row = c->gather_y && c->d != FORWARD ? rows : NULL;
@@ -172,7 +177,32 @@ static float *run_grouped(struct device *dev, const struct grouped_case *c, bool
     *n = sizes[c->d];
     float *out = copy_of(*outs[c->d], *n);
     operands_free(&o);
+    free(rows);
     return out;
+}
+
+/* kind: a bit each for gathered x, gathered y, a bf16 weight, products in bf16, adding up. */
+static struct grouped_case grouped_case_of(enum direction d, struct shape sides, int kind,
+                                           const int32_t *offset)
+{
+    return (struct grouped_case){d,        offset,   sides.N,  sides.K,  sides.pad,
+                                 kind & 1, kind & 2, kind & 4, kind & 8, kind & 16};
+}
+
+static void check_grouped(struct device *dev, struct device *ref, const struct grouped_case *c)
+{
+    bool rounds = c->bf16 && dev->bf16_units;
+    char where[160];
+    int64_t n;
+    snprintf(where, sizeof where, "%s grouped_%s N %lld K %lld%s%s%s%s%s", dev->k->name,
+             direction_names[c->d], (long long)c->N, (long long)c->K,
+             c->gather_x ? ", gathered x" : "", c->gather_y ? ", gathered y" : "",
+             c->half ? ", w bf16" : "", c->bf16 ? ", in bf16" : "", c->accumulate ? ", added" : "");
+    float *want = run_grouped(ref, c, rounds, false, &n);
+    float *got = run_grouped(dev, c, rounds, c->half && c->d != BACKWARD_WEIGHT, &n);
+    check_close(rounds ? PRODUCT_BF16 : PRODUCT, where, got, want, n);
+    free(got);
+    free(want);
 }
 
 static void grouped_products_agree_with_the_reference(void **state)
@@ -181,30 +211,33 @@ static void grouped_products_agree_with_the_reference(void **state)
     static const struct shape sides[] = {
         {0, 5, 3, 0}, {0, 33, 40, 2}, {0, 64, 300, 0}, {0, 17, 530, 1}};
     struct device *ref = open_table(0, 1);
-    for (int t = 1; t < N_TABLES; t++) {
+    for (int t = 1; t < N_ALL_TABLES; t++) {
         struct device *dev = open_table(t, 2);
-        for (int i = 0; dev && i < 4 * N_DIRECTIONS * 32; i++) {
-            int kind = i / (4 * N_DIRECTIONS);
-            struct grouped_case c = {i / 4 % N_DIRECTIONS,
-                                     sides[i % 4].N,
-                                     sides[i % 4].K,
-                                     sides[i % 4].pad,
-                                     kind & 1,
-                                     kind & 2,
-                                     kind & 4,
-                                     kind & 8,
-                                     kind & 16};
-            bool rounds = c.bf16 && dev->bf16_units;
-            char where[128];
-            int64_t n;
-            snprintf(where, sizeof where, "%s grouped_%s N %lld K %lld kind %d", dev->k->name,
-                     direction_names[c.d], (long long)c.N, (long long)c.K, kind);
-            float *want = run_grouped(ref, &c, rounds, false, &n);
-            float *got = run_grouped(dev, &c, rounds, c.half && c.d != BACKWARD_WEIGHT, &n);
-            check_close(rounds ? PRODUCT_BF16 : PRODUCT, where, got, want, n);
-            free(got);
-            free(want);
-        }
+        for (int kind = 0; dev && kind < 32; kind += t < N_CPU_TABLES ? 1 : 3) /* emulated */
+            for (int i = 0; i < 4 * N_DIRECTIONS; i++) {
+                struct grouped_case c =
+                    grouped_case_of(i % N_DIRECTIONS, sides[i / N_DIRECTIONS], kind, offsets);
+                check_grouped(dev, ref, &c);
+            }
+        device_close(dev);
+    }
+    device_close(ref);
+}
+
+/* Several tiles each way, sums of an odd number of steps, weights that bf16 products may read in place. */
+static void grouped_products_of_many_slots_do_too(void **state)
+{
+    (void)state;
+    static const struct shape sides[] = {{0, 280, 40, 0}, {0, 72, 264, 8}, {0, 130, 131, 0}};
+    struct device *ref = open_table(0, 1);
+    for (int t = 1; t < N_ALL_TABLES; t++) {
+        struct device *dev = open_table(t, 2);
+        for (int i = 0; dev && i < 3 * N_DIRECTIONS * 2; i++)
+            for (int kind = 4; kind < 32; kind += 9) { /* 4, 13, 22, 31 */
+                struct grouped_case c = grouped_case_of(i / 3 % N_DIRECTIONS, sides[i % 3],
+                                                        i < 9 ? kind : kind ^ 8, large_offsets);
+                check_grouped(dev, ref, &c);
+            }
         device_close(dev);
     }
     device_close(ref);
@@ -213,9 +246,10 @@ static void grouped_products_agree_with_the_reference(void **state)
 static void an_expert_without_slots_keeps_its_gradient(void **state)
 {
     (void)state;
-    for (int t = 0; t < N_TABLES; t++) {
+    for (int t = 0; t < N_ALL_TABLES; t++) {
         struct device *dev = open_table(t, 2);
-        struct grouped_case c = {BACKWARD_WEIGHT, 6, 5, 0, false, false, false, false, false};
+        struct grouped_case c =
+            grouped_case_of(BACKWARD_WEIGHT, (struct shape){0, 6, 5, 0}, 0, offsets);
         int64_t n;
         if (!dev)
             continue;
@@ -320,6 +354,7 @@ int main(void)
         cmocka_unit_test(the_reference_computes_what_its_definition_says),
         cmocka_unit_test(dense_products_agree_with_the_reference),
         cmocka_unit_test(grouped_products_agree_with_the_reference),
+        cmocka_unit_test(grouped_products_of_many_slots_do_too),
         cmocka_unit_test(an_expert_without_slots_keeps_its_gradient),
         cmocka_unit_test(products_give_the_same_bits_again_and_on_other_threads),
         cmocka_unit_test(a_nan_in_an_operand_reaches_its_row_only),

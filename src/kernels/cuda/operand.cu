@@ -103,7 +103,8 @@ void operand_copy(struct device *dev, void *to, enum dtype type, int64_t pitch,
 
 size_t operand_bytes(const struct operand *o, enum dtype compute)
 {
-    if (o->type == compute && !o->row && (compute == DT_F32 || aligned(o->at, o->ld, compute)))
+    if (o->type == compute && !o->row &&
+        (compute == DT_F32 || (aligned(o->at, o->ld, compute) && o->n_cols % EACH == 0)))
         return 0;
     size_t n = (size_t)(o->n_rows * operand_pitch(o->n_cols)) * (compute == DT_BF16 ? 2 : 4);
     return (n + ROOM_ALIGN - 1) / ROOM_ALIGN * ROOM_ALIGN;

@@ -26,7 +26,8 @@ static inline int64_t operand_pitch(int64_t n_cols)
     return (n_cols + 7) / 8 * 8;
 }
 
-/* What operand_place will take from scratch, a multiple of 256; 0 where the operand can be used as it is. Only bf16 must be aligned. */
+/* What operand_place will take from scratch, a multiple of 256; 0 where the operand can be used as it is. Only bf16 must be
+ * aligned and of whole 16 bytes. */
 size_t operand_bytes(const struct operand *o, enum dtype compute);
 
 /* Copies o into *room, which moves on, unless it can be used as it is; rows are then in order, zeros behind n_cols. */

@@ -2,9 +2,6 @@
 #include "kernels/cuda/cuda.h"
 
 /* not all are written yet */
-#pragma weak cuda_grouped_forward
-#pragma weak cuda_grouped_backward_input
-#pragma weak cuda_grouped_backward_weight
 #pragma weak cuda_dropout
 #pragma weak cuda_nf4_to_f32
 #pragma weak cuda_dense_bytes
