@@ -257,6 +257,9 @@ struct kernels {
     void (*copy)(struct device *dev, float *y, const float *x, int64_t n);
     void (*to_bf16)(struct device *dev, uint16_t *y, const float *x, int64_t n);
     void (*dropout)(struct device *dev, const struct dropout_args *a);
+    /* n columns of T rows: to[t·ldto + j] = from[t·ldfrom + j]. */
+    void (*copy_rows)(struct device *dev, float *to, int64_t ldto, const float *from,
+                      int64_t ldfrom, int64_t T, int64_t n);
     /* Values first … first + n − 1 of q, whose arrays are device memory, to out [n]. */
     void (*nf4_to_f32)(struct device *dev, float *out, const struct nf4 *q, int64_t first,
                        int64_t n);

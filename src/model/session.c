@@ -11,13 +11,7 @@
 #include "model/router_file.h"
 #include "model/session_parts.h"
 
-enum {
-    DEFAULT_CAPACITY = 4096,
-    DEFAULT_ROWS = 512,
-    MAX_CAPACITY = 1 << 22,
-    MAX_ROWS = 4096,
-    KV_BYTES = 256 << 20 /* at most, for MLA's keys and values made anew */
-};
+enum { DEFAULT_CAPACITY = 4096, DEFAULT_ROWS = 512, MAX_CAPACITY = 1 << 22, MAX_ROWS = 4096 };
 
 static int64_t largest(int64_t a, int64_t b)
 {
@@ -51,96 +45,6 @@ static void set_dims(struct session_dims *d, const struct model_config *c)
         .Fs = c->n_shared_experts * c->moe_intermediate_size,
     };
     d->kept = mla ? d->R + d->dr : d->Hk * (d->dn + d->dv);
-}
-
-/* ---- memory ---- */
-
-struct plan {
-    char *base;
-    size_t used;
-};
-
-static void *take(struct plan *p, int64_t n, size_t size)
-{
-    void *at = p->base ? p->base + p->used : NULL;
-    p->used += ((size_t)n * size + 63) / 64 * 64;
-    return at;
-}
-
-static float *take_f32(struct plan *p, int64_t n)
-{
-    return take(p, n, sizeof(float));
-}
-
-static void plan_mla(struct plan *p, struct session *s, int64_t T)
-{
-    const struct session_dims *d = &s->d;
-    struct session_buffers *b = &s->b;
-    int64_t width = d->H * (d->dn + d->dv);
-    b->kv_rows = smallest(s->capacity, KV_BYTES / (int64_t)sizeof(float) / width);
-    b->q = take_f32(p, T * d->H * (d->dn + d->dr));
-    b->absorbed = take_f32(p, T * d->H * (d->R + d->dr));
-    b->mixed = take_f32(p, T * d->H * d->R);
-    b->kv = take_f32(p, b->kv_rows * width);
-    b->lse = take_f32(p, T * d->H);
-}
-
-static void plan_experts(struct plan *p, struct session *s, int64_t T)
-{
-    const struct session_dims *d = &s->d;
-    struct session_buffers *b = &s->b;
-    int64_t S = T * (d->K + 1);
-    size_t n_route = 0;
-    for (int64_t l = 0; l < d->L; l++)
-        if (s->layers[l].picks)
-            n_route = (size_t)largest((int64_t)n_route,
-                                      (int64_t)route_bytes(router_config(s->layers[l].picks), T));
-    b->logits = take_f32(p, T * d->E);
-    b->slot_h = take_f32(p, S * d->F);
-    b->slot_out = take_f32(p, S * d->D);
-    b->slot_weight = take_f32(p, S);
-    b->first = take(p, T + 1, sizeof(int32_t));
-    b->slot = take(p, S, sizeof(int32_t));
-    b->route_memory = take(p, (int64_t)n_route, 1);
-}
-
-static void plan_all(struct plan *p, struct session *s)
-{
-    const struct session_dims *d = &s->d;
-    struct session_buffers *b = &s->b;
-    int64_t T = s->rows, q_width = d->H * (d->dn + d->dr);
-    b->x = take_f32(p, T * d->D);
-    b->y = take_f32(p, T * d->D);
-    b->rstd = take_f32(p, T);
-    b->qkv = take_f32(p, T * (d->R ? largest(d->Rq, q_width) + d->kept : q_width + d->kept));
-    b->o = take_f32(p, T * largest(d->H * d->dv, d->Rq));
-    b->h = take_f32(p, T * largest(d->I, d->Fs));
-    b->ids = take(p, T, sizeof(int32_t));
-    b->pos = take(p, T, sizeof(int32_t));
-    b->offset = take(p, largest(d->E, d->H) + 2, sizeof(int32_t));
-    b->x_row = take(p, T * largest(d->K + 1, d->H), sizeof(int32_t));
-    b->cos = take_f32(p, s->capacity * d->rope / 2);
-    b->sin = take_f32(p, s->capacity * d->rope / 2);
-    if (d->R)
-        plan_mla(p, s, T);
-    if (d->E)
-        plan_experts(p, s, T);
-    for (int64_t l = 0; l < d->L; l++)
-        s->layers[l].kept = take_f32(p, s->capacity * d->kept);
-}
-
-static int make_memory(struct session *s, struct err *err)
-{
-    struct plan p = {0};
-    plan_all(&p, s);
-    s->n_memory = p.used;
-    s->memory = p.base = device_alloc(s->dev, p.used, err);
-    if (!s->memory)
-        return MOE2_ELIMIT;
-    p.used = 0;
-    plan_all(&p, s);
-    rope_table(s->b.cos, s->b.sin, 0, s->capacity, &s->config);
-    return 0;
 }
 
 /* ---- opening ---- */
@@ -222,7 +126,9 @@ static int open_from(struct session *s, const struct session_options *o, struct 
         rc = open_routers(s, o->model, err);
     if (!rc)
         rc = session_weights_open(s, src, err);
-    return rc ? rc : make_memory(s, err);
+    if (!rc)
+        rc = session_memory_open(s, err);
+    return rc ? rc : device_check(s->dev, err);
 }
 
 int session_open(struct session **out, const struct session_options *o, struct device *dev,
@@ -236,11 +142,7 @@ int session_open(struct session **out, const struct session_options *o, struct d
     s->compute = o->compute;
     s->plain_latent = o->plain_latent;
     s->log = o->log;
-    int rc = dev->host_memory
-                 ? 0
-                 : err_set(err, MOE2_ECONFIG, "device %s: sessions run on the CPU", dev->name);
-    if (!rc)
-        rc = source_open(&src, o->model, err);
+    int rc = source_open(&src, o->model, err);
     if (!rc)
         rc = open_from(s, o, src, err);
     source_close(src);
@@ -263,6 +165,7 @@ void session_free(struct session *s)
     free(s->layers);
     device_free(s->dev, s->weights, s->n_weights);
     device_free(s->dev, s->memory, s->n_memory);
+    free(s->host);
     free(s);
 }
 
@@ -326,13 +229,26 @@ void session_products(struct session *s, float *y, int64_t ldy, const float *x, 
         session_product(s, y + at, ldy, x, ldx, &p->w[i], T, bias ? bias + at : NULL, false);
 }
 
+/* Ids, positions and rows of heads, here and then there. */
+static void send_rows(struct session *s, const int32_t *ids, int64_t T)
+{
+    struct session_rows host = session_rows_at(s, s->b.host_rows, T);
+    int64_t H = s->d.H;
+    memcpy(host.ids, ids, (size_t)T * sizeof *ids);
+    for (int64_t t = 0; t < T; t++)
+        host.pos[t] = (int32_t)(s->length + t);
+    for (int64_t i = 0; i < H * T && s->d.R; i++)
+        host.head_row[i] = (int32_t)(i % T * H + i / T);
+    s->b.now = session_rows_at(s, s->b.rows, T);
+    session_send(s, s->b.rows, s->b.host_rows, host.n_bytes);
+}
+
 /* T ≤ rows tokens through all layers; the stream stays in b.x. */
 static int pass(struct session *s, const int32_t *ids, int64_t T, struct err *err)
 {
     int rc = 0;
-    s->dev->k->packed_rows(s->dev, s->b.x, &s->embed, ids, T);
-    for (int64_t t = 0; t < T; t++)
-        s->b.pos[t] = (int32_t)(s->length + t);
+    send_rows(s, ids, T);
+    s->dev->k->packed_rows(s->dev, s->b.x, &s->embed, s->b.now.ids, T);
     for (int64_t l = 0; l < s->d.L && !rc; l++) {
         session_attention(s, &s->layers[l], T);
         rc = session_ffn(s, &s->layers[l], T, err);
@@ -340,13 +256,19 @@ static int pass(struct session *s, const int32_t *ids, int64_t T, struct err *er
     return rc;
 }
 
-/* Logits of rows first … T−1 of the stream. */
+/* Logits of rows first … T−1 of the stream, to the host. */
 static void head(struct session *s, float *logits, int64_t first, int64_t T)
 {
-    int64_t D = s->d.D, V = s->d.V;
-    s->dev->k->rmsnorm_forward(s->dev, s->b.y, s->b.rstd, s->b.x + first * D, s->norm, T - first, D,
-                               D, D, (float)s->config.rms_norm_eps);
-    session_product(s, logits, V, s->b.y, D, &s->head, T - first, NULL, false);
+    int64_t D = s->d.D, V = s->d.V, n = T - first, step = s->b.head ? s->b.head_rows : n;
+    s->dev->k->rmsnorm_forward(s->dev, s->b.y, s->b.rstd, s->b.x + first * D, s->norm, n, D, D, D,
+                               (float)s->config.rms_norm_eps);
+    for (int64_t at = 0, rows; at < n; at += rows) {
+        rows = smallest(n - at, step);
+        float *to = s->b.head ? s->b.head : logits + at * V;
+        session_product(s, to, V, s->b.y + at * D, D, &s->head, rows, NULL, false);
+        if (s->b.head)
+            s->dev->ops->read(s->dev, logits + at * V, to, (size_t)(rows * V) * sizeof *to);
+    }
 }
 
 static int check(const struct session *s, const int32_t *ids, int64_t n, struct err *err)
@@ -377,6 +299,8 @@ int session_forward(struct session *s, const int32_t *ids, int64_t n, float *log
             head(s, logits + (at + from - (n - n_last)) * s->d.V, from, T);
         s->length += T;
     }
+    if (!rc)
+        rc = device_check(s->dev, err);
     if (rc)
         s->length = before;
     return rc;

@@ -7,27 +7,20 @@
  * so that attention reads R + dr numbers a position for all heads; with many rows k and v of all positions are made for the time of
  * the layer, which costs less than heads R + dr wide.
  */
-#include <string.h>
-
 #include "model/session_parts.h"
 
 enum { PLAIN_ROWS = 48 }; /* from so many rows on k and v are made */
 
-/* Norm of every head: rows of d numbers, heads side by side. */
+/* Norm of every head: rows of d numbers, heads side by side. By tokens or by heads, whichever are fewer. */
 static void norm_heads(struct session *s, float *x, const float *w, int64_t T, int64_t heads,
                        int64_t d, int64_t ld)
 {
-    for (int64_t h = 0; h < heads; h++)
-        s->dev->k->rmsnorm_forward(s->dev, x + h * d, s->b.rstd, x + h * d, w, T, d, ld, ld,
-                                   (float)s->config.rms_norm_eps);
-}
-
-/* n columns of T rows. */
-static void copy_columns(float *to, int64_t ldto, const float *from, int64_t ldfrom, int64_t T,
-                         int64_t n)
-{
-    for (int64_t t = 0; t < T; t++)
-        memcpy(to + t * ldto, from + t * ldfrom, (size_t)n * sizeof *to);
+    bool by_token = T < heads;
+    int64_t calls = by_token ? T : heads, rows = by_token ? heads : T;
+    int64_t step = by_token ? ld : d, pitch = by_token ? d : ld;
+    for (int64_t i = 0; i < calls; i++)
+        s->dev->k->rmsnorm_forward(s->dev, x + i * step, s->b.rstd, x + i * step, w, rows, d, pitch,
+                                   pitch, (float)s->config.rms_norm_eps);
 }
 
 static void gqa(struct session *s, struct session_layer *l, int64_t T)
@@ -42,8 +35,9 @@ static void gqa(struct session *s, struct session_layer *l, int64_t T)
         norm_heads(s, b->qkv, l->q_norm, T, d->H, d->dn, ld);
         norm_heads(s, keys, l->k_norm, T, d->Hk, d->dn, ld);
     }
-    k->rope_half(s->dev, b->qkv, b->pos, b->cos, b->sin, T, d->H + d->Hk, d->rope, ld, d->dn, 1);
-    copy_columns(kept, d->kept, keys, ld, T, nk + nv);
+    k->rope_half(s->dev, b->qkv, b->now.pos, b->cos, b->sin, T, d->H + d->Hk, d->rope, ld, d->dn,
+                 1);
+    k->copy_rows(s->dev, kept, d->kept, keys, ld, T, nk + nv);
     struct cached_attention_args a = {.o = b->o,
                                       .q = b->qkv,
                                       .k = l->kept,
@@ -70,12 +64,11 @@ static void by_head(struct session *s, float *y, int64_t ldy, const float *x, in
 {
     int64_t H = s->d.H;
     for (int64_t h = 0; h <= H; h++)
-        s->b.offset[h] = (int32_t)(h * T);
-    for (int64_t i = 0; i < H * T; i++)
-        s->b.x_row[i] = (int32_t)(i % T * H + i / T);
-    struct packed_args a = {.y = y, .x = x, .w = w, .offset = s->b.offset, .E = H, .ldy = ldy};
+        s->b.host_offset[h] = (int32_t)(h * T);
+    struct packed_args a = {.y = y, .x = x, .w = w, .offset = s->b.host_offset, .E = H};
+    a.ldy = ldy;
     a.ldx = ldx;
-    a.x_row = a.y_row = s->b.x_row;
+    a.x_row = a.y_row = s->b.now.head_row;
     s->dev->k->packed_forward(s->dev, &a);
 }
 
@@ -85,7 +78,7 @@ static void absorbed(struct session *s, struct session_layer *l, int64_t T)
     struct session_buffers *b = &s->b;
     int64_t wide = d->R + d->dr, head = d->dn + d->dr;
     by_head(s, b->absorbed, wide, b->q, head, l->k_up, T);
-    copy_columns(b->absorbed + d->R, wide, b->q + d->dn, head, T * d->H, d->dr);
+    s->dev->k->copy_rows(s->dev, b->absorbed + d->R, wide, b->q + d->dn, head, T * d->H, d->dr);
     struct cached_attention_args a = {.o = b->mixed,
                                       .q = b->absorbed,
                                       .k = l->kept,
@@ -154,13 +147,13 @@ static void mla_inputs(struct session *s, struct session_layer *l, int64_t T)
                            SESSION_LATENT_EPS);
         session_product(s, b->q, d->H * head, b->o, d->Rq, &l->q_b, T, NULL, false);
     } else {
-        copy_columns(b->q, nq, b->qkv, ld, T, nq);
+        k->copy_rows(s->dev, b->q, nq, b->qkv, ld, T, nq);
     }
     k->rmsnorm_forward(s->dev, kept, b->rstd, b->qkv + nq, l->k_norm, T, d->R, d->kept, ld,
                        SESSION_LATENT_EPS);
-    copy_columns(kept + d->R, d->kept, b->qkv + nq + d->R, ld, T, d->dr);
-    k->rope(s->dev, b->q + d->dn, b->pos, b->cos, b->sin, T, d->H, d->dr, d->H * head, head, 1);
-    k->rope(s->dev, kept + d->R, b->pos, b->cos, b->sin, T, 1, d->dr, d->kept, d->dr, 1);
+    k->copy_rows(s->dev, kept + d->R, d->kept, b->qkv + nq + d->R, ld, T, d->dr);
+    k->rope(s->dev, b->q + d->dn, b->now.pos, b->cos, b->sin, T, d->H, d->dr, d->H * head, head, 1);
+    k->rope(s->dev, kept + d->R, b->now.pos, b->cos, b->sin, T, 1, d->dr, d->kept, d->dr, 1);
 }
 
 void session_attention(struct session *s, struct session_layer *l, int64_t T)

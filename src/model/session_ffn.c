@@ -21,28 +21,47 @@ static void dense(struct session *s, const struct packed_weight *up,
     session_product(s, s->b.x, s->d.D, s->b.h, down->K, down, T, NULL, true);
 }
 
-/* The route in the kernels' types, with the shared expert's slots behind the others. Returns their number. */
-static int64_t make_lists(struct session *s, const struct route *r, bool shared)
+/* The route in the kernels' types, with the shared expert's slots behind the others. */
+static void make_lists(struct session *s, const struct route *r, bool shared)
 {
-    struct session_buffers *b = &s->b;
+    struct session_slots to = session_slots_at(s, s->b.host_slots, r->T);
+    int32_t *offset = s->b.host_offset;
     int64_t n = r->n, at = 0;
     for (int e = 0; e <= r->E; e++)
-        b->offset[e] = (int32_t)r->expert_offsets[e];
-    b->offset[r->E + 1] = (int32_t)(n + r->T);
-    memcpy(b->x_row, r->token, (size_t)n * sizeof *b->x_row);
-    memcpy(b->slot_weight, r->weight, (size_t)n * sizeof *b->slot_weight);
+        offset[e] = (int32_t)r->expert_offsets[e];
+    offset[r->E + 1] = (int32_t)(n + r->T);
+    memcpy(to.x_row, r->token, (size_t)n * sizeof *to.x_row);
+    memcpy(to.weight, r->weight, (size_t)n * sizeof *to.weight);
     for (int64_t t = 0; t < r->T; t++) {
-        b->first[t] = (int32_t)at;
+        to.first[t] = (int32_t)at;
         for (int64_t i = r->token_offsets[t]; i < r->token_offsets[t + 1]; i++)
-            b->slot[at++] = r->position[i];
+            to.slot[at++] = r->position[i];
         if (shared) {
-            b->x_row[n + t] = (int32_t)t;
-            b->slot_weight[n + t] = 1;
-            b->slot[at++] = (int32_t)(n + t);
+            to.x_row[n + t] = (int32_t)t;
+            to.weight[n + t] = 1;
+            to.slot[at++] = (int32_t)(n + t);
         }
     }
-    b->first[r->T] = (int32_t)at;
-    return at;
+    to.first[r->T] = (int32_t)at;
+    session_send(s, s->b.slots, s->b.host_slots, to.n_bytes);
+}
+
+/* Who works for T rows of b.y, into the lists. */
+static int pick(struct session *s, struct session_layer *l, int64_t T, bool shared, struct err *err)
+{
+    struct session_buffers *b = &s->b;
+    struct route route;
+    struct route_batch batch = {.mode = ROUTE_EVAL, .n_seqs = 1};
+    batch.seq_offsets = (int64_t[]){0, T};
+    session_product(s, b->logits, s->d.E, b->y, s->d.D, &l->router, T, NULL, false);
+    if (b->host_logits != b->logits)
+        s->dev->ops->read(s->dev, b->host_logits, b->logits,
+                          (size_t)(T * s->d.E) * sizeof *b->logits);
+    route_bind(&route, router_config(l->picks), T, b->route_memory);
+    int rc = router_pick(l->picks, &route, b->host_logits, &batch, err);
+    if (!rc)
+        make_lists(s, &route, shared);
+    return rc;
 }
 
 static int experts(struct session *s, struct session_layer *l, int64_t T, struct err *err)
@@ -51,28 +70,24 @@ static int experts(struct session *s, struct session_layer *l, int64_t T, struct
     const struct kernels *k = s->dev->k;
     struct session_buffers *b = &s->b;
     bool shared = d->Fs && !l->shared_up.N;
-    struct route route;
-    struct route_batch batch = {.mode = ROUTE_EVAL, .n_seqs = 1};
-    batch.seq_offsets = (int64_t[]){0, T};
-    session_product(s, b->logits, d->E, b->y, d->D, &l->router, T, NULL, false);
-    route_bind(&route, router_config(l->picks), T, b->route_memory);
-    int rc = router_pick(l->picks, &route, b->logits, &batch, err);
+    int rc = pick(s, l, T, shared, err);
     if (rc)
         return rc;
-    make_lists(s, &route, shared);
-    struct packed_args up = {.y = b->slot_h, .x = b->y, .w = l->expert_up, .offset = b->offset};
-    up.x_row = b->x_row;
+    struct session_slots slots = session_slots_at(s, b->slots, T);
+    struct packed_args up = {.y = b->slot_h, .x = b->y, .w = l->expert_up};
+    up.offset = b->host_offset;
+    up.x_row = slots.x_row;
     up.E = d->E + shared;
     up.ldy = d->F;
     up.ldx = d->D;
     k->packed_forward(s->dev, &up);
-    struct packed_args down = {
-        .y = b->slot_out, .x = b->slot_h, .w = l->expert_down, .offset = b->offset};
+    struct packed_args down = {.y = b->slot_out, .x = b->slot_h, .w = l->expert_down};
+    down.offset = b->host_offset;
     down.E = d->E + shared;
     down.ldy = d->D;
     down.ldx = d->F;
     k->packed_forward(s->dev, &down);
-    k->combine(s->dev, b->x, b->slot_out, b->slot_weight, b->first, b->slot, T, d->D);
+    k->combine(s->dev, b->x, b->slot_out, slots.weight, slots.first, slots.slot, T, d->D);
     return 0;
 }
 

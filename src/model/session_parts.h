@@ -40,23 +40,41 @@ struct session_layer {
     float *kept; /* [capacity, kept]: k then v, or latent then rotary key */
 };
 
+/* What a pass of T rows sends to the device, cut out of b.rows there and of b.host_rows here: ids and positions [T], and for MLA the
+ * rows of all heads [H, T], row h·T + t being t·H + h. */
+struct session_rows {
+    int32_t *ids, *pos, *head_row;
+    size_t n_bytes;
+};
+
+/* The same of a layer's route, out of b.slots and b.host_slots, for S slots: rows of x [S] and weights [S]; slots by token, first [T+1]
+ * and slot [S]. */
+struct session_slots {
+    int32_t *x_row, *first, *slot;
+    float *weight;
+    size_t n_bytes;
+};
+
+/* Device memory but what is called host; where the device's memory is the host's the two are one. */
 struct session_buffers {
     float *x, *y;            /* [T, D] */
-    float *rstd;             /* [T] */
+    float *rstd;             /* [max(T, H)] */
     float *qkv, *q, *o;      /* [T, …] */
     float *absorbed, *mixed; /* [T, H, R+dr], [T, H, R] */
     float *kv, *lse;         /* [kv_rows, H·(dn+dv)], [T, H]: MLA without absorption */
     int64_t kv_rows;
-    float *h;                                        /* [T, I], or [T, Fs] */
-    float *logits, *slot_h, *slot_out, *slot_weight; /* [T, E], [S, F], [S, D], [S] */
-    int32_t *offset, *x_row, *first, *slot; /* [max(E, H) + 2], [max(S, T·H)], [T+1], [S] */
-    void *route_memory;
-    float *head;        /* [rows of the head, V] */
-    float *cos, *sin;   /* [capacity, rope/2] */
-    int32_t *ids, *pos; /* [T] */
+    float *h;                          /* [T, I], or [T, Fs] */
+    float *logits, *slot_h, *slot_out; /* [T, E], [S, F], [S, D] */
+    float *head;                       /* [head_rows, V]; NULL where the caller's memory will do */
+    float *cos, *sin;                  /* [capacity, rope/2] */
+    char *rows, *host_rows;            /* struct session_rows */
+    char *slots, *host_slots;          /* struct session_slots */
+    float *host_logits;                /* [T, E] */
+    int32_t *host_offset;              /* [max(E, H) + 2] */
+    void *route_memory;                /* host */
+    int64_t head_rows;
+    struct session_rows now; /* of this pass, device */
 };
-
-enum { HEAD_ROWS = 16 };
 
 struct session {
     struct device *dev;
@@ -70,13 +88,22 @@ struct session {
     float *norm;
     struct session_layer *layers; /* [L] */
     struct session_buffers b;
-    char *weights, *memory;
+    char *weights, *memory, *host; /* host: the host's buffers, malloc's */
     size_t n_weights, n_memory;
     const struct log_sink *log;
 };
 
 /* Everything that a checkpoint brings: reads, checks and packs. */
 int session_weights_open(struct session *s, struct source *src, struct err *err);
+
+/* The buffers, sized by capacity and rows, and the rotary tables. */
+int session_memory_open(struct session *s, struct err *err);
+
+struct session_rows session_rows_at(const struct session *s, char *base, int64_t T);
+struct session_slots session_slots_at(const struct session *s, char *base, int64_t T);
+
+/* n bytes to the device; nothing where the two are one. */
+void session_send(struct session *s, void *to, const void *host, size_t n_bytes);
 
 /* y [T, ldy] (+)= x [T, ldx] · wᵀ (+ bias). */
 void session_product(struct session *s, float *y, int64_t ldy, const float *x, int64_t ldx,

@@ -68,13 +68,30 @@ static int get(const struct source_tensor **out, const struct builder *b, int64_
     return 0;
 }
 
-/* n numbers of a tensor into *out + at; *out is made where it is NULL, for `all`. */
+/* A vector of n numbers to the device, by way of the host's memory where that is not the device's. */
+static int send_numbers(const struct builder *b, float *to, const struct source_tensor *t,
+                        int64_t n, struct err *err)
+{
+    struct device *dev = b->s->dev;
+    if (dev->host_memory)
+        return source_read(to, t, 0, n, err);
+    float *host = malloc((size_t)n * sizeof *host + 1);
+    if (!host)
+        return err_set(err, MOE2_ELIMIT, "no memory to read %lld numbers", (long long)n);
+    int rc = source_read(host, t, 0, n, err);
+    if (!rc)
+        dev->ops->write(dev, to, host, (size_t)n * sizeof *host);
+    free(host);
+    return rc;
+}
+
+/* A vector that must be there, into *out. */
 static int numbers(struct builder *b, float **out, int64_t n, struct err *err, const char *name)
 {
     const struct source_tensor *t;
     int rc = get(&t, b, n, 0, err, "%s", name);
     *out = room(b, (size_t)n * sizeof(float));
-    return rc || !b->base ? rc : source_read(*out, t, 0, n, err);
+    return rc || !b->base ? rc : send_numbers(b, *out, t, n, err);
 }
 
 /* Packs pieces as that form. */
@@ -167,7 +184,7 @@ static int gqa(struct builder *b, struct session_layer *l, struct err *err)
             const struct source_tensor *t;
             rc = get(&t, b, rows[i], 0, err, "self_attn.%s_proj.bias", names[i]);
             if (!rc && b->base)
-                rc = source_read(bias, t, 0, rows[i], err);
+                rc = send_numbers(b, bias, t, rows[i], err);
         }
     }
     if (!rc && find(b, "self_attn.q_norm.weight")) {
@@ -285,12 +302,20 @@ static int mla(struct builder *b, struct session_layer *l, struct err *err)
 
 static int native_bias(struct builder *b, struct session_layer *l, struct err *err)
 {
-    float *bias = NULL;
-    if (!find(b, "mlp.gate.e_score_correction_bias"))
+    static const char *const name = "mlp.gate.e_score_correction_bias";
+    const struct source_tensor *t;
+    int64_t E = b->s->d.E;
+    if (!find(b, "%s", name))
         return 0;
-    int rc = numbers(b, &bias, b->s->d.E, err, "mlp.gate.e_score_correction_bias");
-    if (!rc && b->base && (rc = router_set_native_bias(l->picks, bias, err)))
+    int rc = get(&t, b, E, 0, err, "%s", name);
+    if (rc || !b->base)
+        return rc;
+    float *bias = malloc((size_t)E * sizeof *bias);
+    rc = bias ? source_read(bias, t, 0, E, err)
+              : err_set(err, MOE2_ELIMIT, "no memory for a router's bias");
+    if (!rc && (rc = router_set_native_bias(l->picks, bias, err)))
         err_prefix(err, "layer %lld: e_score_correction_bias", (long long)b->layer);
+    free(bias);
     return rc;
 }
 

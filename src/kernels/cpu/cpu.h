@@ -125,6 +125,8 @@ void ref_embed_backward(struct device *dev, float *dtable, const float *dy, cons
 void ref_axpy(struct device *dev, float *y, const float *x, float a, int64_t n);
 void ref_fill(struct device *dev, float *y, float value, int64_t n);
 void ref_copy(struct device *dev, float *y, const float *x, int64_t n);
+void ref_copy_rows(struct device *dev, float *to, int64_t ldto, const float *from, int64_t ldfrom,
+                   int64_t T, int64_t n);
 void ref_to_bf16(struct device *dev, uint16_t *y, const float *x, int64_t n);
 void ref_dropout(struct device *dev, const struct dropout_args *a);
 void ref_nf4_to_f32(struct device *dev, float *out, const struct nf4 *q, int64_t first, int64_t n);

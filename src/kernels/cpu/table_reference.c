@@ -25,6 +25,7 @@ void table_reference(struct cpu_state *s)
         .axpy = ref_axpy,
         .fill = ref_fill,
         .copy = ref_copy,
+        .copy_rows = ref_copy_rows,
         .to_bf16 = ref_to_bf16,
         .dropout = ref_dropout,
         .nf4_to_f32 = ref_nf4_to_f32,

@@ -267,6 +267,8 @@ void cuda_embed_backward(struct device *dev, float *dtable, const float *dy, con
 void cuda_axpy(struct device *dev, float *y, const float *x, float a, int64_t n);
 void cuda_fill(struct device *dev, float *y, float value, int64_t n);
 void cuda_copy(struct device *dev, float *y, const float *x, int64_t n);
+void cuda_copy_rows(struct device *dev, float *to, int64_t ldto, const float *from, int64_t ldfrom,
+                    int64_t T, int64_t n);
 void cuda_to_bf16(struct device *dev, uint16_t *y, const float *x, int64_t n);
 void cuda_dropout(struct device *dev, const struct dropout_args *a);
 void cuda_nf4_to_f32(struct device *dev, float *out, const struct nf4 *q, int64_t first, int64_t n);

@@ -34,6 +34,7 @@ void cuda_table(struct kernels *k)
     ROW(axpy);
     ROW(fill);
     ROW(copy);
+    ROW(copy_rows);
     ROW(to_bf16);
     ROW(dropout);
     ROW(nf4_to_f32);
