@@ -268,6 +268,30 @@ static void rows_come_back_as_they_were_packed(void **state)
     device_close(reference);
 }
 
+static void columns_go_from_one_pitch_to_another(void **state)
+{
+    (void)state;
+    static const int64_t sizes[][4] = {{1, 1, 1, 1}, {3, 5, 7, 6}, {70, 33, 33, 40}, {0, 4, 4, 4}};
+    for (int i = 0; i < 4; i++)
+        for (int table = 0; table < N_ALL_TABLES; table++) {
+            int64_t T = sizes[i][0], n = sizes[i][1], ldto = sizes[i][2], ldfrom = sizes[i][3];
+            struct device *dev = open_table(table, 2);
+            if (!dev)
+                continue;
+            float *from = randoms(T * ldfrom, 1), *got = randoms(T * ldto, 2),
+                  *want = copy_of(got, T * ldto);
+            for (int64_t j = 0; j < T * n; j++)
+                want[j / n * ldto + j % n] = from[j / n * ldfrom + j % n];
+            dev->k->copy_rows(dev, got, ldto, from, ldfrom, T, n);
+            check_guard(got, T * ldto);
+            check_close(EXACT, table_names[table], got, want, T * ldto);
+            free(from);
+            free(got);
+            free(want);
+            device_close(dev);
+        }
+}
+
 /* ---- attention over kept keys ---- */
 
 struct attention_case {
@@ -343,6 +367,7 @@ int main(void)
         cmocka_unit_test(nf4_stays_within_its_whole_numbers),
         cmocka_unit_test(experts_read_and_write_their_own_rows),
         cmocka_unit_test(rows_come_back_as_they_were_packed),
+        cmocka_unit_test(columns_go_from_one_pitch_to_another),
         cmocka_unit_test(new_rows_attend_to_what_was_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
