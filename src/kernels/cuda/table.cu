@@ -4,9 +4,6 @@
 /* not all are written yet */
 #pragma weak cuda_dropout
 #pragma weak cuda_nf4_to_f32
-#pragma weak cuda_dense_bytes
-#pragma weak cuda_dense_pack
-#pragma weak cuda_dense_forward
 #pragma weak cuda_cached_attention
 #pragma weak cuda_adamw8
 
