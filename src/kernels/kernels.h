@@ -263,6 +263,9 @@ struct kernels {
     /* Values first … first + n − 1 of q, whose arrays are device memory, to out [n]. */
     void (*nf4_to_f32)(struct device *dev, float *out, const struct nf4 *q, int64_t first,
                        int64_t n);
+    /* The same, each rounded to bf16. */
+    void (*nf4_to_bf16)(struct device *dev, uint16_t *out, const struct nf4 *q, int64_t first,
+                        int64_t n);
     /* norm[s] = ‖x[s]‖₂ over D (RD-ESI's performance: norm). */
     void (*row_norm)(struct device *dev, float *norm, const float *x, int64_t S, int64_t D);
 

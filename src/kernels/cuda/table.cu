@@ -2,10 +2,7 @@
 #include "kernels/cuda/cuda.h"
 
 /* not all are written yet */
-#pragma weak cuda_dropout
-#pragma weak cuda_nf4_to_f32
 #pragma weak cuda_cached_attention
-#pragma weak cuda_adamw8
 
 void cuda_table(struct kernels *k)
 {
@@ -35,6 +32,7 @@ void cuda_table(struct kernels *k)
     ROW(to_bf16);
     ROW(dropout);
     ROW(nf4_to_f32);
+    ROW(nf4_to_bf16);
     ROW(row_norm);
     ROW(attention_forward);
     ROW(attention_backward);

@@ -1,0 +1,84 @@
+/* AdamW with moments in 8 bits: a block of threads a block of 256 numbers, the two maps in shared memory. Each operation is rounded by
+ * itself, as on the CPU, so that codes on the edge between two levels fall alike.
+ */
+#include "kernels/cuda/cuda.h"
+
+enum { MAP = 256, PADDED = MAP + MAP / ALL_WARP };
+
+struct maps {
+    float m[MAP], v[MAP];
+};
+
+/* Halving reads places that are powers of two apart: each 32 are moved on by one, into another bank. */
+static __device__ __forceinline__ int place(int i)
+{
+    return i + i / ALL_WARP;
+}
+
+/* The nearest level of x, the lower one exactly in the middle. */
+static __device__ __forceinline__ uint8_t nearest(const float *map, float x)
+{
+    int low = 0, high = MAP - 1;
+    while (high - low > 1) {
+        int middle = (low + high) / 2;
+        if (map[place(middle)] <= x)
+            low = middle;
+        else
+            high = middle;
+    }
+    return (uint8_t)(x - map[place(low)] <= map[place(high)] - x ? low : high);
+}
+
+/* beta · level · absmax + (1 − beta) · g [· g] */
+static __device__ __forceinline__ float moment(float beta, float level, float absmax, float g)
+{
+    return __fadd_rn(__fmul_rn(__fmul_rn(beta, level), absmax), g);
+}
+
+static __device__ __forceinline__ float updated(float p, float m, float v,
+                                                const struct adamw_args *a)
+{
+    float root = __fadd_rn(__fsqrt_rn(__fdiv_rn(v, a->correction2)), a->eps),
+          step = __fdiv_rn(__fdiv_rn(m, a->correction1), root);
+    return __fsub_rn(p, __fmul_rn(a->lr, __fadd_rn(step, __fmul_rn(a->weight_decay, p))));
+}
+
+static __global__ void adamw8(struct adamw8_args q, struct maps maps)
+{
+    __shared__ float m_map[PADDED], v_map[PADDED], part[ALL_WARP];
+    const struct adamw_args *a = &q.a;
+    int64_t b = blockIdx.x, i = b * ADAMW8_BLOCK + threadIdx.x;
+    bool there = i < a->n;
+    float m = 0, v = 0;
+    m_map[place((int)threadIdx.x)] = maps.m[threadIdx.x];
+    v_map[place((int)threadIdx.x)] = maps.v[threadIdx.x];
+    __syncthreads();
+    if (there) {
+        float g = __fmul_rn(a->g[i], a->grad_scale), g1 = __fmul_rn(1 - a->beta1, g),
+              g2 = __fmul_rn(__fmul_rn(1 - a->beta2, g), g);
+        m = moment(a->beta1, m_map[place(q.m[i])], q.m_absmax[b], g1);
+        v = moment(a->beta2, v_map[place(q.v[i])], q.v_absmax[b], g2);
+        float p = updated(a->p[i], m, v, a);
+        a->p[i] = p;
+        if (a->p_bf16)
+            a->p_bf16[i] = bf16_round(p);
+    }
+    float m_most = block_max(fabsf(m), part), v_most = block_max(fabsf(v), part);
+    if (there) {
+        q.m[i] = nearest(m_map, m_most > 0 ? __fdiv_rn(m, m_most) : 0);
+        q.v[i] = nearest(v_map, v_most > 0 ? __fdiv_rn(v, v_most) : 0);
+    }
+    if (threadIdx.x == 0) {
+        q.m_absmax[b] = m_most;
+        q.v_absmax[b] = v_most;
+    }
+}
+
+void cuda_adamw8(struct device *dev, const struct adamw8_args *a)
+{
+    struct adamw8_args q = *a;
+    struct maps maps;
+    memcpy(maps.m, a->m_map, sizeof maps.m);
+    memcpy(maps.v, a->v_map, sizeof maps.v);
+    LAUNCH(dev, adamw8, blocks_for(a->a.n, ADAMW8_BLOCK), ADAMW8_BLOCK, 0, q, maps);
+}
