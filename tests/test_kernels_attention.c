@@ -17,6 +17,7 @@ static const struct shape shapes[] = {
     {1, 1, 1, 128, 64, 128, {0, 140}, 0},
     {1, 1, 1, 250, 64, 20, {0, 9}, 0},
     {1, 2, 2, 8, 0, 8, {0, 700}, 0},
+    {2, 6, 3, 70, 10, 90, {0, 65, 194}, 2},
 };
 
 /* All arrays of one call, with the same pads between rows and heads everywhere. */
@@ -175,6 +176,73 @@ static void attention_gives_the_same_bits_again_and_on_other_threads(void **stat
         }
 }
 
+/* A prompt that goes on: 75 queries, the last of 175 positions. */
+static void queries_may_begin_later_than_their_keys(void **state)
+{
+    (void)state;
+    struct shape s = {1, 4, 2, 40, 8, 24, {0, 175}, 1};
+    struct device *ref = open_table(0, 1);
+    for (int t = 1; t < N_ALL_TABLES; t++) {
+        struct device *dev = open_table(t, 2);
+        for (int bf16 = 0; dev && bf16 < 2; bf16++) {
+            struct arrays all = arrays_new(&s, DT_F32), got = arrays_new(&s, DT_F32);
+            int32_t late[] = {0, 75};
+            ref->k->attention_forward(ref, &all.a);
+            got.a.offset = late;
+            got.a.past = 100;
+            got.a.q += 100 * got.a.ldq;
+            got.a.compute = bf16 ? DT_BF16 : DT_F32;
+            dev->k->attention_forward(dev, &got.a);
+            for (int64_t u = 0; u < 75; u++)
+                check_close(bf16 && dev->bf16_units ? ATTENTION_BF16 : ATTENTION, dev->k->name,
+                            got.o + u * got.a.ldo, all.o + (100 + u) * all.a.ldo, s.H * s.dv);
+            arrays_free(&all);
+            arrays_free(&got);
+        }
+        device_close(dev);
+    }
+    device_close(ref);
+}
+
+/* More sequences than a launch carries, of 0 to 4 rows: each query sees its own sequence only. */
+static void hundreds_of_sequences_stay_apart(void **state)
+{
+    (void)state;
+    enum { B = 600, T = 2 * B };
+    struct shape s = {1, 2, 1, 4, 2, 3, {0, T}, 1};
+    int32_t offset[B + 1] = {0};
+    for (int b = 0; b < B; b++)
+        offset[b + 1] = offset[b] + (b * 7 + 3) % 5;
+    assert_true(offset[B] <= T);
+    struct device *ref = open_table(0, 1);
+    for (int t = 1; t < N_ALL_TABLES; t++) {
+        struct device *dev = open_table(t, 2);
+        for (int bf16 = 0; dev && bf16 < 2; bf16++) {
+            struct arrays want = arrays_new(&s, DT_F32), got = arrays_new(&s, DT_F32);
+            struct arrays *both[] = {&want, &got};
+            for (int i = 0; i < 2; i++) {
+                struct device *d = i ? dev : ref;
+                both[i]->a.offset = offset;
+                both[i]->a.B = B;
+                both[i]->a.compute = i && bf16 ? DT_BF16 : DT_F32;
+                d->k->attention_forward(d, &both[i]->a);
+                d->k->attention_backward(d, &both[i]->a, &both[i]->g);
+            }
+            bool rounded = bf16 && dev->bf16_units;
+            enum limit gradient = rounded ? ATTENTION_GRADIENT_BF16 : ATTENTION_GRADIENT;
+            check_close(rounded ? ATTENTION_BF16 : ATTENTION, "o", got.o, want.o, want.no);
+            check_close(gradient, "dq", got.dq, want.dq, want.nq);
+            check_close(gradient, "dk", got.dk, want.dk, want.nk);
+            check_close(gradient, "dkr", got.dkr, want.dkr, want.nkr);
+            check_close(gradient, "dv", got.dv, want.dv, want.nv);
+            arrays_free(&want);
+            arrays_free(&got);
+        }
+        device_close(dev);
+    }
+    device_close(ref);
+}
+
 static void a_nan_reaches_later_positions_only(void **state)
 {
     (void)state;
@@ -199,6 +267,8 @@ int main(void)
         cmocka_unit_test(the_references_gradient_is_the_slope_of_its_forward),
         cmocka_unit_test(attention_agrees_with_the_reference),
         cmocka_unit_test(attention_gives_the_same_bits_again_and_on_other_threads),
+        cmocka_unit_test(queries_may_begin_later_than_their_keys),
+        cmocka_unit_test(hundreds_of_sequences_stay_apart),
         cmocka_unit_test(a_nan_reaches_later_positions_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,7 +86,8 @@ static void forward_strip(const struct head *x, int64_t t0, int64_t n, struct po
         s.keys = min64(ATTENTION_KEYS, s.lead + n - u0);
         pack_keys(x, s.k, u0, s.keys);
         ops->pack_a(s.v, &v, 0, x->a->dv, 0, s.keys);
-        for (int64_t i = max64(0, u0 - s.lead); i < n; i += ops->nr)
+        int64_t first = max64(0, u0 - s.lead) / ops->nr * ops->nr; /* panel that sees any of them */
+        for (int64_t i = first; i < n; i += ops->nr)
             forward_panel(x, &s, i, min64(ops->nr, n - i), u0);
     }
     for (int64_t i = 0; i < n; i += ops->nr)

@@ -2,7 +2,6 @@
 #include "kernels/cuda/cuda.h"
 
 /* not all are written yet */
-#pragma weak cuda_cached_attention
 
 void cuda_table(struct kernels *k)
 {
