@@ -208,7 +208,7 @@ static void queries_may_begin_later_than_their_keys(void **state)
 static void hundreds_of_sequences_stay_apart(void **state)
 {
     (void)state;
-    enum { B = 600, T = 2 * B };
+    enum { B = 300, T = 2 * B };
     struct shape s = {1, 2, 1, 4, 2, 3, {0, T}, 1};
     int32_t offset[B + 1] = {0};
     for (int b = 0; b < B; b++)
