@@ -133,7 +133,7 @@ static void embed(struct device *dev, struct outputs *o, int64_t T, int64_t D)
     int32_t *ids = calloc((size_t)T + 1, sizeof *ids);
     dev->k->to_bf16(dev, half, table, V * D);
     for (int64_t t = 0; t < T; t++)
-        ids[t] = (int32_t)(t * t % V);
+        ids[t] = (int32_t)(t % 5 ? t * t % V : 0); /* one token again and again */
     dev->k->embed_forward(dev, y, table, DT_F32, ids, T, D);
     dev->k->embed_forward(dev, y_half, half, DT_BF16, ids, T, D);
     dev->k->embed_backward(dev, dtable, dy, ids, T, D, V);
