@@ -1,18 +1,29 @@
 /* How fast a model reads and writes: the tokens a second of a prompt and of tokens one by one, as llama-bench measures them.
  *
- *     bench_generate MODEL [ROUNDS] [THREADS] [PROMPT] [GENERATED]
- * Each round begins with an empty session and random ids; the first, a warm-up, is not counted. Prints one line of JSON: every round's
- * tokens/s, the medians, the bytes of weights that a token reads and what share of the copy bandwidth, measured in the same
- * process, they make at the decoding speed. */
+ *     bench_generate MODEL [ROUNDS] [THREADS] [PROMPT] [GENERATED] [--device NAME] [--json]
+ *     bench_generate CONFIG.json … --random q4|nf4|q8|bf16|f32       random weights of that configuration in that form
+ * Each round begins with an empty session and random ids; the first, a warm-up, is not counted. Prints the medians, the bytes of weights
+ * that a token reads and what share of the copy bandwidth, measured in the same process on the same device, they make at the
+ * decoding speed; --json: one line of JSON with every round.
+ */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "kernels/kernels.h"
 #include "kernels/limits.h"
 #include "model/session.h"
 
-enum { MAX_ROUNDS = 100 };
+enum { MAX_ROUNDS = 100, MAX_WORDS = 5, COPY_NUMBERS = 1 << 27, COPIES = 10 };
+
+struct options {
+    const char *words[MAX_WORDS]; /* MODEL and the numbers behind it */
+    const char *device, *random;
+    int n_words;
+    bool json;
+};
 
 struct job {
     struct device *dev;
@@ -55,71 +66,169 @@ static int write_on(struct job *j, double *per_s, struct err *err)
     return rc;
 }
 
+/* The copy bandwidth of a device with memory of its own, reads and writes counted. */
+static int device_copy(double *gbs, struct device *dev, struct err *err)
+{
+    size_t n_bytes = (size_t)COPY_NUMBERS * sizeof(float);
+    float *from = device_alloc(dev, n_bytes, err), *to = device_alloc(dev, n_bytes, err);
+    double best_s = 0;
+    if (from && to)
+        dev->ops->zero(dev, from, n_bytes);
+    for (int i = 0; i < COPIES && from && to && best_s < 1; i++) {
+        device_sync(dev);
+        double begun_s = clock_s();
+        dev->k->copy(dev, to, from, COPY_NUMBERS);
+        device_sync(dev);
+        double took_s = clock_s() - begun_s;
+        best_s = i == 0 || took_s < best_s ? took_s : best_s;
+    }
+    int rc = from && to ? device_check(dev, err) : MOE2_ELIMIT;
+    *gbs = best_s > 0 ? 2e-9 * (double)n_bytes / best_s : 0;
+    device_free(dev, from, n_bytes);
+    device_free(dev, to, n_bytes);
+    return rc;
+}
+
+static int copy_speed(double *gbs, struct device *dev, struct err *err)
+{
+    struct limits limits = {0};
+    if (!dev->host_memory && strcmp(dev->k->name, "cuda") == 0)
+        return device_copy(gbs, dev, err);
+    int rc = limits_measure(&limits, dev->n_threads, err);
+    *gbs = limits.copy_gbs;
+    return rc;
+}
+
 static int ascending(const void *x, const void *y)
 {
     double a = *(const double *)x, b = *(const double *)y;
     return (a > b) - (a < b);
 }
 
-static void print_rounds(const char *name, double *v, int n)
+/* Prints the rounds, sorts them and gives their median. */
+static double median(const char *name, double *v, int n, bool json)
 {
-    printf("\"%s\": [", name);
-    for (int i = 0; i < n; i++)
+    if (json)
+        printf("\"%s\": [", name);
+    for (int i = 0; i < n && json; i++)
         printf("%s%.1f", i ? ", " : "", v[i]);
     qsort(v, (size_t)n, sizeof *v, ascending);
-    printf("], \"%s_median\": %.1f, ", name, n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2);
+    double m = n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+    if (json)
+        printf("], \"%s_median\": %.1f, ", name, m);
+    else
+        printf("%-7s %10.1f tokens/s\n", name, m);
+    return m;
 }
 
-static int measure(struct job *j, int rounds, struct err *err)
+static void print(struct job *j, double *prompt, double *decode, int rounds, double copy_gbs,
+                  bool json)
 {
-    double prompt[MAX_ROUNDS + 1] = {0}, decode[MAX_ROUNDS + 1] = {0};
+    struct session_bytes bytes = session_bytes(j->s);
+    if (json)
+        printf("{\"device\": \"%s\", ", j->dev->name);
+    median("prompt", prompt, rounds, json);
+    double gbs = median("decode", decode, rounds, json) * (double)bytes.read * 1e-9;
+    printf(json ? "\"read_mb\": %.1f, \"gbs\": %.2f, \"copy_gbs\": %.1f, "
+                  "\"share_of_copy\": %.2f}\n"
+                : "a token reads %.1f MB: %.2f GB/s of %.1f, %.2f\n",
+           (double)bytes.read * 1e-6, gbs, copy_gbs, gbs / copy_gbs);
+}
+
+static int measure(struct job *j, int rounds, bool json, struct err *err)
+{
+    double prompt[MAX_ROUNDS + 1] = {0}, decode[MAX_ROUNDS + 1] = {0}, copy_gbs = 0;
     int rc = 0;
     for (int r = 0; r <= rounds && !rc && j->n_prompt; r++)
         rc = read_prompt(j, &prompt[r], err);
     for (int r = 0; r <= rounds && !rc && j->n_generated; r++)
         rc = write_on(j, &decode[r], err);
-    struct limits limits = {0};
     if (!rc)
-        rc = limits_measure(&limits, j->dev->n_threads, err);
-    if (rc)
-        return rc;
-    struct session_bytes bytes = session_bytes(j->s);
-    printf("{");
-    print_rounds("prompt", prompt + 1, rounds);
-    print_rounds("decode", decode + 1, rounds);
-    double gbs = decode[1 + rounds / 2] * (double)bytes.read * 1e-9;
-    printf("\"read_mb\": %.1f, \"gbs\": %.2f, \"copy_gbs\": %.1f, \"share_of_copy\": %.2f}\n",
-           (double)bytes.read * 1e-6, gbs, limits.copy_gbs, gbs / limits.copy_gbs);
-    return 0;
+        rc = copy_speed(&copy_gbs, j->dev, err);
+    if (!rc)
+        print(j, prompt + 1, decode + 1, rounds, copy_gbs, json);
+    return rc;
 }
 
-static int number(char **argv, int argc, int i, int fallback)
+static int form_of(enum packed_form *out, const char *name, struct err *err)
 {
-    return i < argc ? (int)strtol(argv[i], NULL, 10) : fallback;
+    static const struct {
+        const char *name;
+        enum packed_form form;
+    } forms[] = {{"f32", PACKED_F32}, {"f16", PACKED_F16}, {"bf16", PACKED_BF16},
+                 {"q4", PACKED_I4},   {"q8", PACKED_I8},   {"nf4", PACKED_NF4}};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (strcmp(forms[i].name, name) == 0) {
+            *out = forms[i].form;
+            return 0;
+        }
+    return err_set(err, MOE2_ECONFIG, "--random %s is unknown, wanted f32, f16, bf16, q4, q8, nf4",
+                   name);
+}
+
+static int open_model(struct job *j, const struct options *o, struct err *err)
+{
+    struct model_config config;
+    struct session_options so = {.model = o->words[0],
+                                 .capacity = j->n_prompt + j->n_generated + 1};
+    int rc = 0;
+    so.compute = j->dev->bf16_units ? DT_BF16 : DT_F32;
+    if (o->random) {
+        so.random = &config;
+        rc = model_config_read(&config, o->words[0], err);
+        if (!rc)
+            rc = form_of(&so.form, o->random, err);
+    }
+    if (!rc)
+        rc = session_open(&j->s, &so, j->dev, err);
+    if (!rc && !(j->logits = malloc((size_t)session_config(j->s)->vocab_size * sizeof(float))))
+        rc = err_set(err, MOE2_ELIMIT, "no memory for logits");
+    return rc;
+}
+
+static bool parse(struct options *o, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        bool more = i + 1 < argc;
+        if (strcmp(argv[i], "--json") == 0)
+            o->json = true;
+        else if (strcmp(argv[i], "--device") == 0 && more)
+            o->device = argv[++i];
+        else if (strcmp(argv[i], "--random") == 0 && more)
+            o->random = argv[++i];
+        else if (argv[i][0] == '-' || o->n_words == MAX_WORDS)
+            return false;
+        else
+            o->words[o->n_words++] = argv[i];
+    }
+    return o->n_words > 0;
+}
+
+static int number(const struct options *o, int i, int fallback)
+{
+    return i < o->n_words ? (int)strtol(o->words[i], NULL, 10) : fallback;
 }
 
 int main(int argc, char **argv)
 {
     struct job j = {0};
+    struct options o = {.device = "cpu"};
     struct err err = {0};
-    int rounds = number(argv, argc, 2, 5), rc = 0;
-    if (argc < 2 || rounds < 1 || rounds > MAX_ROUNDS) {
-        fprintf(stderr, "usage: bench_generate MODEL [ROUNDS] [THREADS] [PROMPT] [GENERATED]\n");
+    bool understood = parse(&o, argc, argv);
+    int rounds = number(&o, 1, 5), rc = 0;
+    if (!understood || rounds < 1 || rounds > MAX_ROUNDS) {
+        fprintf(stderr, "usage: bench_generate MODEL [ROUNDS] [THREADS] [PROMPT] [GENERATED] "
+                        "[--device NAME] [--random FORM] [--json]\n");
         return 2;
     }
-    j.n_prompt = number(argv, argc, 4, 512);
-    j.n_generated = number(argv, argc, 5, 128);
+    j.n_prompt = number(&o, 3, 512);
+    j.n_generated = number(&o, 4, 128);
     rng_init(&j.rng, 1);
-    rc = device_open(&j.dev, "cpu", number(argv, argc, 3, 0), &err);
-    if (!rc) {
-        struct session_options o = {.model = argv[1], .capacity = j.n_prompt + j.n_generated + 1};
-        o.compute = j.dev->bf16_units ? DT_BF16 : DT_F32;
-        rc = session_open(&j.s, &o, j.dev, &err);
-    }
-    if (!rc && !(j.logits = malloc((size_t)session_config(j.s)->vocab_size * sizeof(float))))
-        rc = err_set(&err, MOE2_ELIMIT, "no memory for logits");
+    rc = device_open(&j.dev, o.device, number(&o, 2, 0), &err);
     if (!rc)
-        rc = measure(&j, rounds, &err);
+        rc = open_model(&j, &o, &err);
+    if (!rc)
+        rc = measure(&j, rounds, o.json, &err);
     if (rc)
         fprintf(stderr, "bench_generate: %s\n", err.msg);
     free(j.logits);

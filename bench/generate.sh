@@ -30,7 +30,7 @@ printf '%-28s %10s %10s %6s %10s %10s %6s %8s %6s\n' model prompt llama.cpp rati
 for m in "${models[@]}"; do
     : >"$WORK/ours"; : >"$WORK/theirs"
     for _ in $(seq "$runs"); do
-        flock -x "$lock" build/release/bench_generate "$m" "$rounds" "$threads" >>"$WORK/ours"
+        flock -x "$lock" build/release/bench_generate "$m" "$rounds" "$threads" --json >>"$WORK/ours"
         flock -x "$lock" "$WORK/llama_peer" bench "$m" "$rounds" "$threads" 512 128 >>"$WORK/theirs"
     done
     p=$(field "$WORK/ours" prompt_median) q=$(field "$WORK/theirs" prompt_median)

@@ -31,6 +31,22 @@ llama=$source/tests/fixtures/model_llama
 [ "$(cat "$tmp/plain")" = 17,17,36,15,17,18 ] || fault "generate: $(cat "$tmp/plain")"
 grep -q '^prompt: 5 tokens, .* tokens/s; generated: 6 tokens, .* tokens/s (length)$' "$tmp/speed" || fault "speeds: $(cat "$tmp/speed")"
 
+# a device whose memory is its own says the same, whatever the weights are kept in
+devices_agree() {
+    for d in cpu:reference cuda:emulated; do
+        "$moe2" generate --model "$1" --ids 3,7,1,9,11 --max-tokens 6 --temperature 0 --json --device $d 2>/dev/null || fault "$1 on $d"
+    done >"$tmp/devices"
+    [ "$(sort -u "$tmp/devices" | wc -l)" -eq 1 ] || fault "$1: devices differ: $(cat "$tmp/devices")"
+}
+if [ -e "$(dirname "$moe2")/libmoe2_cuda_emulated.so" ]; then
+    devices_agree "$llama"
+    devices_agree "$source/tests/fixtures/model_moonlight"
+    for q in q8_0.gguf q4_0.gguf nf4; do
+        "$moe2" quantize --method "${q%.gguf}" --in "$llama" --out "$tmp/$q" >/dev/null 2>&1 || fault "quantize $q"
+        devices_agree "$tmp/$q"
+    done
+fi
+
 # the same seed, the same text; another one, another
 for seed in 1 1 2; do
     "$moe2" generate --model "$llama" --ids 3,7,1 --max-tokens 24 --temperature 2 --seed $seed 2>/dev/null
@@ -64,6 +80,11 @@ grep -q 'none of the marks of ChatML' "$tmp/stderr" || fault "an unknown templat
 printf '{"chat_template": "{{ %s }}"}' "'<|im_start|>'" >"$tmp/padded/tokenizer_config.json"
 printf 'abc\n\nde\n' | "$moe2" chat --model "$tmp/padded" --max-tokens 5 --temperature 0 >"$tmp/answers" 2>"$tmp/stderr" || fault "chat: $(cat "$tmp/stderr")"
 [ "$(grep -c '^prompt: ' "$tmp/stderr")" -eq 2 ] || fault "two turns had not two answers: $(cat "$tmp/stderr")"
+
+if [ -e "$(dirname "$moe2")/libmoe2_cuda_emulated.so" ]; then
+    printf 'abc\n\nde\n' | "$moe2" chat --model "$tmp/padded" --max-tokens 5 --temperature 0 --device cuda:emulated >"$tmp/there" 2>"$tmp/stderr" || fault "chat: $(cat "$tmp/stderr")"
+    cmp -s "$tmp/answers" "$tmp/there" || fault "chat on a device: $(cat "$tmp/there")"
+fi
 
 [ $faults -eq 0 ] || exit 1
 echo "generate and chat: all as promised"

@@ -18,13 +18,13 @@
 enum { N_IDS = 75 };
 static const double limit = 1e-5; /* of the largest logit: float32 sums in another order */
 
-static const char *const models[] = {"model_llama", "model_llama_tied", "model_qwen2",
-                                     "model_v3",    "model_v3_plain",   "model_v3_unnormed",
-                                     "model_v2",    "model_v2_lite",    "model_moonlight"};
+static const char *const models[] = {
+    "model_llama",    "model_llama_tied",  "model_qwen2", "model_qwen3",   "model_v3",
+    "model_v3_plain", "model_v3_unnormed", "model_v2",    "model_v2_lite", "model_moonlight"};
 enum { N_MODELS = sizeof models / sizeof *models };
 
 struct bench {
-    struct device *dev;
+    struct device *dev, *cpu; /* the session's; the decoder's, which is the oracle */
     struct session *s;
     char path[256];
     int64_t V;
@@ -46,7 +46,7 @@ static void decode(struct bench *b)
     int32_t offset[2] = {0, N_IDS};
     struct batch batch = {.ids = b->ids, .offset = offset, .B = 1, .T = N_IDS};
     struct rng r;
-    if (decoder_open(&dec, &o, b->dev, &err))
+    if (decoder_open(&dec, &o, b->cpu, &err))
         fail_on(&err);
     b->V = decoder_config(dec)->vocab_size;
     rng_init(&r, 5);
@@ -68,7 +68,8 @@ static void open_session(struct bench *b, const char *model, const char *device,
     snprintf(b->path, sizeof b->path, "%s/fixtures/%s", TEST_DIR, model);
     struct session_options o = {.model = b->path, .capacity = N_IDS + 1, .rows = 64};
     o.plain_latent = plain;
-    if (device_open(&b->dev, device, 2, &err) || session_open(&b->s, &o, b->dev, &err))
+    if (device_open(&b->dev, device, 2, &err) || device_open(&b->cpu, "cpu", 2, &err) ||
+        session_open(&b->s, &o, b->dev, &err))
         fail_on(&err);
     decode(b);
 }
@@ -77,6 +78,7 @@ static void close_session(struct bench *b)
 {
     session_free(b->s);
     device_close(b->dev);
+    device_close(b->cpu);
     free(b->want);
     free(b->got);
 }
@@ -164,6 +166,28 @@ static void every_table_of_kernels_gives_the_decoders_logits(void **state)
         }
 }
 
+/* Memory that the host can't read: everything is sent and fetched. Prompts go by the library's products, tokens by kernels. */
+static void a_gpus_kernels_give_the_decoders_logits(void **state)
+{
+    (void)state;
+    static const char *const devices[] = {"cuda:emulated", "cuda"};
+    for (int t = 0; t < 2; t++)
+        for (int i = 0; i < N_MODELS; i++) {
+            struct bench b = {0};
+            struct device *dev = NULL;
+            if (device_open(&dev, devices[t], 1, NULL))
+                continue;
+            device_close(dev);
+            open_session(&b, models[i], devices[t], i % 2);
+            read_on(&b, 50);
+            read_on(&b, 20);
+            for (int k = 70; k < N_IDS; k++)
+                read_on(&b, 1);
+            check(&b, models[i], devices[t]);
+            close_session(&b);
+        }
+}
+
 static void a_session_that_was_rewound_reads_on_as_if_nothing_had_been(void **state)
 {
     (void)state;
@@ -219,6 +243,7 @@ int main(void)
         cmocka_unit_test(token_by_token_and_in_pieces_it_gives_the_same),
         cmocka_unit_test(absorbed_latent_attention_is_plain_latent_attention),
         cmocka_unit_test(every_table_of_kernels_gives_the_decoders_logits),
+        cmocka_unit_test(a_gpus_kernels_give_the_decoders_logits),
         cmocka_unit_test(a_session_that_was_rewound_reads_on_as_if_nothing_had_been),
         cmocka_unit_test(what_does_not_fit_is_refused_and_changes_nothing),
         cmocka_unit_test(a_session_too_large_and_a_model_that_is_none_are_refused),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rng.h"
 #include "tensor/codes.h"
 
 enum { BUFFER_NUMBERS = 1 << 20 };
@@ -20,7 +21,13 @@ static enum packed_form plain_form(enum dtype t)
     return t == DT_F32 ? PACKED_F32 : t == DT_F16 ? PACKED_F16 : PACKED_BF16;
 }
 
-enum packed_form piece_form(const struct piece *p, int64_t K)
+/* Numbers that a scale serves, in the packed form. */
+static int64_t group_of(enum packed_form form)
+{
+    return form == PACKED_NF4 ? 64 : form == PACKED_I6 ? 16 : form >= PACKED_I4 ? 32 : 1;
+}
+
+enum packed_form piece_form(const struct piece *p, int64_t K, enum packed_form random)
 {
     const struct source_tensor *t = p->tensor;
     if (p->blocks)
@@ -29,17 +36,14 @@ enum packed_form piece_form(const struct piece *p, int64_t K)
         return PACKED_I8;
     if (!t)
         return PACKED_F32;
+    if (t->kind == STORED_RANDOM)
+        return random < PACKED_I4 || (K % group_of(random) == 0 && K % 32 == 0) ? random
+                                                                                : PACKED_BF16;
     if (t->kind == STORED_BLOCKS)
         return block_forms[t->block];
     if (t->kind == STORED_NF4 && K % 64 == 0 && t->nf4.block_size >= 64)
         return PACKED_NF4;
     return t->kind == STORED_PLAIN ? plain_form(t->dtype) : PACKED_BF16;
-}
-
-/* Numbers that a scale serves, in the packed form. */
-static int64_t group_of(enum packed_form form)
-{
-    return form == PACKED_NF4 ? 64 : form == PACKED_I6 ? 16 : form >= PACKED_I4 ? 32 : 1;
 }
 
 struct buffer {
@@ -75,6 +79,31 @@ static int read_numbers(float *out, const struct piece *p, int64_t r, int64_t K,
     return source_read(out, p->tensor, (p->first + r) * K, K, err);
 }
 
+/* Row r of a tensor that is in no file: codes (or numbers) of equal likelihood and of one scale, weights of about ±0.035. */
+static void random_row(struct buffer *b, int64_t i, const struct source_tensor *t, int64_t r,
+                       const struct packed_weight *w)
+{
+    static const float scale[PACKED_FORMS] = {0,      0,       0,       0.005F,   0.005F,
+                                              0.002F, 0.0022F, 0.0011F, 0.00027F, 0.035F};
+    static const uint8_t most[PACKED_FORMS] = {0, 0, 0, 15, 15, 31, 31, 63, 255, 15};
+    int64_t groups = w->K / group_of(w->form);
+    struct rng rng;
+    rng_init(&rng, (uint64_t)t->param_idx << 32 ^ (uint64_t)r);
+    for (int64_t k = 0; k < w->K; k += 8) {
+        uint64_t bits = rng_next(&rng);
+        for (int64_t j = k; j < k + 8 && j < w->K; j++, bits >>= 8) {
+            if (w->form < PACKED_I4)
+                b->f32[i * w->K + j] = ((float)(bits & 255) - 127.5F) * scale[PACKED_I8];
+            else
+                b->codes[i * w->K + j] = (uint8_t)(bits & most[w->form]);
+        }
+    }
+    for (int64_t g = 0; g < groups && w->form >= PACKED_I4; g++) {
+        b->scale[i * groups + g] = scale[w->form];
+        b->min[i * groups + g] = -0.5F * scale[w->form] * (float)most[w->form];
+    }
+}
+
 /* Row r of a piece into row i of the buffer. */
 static int fill_row(struct buffer *b, int64_t i, const struct piece *p, int64_t r,
                     const struct packed_weight *w, struct err *err)
@@ -83,6 +112,10 @@ static int fill_row(struct buffer *b, int64_t i, const struct piece *p, int64_t 
     uint8_t *codes = b->codes + i * K;
     float *scale = b->scale + i * groups, *min = b->min + i * groups, *f32 = b->f32 + i * K;
     const struct source_tensor *t = p->tensor;
+    if (t && t->kind == STORED_RANDOM) {
+        random_row(b, i, t, p->first + r, w);
+        return 0;
+    }
     if (w->form == PACKED_NF4) {
         codes_of_nf4(codes, scale, &t->nf4, (p->first + r) * K, K);
         return 0;

@@ -22,7 +22,8 @@ struct piece {
     bool eight_bits; /* round numbers to 8 bits with a scale for each 32, where K allows it */
 };
 
-enum packed_form piece_form(const struct piece *p, int64_t K);
+/* The form of a stored tensor's own; of random weights, wherever K allows it, the one that is asked for. */
+enum packed_form piece_form(const struct piece *p, int64_t K, enum packed_form random);
 
 /* Packs n pieces into w, whose N, K, form, compute and gate are set and whose memory is there. Errors: those of source_read,
  * MOE2_ELIMIT. */

@@ -49,13 +49,13 @@ static void set_dims(struct session_dims *d, const struct model_config *c)
 
 /* ---- opening ---- */
 
-/* The routers that config.json describes, or router_state.safetensors beside it. */
+/* The routers that config.json describes, or router_state.safetensors beside it; dir NULL: there is no file. */
 static int open_routers(struct session *s, const char *dir, struct err *err)
 {
     struct router_config rc;
-    char *path = path_join(dir, "router_state.safetensors");
+    char *path = path_join(dir ? dir : "", "router_state.safetensors");
     int code = path ? 0 : err_set(err, MOE2_ELIMIT, "%s: no memory for a path", dir);
-    bool saved = path && file_exists(path);
+    bool saved = dir && path && file_exists(path);
     if (saved) {
         code = router_file_config(&rc, path, err);
     } else {
@@ -73,7 +73,7 @@ static int open_routers(struct session *s, const char *dir, struct err *err)
         code = err_set(err, MOE2_ECONFIG,
                        "%s: experts that choose their tokens see those to come; there is no "
                        "generating with that router",
-                       dir);
+                       dir ? dir : "random weights");
     free(path);
     return code;
 }
@@ -123,7 +123,7 @@ static int open_from(struct session *s, const struct session_options *o, struct 
     if (!rc)
         rc = make_layers(s, err);
     if (!rc)
-        rc = open_routers(s, o->model, err);
+        rc = open_routers(s, o->random ? NULL : o->model, err);
     if (!rc)
         rc = session_weights_open(s, src, err);
     if (!rc)
@@ -137,12 +137,14 @@ int session_open(struct session **out, const struct session_options *o, struct d
     struct source *src = NULL;
     struct session *s = calloc(1, sizeof *s);
     if (!s)
-        return err_set(err, MOE2_ELIMIT, "%s: no memory for a session", o->model);
+        return err_set(err, MOE2_ELIMIT, "no memory for a session");
     s->dev = dev;
     s->compute = o->compute;
     s->plain_latent = o->plain_latent;
     s->log = o->log;
-    int rc = source_open(&src, o->model, err);
+    s->random_form = o->form;
+    int rc =
+        o->random ? source_open_random(&src, o->random, 0, err) : source_open(&src, o->model, err);
     if (!rc)
         rc = open_from(s, o, src, err);
     source_close(src);

@@ -14,13 +14,17 @@
 #define MOE2_MODEL_SESSION_H
 
 #include "base/log.h"
-#include "kernels/device.h"
+#include "kernels/kernels.h"
 #include "model/config.h"
 
 struct session;
 
 struct session_options {
-    const char *model;  /* whatever source_open takes */
+    const char *model; /* whatever source_open takes */
+    /* In place of a model: random weights of that configuration, kept in that form where rows are whole groups of it, else in bf16. For
+     * measuring: nothing is read, and numbers are only of the size of real ones. */
+    const struct model_config *random;
+    enum packed_form form;
     int64_t capacity;   /* positions that it can keep; 0: the model's own, at most 4096 */
     int64_t rows;       /* tokens that pass through the layers together; 0: 512 */
     enum dtype compute; /* of float weights and attention, with many rows: DT_F32, or DT_BF16 */

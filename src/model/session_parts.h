@@ -82,6 +82,7 @@ struct session {
     struct session_dims d;
     enum dtype compute;
     bool plain_latent;
+    enum packed_form random_form; /* of weights that are in no file */
     int64_t capacity, rows, length;
     float scale;                      /* of attention's scores */
     struct packed_weight embed, head; /* the same when tied */

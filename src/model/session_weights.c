@@ -115,9 +115,9 @@ static int pack_as(struct builder *b, struct packed_weight *w, enum packed_form 
 static int pack(struct builder *b, struct packed_weight *w, const struct piece *pieces, int n,
                 int64_t K, bool gated, struct err *err)
 {
-    enum packed_form form = piece_form(&pieces[0], K);
+    enum packed_form random = b->s->random_form, form = piece_form(&pieces[0], K, random);
     for (int i = 1; i < n; i++)
-        if (piece_form(&pieces[i], K) != form)
+        if (piece_form(&pieces[i], K, random) != form)
             form = PACKED_BF16;
     return pack_as(b, w, form, pieces, n, K, gated, err);
 }
@@ -126,10 +126,12 @@ static int pack(struct builder *b, struct packed_weight *w, const struct piece *
 static int pack_product(struct builder *b, struct product *p, const struct piece *pieces, int n,
                         int64_t K, struct err *err)
 {
+    enum packed_form random = b->s->random_form;
     int rc = 0;
     p->n = 0;
     for (int i = 0, j; i < n && !rc; i = j) {
-        for (j = i + 1; j < n && piece_form(&pieces[j], K) == piece_form(&pieces[i], K);)
+        enum packed_form form = piece_form(&pieces[i], K, random);
+        for (j = i + 1; j < n && piece_form(&pieces[j], K, random) == form;)
             j++;
         rc = pack(b, &p->w[p->n++], pieces + i, j - i, K, false, err);
     }
@@ -199,6 +201,8 @@ static int gqa(struct builder *b, struct session_layer *l, struct err *err)
 static bool quantised(const struct builder *b, const struct source_tensor *t)
 {
     char name[64];
+    if (t->kind == STORED_RANDOM)
+        return b->s->random_form >= PACKED_I4;
     if (t->kind != STORED_JOINED)
         return t->kind == STORED_BLOCKS || t->kind == STORED_NF4;
     snprintf(name, sizeof name, "blk.%lld.attn_k_b.weight", (long long)b->layer);
@@ -241,7 +245,8 @@ static int turned_head(struct builder *b, struct packed_weight *w, const struct 
     struct piece p = {.numbers = turned, .n = d->R, .eight_bits = quantised(b, kv_b)};
     struct piece as = {.tensor = kv_b, .eight_bits = p.eight_bits};
     if (!rc)
-        rc = pack_as(b, w, piece_form(p.eight_bits ? &p : &as, d->dn), &p, 1, d->dn, false, err);
+        rc = pack_as(b, w, piece_form(p.eight_bits ? &p : &as, d->dn, PACKED_BF16), &p, 1, d->dn,
+                     false, err);
     free(rows);
     return rc;
 }
