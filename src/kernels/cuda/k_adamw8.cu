@@ -1,9 +1,10 @@
-/* AdamW with moments in 8 bits: a block of threads a block of 256 numbers, the two maps in shared memory. Each operation is rounded by
+/* AdamW with moments in 8 bits: a block of threads some blocks of 256 numbers, one after the other, so that it pays to bring the two
+ * maps to shared memory. Each operation is rounded by
  * itself, as on the CPU, so that codes on the edge between two levels fall alike.
  */
 #include "kernels/cuda/cuda.h"
 
-enum { MAP = 256, PADDED = MAP + MAP / ALL_WARP };
+enum { RUN = 8, MAP = 256, PADDED = MAP + MAP / ALL_WARP };
 
 struct maps {
     float m[MAP], v[MAP];
@@ -43,21 +44,19 @@ static __device__ __forceinline__ float updated(float p, float m, float v,
     return __fsub_rn(p, __fmul_rn(a->lr, __fadd_rn(step, __fmul_rn(a->weight_decay, p))));
 }
 
-static __global__ void adamw8(struct adamw8_args q, struct maps maps)
+/* Block b of the numbers, by the whole block of threads. */
+static __device__ __forceinline__ void step(const struct adamw8_args *q, int64_t b,
+                                            const float *m_map, const float *v_map, float *part)
 {
-    __shared__ float m_map[PADDED], v_map[PADDED], part[ALL_WARP];
-    const struct adamw_args *a = &q.a;
-    int64_t b = blockIdx.x, i = b * ADAMW8_BLOCK + threadIdx.x;
+    const struct adamw_args *a = &q->a;
+    int64_t i = b * ADAMW8_BLOCK + threadIdx.x;
     bool there = i < a->n;
     float m = 0, v = 0;
-    m_map[place((int)threadIdx.x)] = maps.m[threadIdx.x];
-    v_map[place((int)threadIdx.x)] = maps.v[threadIdx.x];
-    __syncthreads();
     if (there) {
         float g = __fmul_rn(a->g[i], a->grad_scale), g1 = __fmul_rn(1 - a->beta1, g),
               g2 = __fmul_rn(__fmul_rn(1 - a->beta2, g), g);
-        m = moment(a->beta1, m_map[place(q.m[i])], q.m_absmax[b], g1);
-        v = moment(a->beta2, v_map[place(q.v[i])], q.v_absmax[b], g2);
+        m = moment(a->beta1, m_map[place(q->m[i])], q->m_absmax[b], g1);
+        v = moment(a->beta2, v_map[place(q->v[i])], q->v_absmax[b], g2);
         float p = updated(a->p[i], m, v, a);
         a->p[i] = p;
         if (a->p_bf16)
@@ -65,20 +64,32 @@ static __global__ void adamw8(struct adamw8_args q, struct maps maps)
     }
     float m_most = block_max(fabsf(m), part), v_most = block_max(fabsf(v), part);
     if (there) {
-        q.m[i] = nearest(m_map, m_most > 0 ? __fdiv_rn(m, m_most) : 0);
-        q.v[i] = nearest(v_map, v_most > 0 ? __fdiv_rn(v, v_most) : 0);
+        q->m[i] = nearest(m_map, m_most > 0 ? __fdiv_rn(m, m_most) : 0);
+        q->v[i] = nearest(v_map, v_most > 0 ? __fdiv_rn(v, v_most) : 0);
     }
     if (threadIdx.x == 0) {
-        q.m_absmax[b] = m_most;
-        q.v_absmax[b] = v_most;
+        q->m_absmax[b] = m_most;
+        q->v_absmax[b] = v_most;
     }
+}
+
+static __global__ void adamw8(struct adamw8_args q, struct maps maps, int64_t n_blocks)
+{
+    __shared__ float m_map[PADDED], v_map[PADDED], part[ALL_WARP];
+    m_map[place((int)threadIdx.x)] = maps.m[threadIdx.x];
+    v_map[place((int)threadIdx.x)] = maps.v[threadIdx.x];
+    __syncthreads();
+    int64_t first = (int64_t)blockIdx.x * RUN;
+    for (int64_t b = first; b < min(first + RUN, n_blocks); b++)
+        step(&q, b, m_map, v_map, part);
 }
 
 void cuda_adamw8(struct device *dev, const struct adamw8_args *a)
 {
     struct adamw8_args q = *a;
     struct maps maps;
+    int64_t n_blocks = (a->a.n + ADAMW8_BLOCK - 1) / ADAMW8_BLOCK;
     memcpy(maps.m, a->m_map, sizeof maps.m);
     memcpy(maps.v, a->v_map, sizeof maps.v);
-    LAUNCH(dev, adamw8, blocks_for(a->a.n, ADAMW8_BLOCK), ADAMW8_BLOCK, 0, q, maps);
+    LAUNCH(dev, adamw8, blocks_for(n_blocks, RUN), ADAMW8_BLOCK, 0, q, maps, n_blocks);
 }
