@@ -28,46 +28,51 @@ template <int LINES, bool DEEP> static __device__ __forceinline__ int place(int 
     return row * DEPTH + (part ^ (row >> 1 & 3)) * PART;
 }
 
-/* Starts a thread's copies of a piece from step `depth` on; n_lines and n_depth are what the operand has, counted from `from`. */
+/* A thread's share of bringing an operand's pieces, step after step: TIMES parts, ROWS rows of the piece apart. */
+template <int LINES, bool DEEP> struct source {
+    enum {
+        PARTS = (DEEP ? LINES : (int)DEPTH) / PART,
+        ROWS = THREADS / PARTS,
+        TIMES = LINES * DEPTH / PART / THREADS,
+        NEXT = ROWS * (DEEP ? LINES : (int)DEPTH)
+    };
+    const uint16_t *at; /* its first part of the coming step */
+    int64_t next_row, next_step;
+    int to;
+    int left;       /* of the inner sum, counted from `at` on */
+    unsigned lines; /* bit i: the operand has the line of part i */
+};
+
+/* The operand begins at `from`, with n_lines lines and n_inner of the inner sum. */
 template <int LINES, bool DEEP>
-static __device__ __forceinline__ void fetch(uint16_t *piece, const uint16_t *from, int64_t ld,
-                                             int64_t n_lines, int64_t depth, int64_t n_depth)
+static __device__ __forceinline__ void source_of(struct source<LINES, DEEP> *s,
+                                                 const uint16_t *from, int64_t ld, int64_t n_lines,
+                                                 int64_t n_inner)
 {
-    enum { PARTS = (DEEP ? LINES : DEPTH) / PART, ROWS = THREADS / PARTS };
-    int row = (int)threadIdx.x / PARTS, part = (int)threadIdx.x % PARTS;
+    typedef struct source<LINES, DEEP> source;
+    int row = (int)threadIdx.x / source::PARTS, part = (int)threadIdx.x % source::PARTS;
+    s->at = from + row * ld + part * PART;
+    s->next_row = source::ROWS * ld;
+    s->next_step = (DEEP ? ld : 1) * DEPTH;
+    s->to = place<LINES, DEEP>(row, part);
+    s->left = (int)n_inner - (DEEP ? row : part * PART);
+    s->lines = 0;
+    for (int i = 0; i < source::TIMES; i++)
+        s->lines |= (unsigned)((DEEP ? part * PART : row + i * source::ROWS) < n_lines) << i;
+}
+
+/* Starts the copies of the coming step. */
+template <int LINES, bool DEEP>
+static __device__ __forceinline__ void fetch(uint16_t *piece, struct source<LINES, DEEP> *s)
+{
+    typedef struct source<LINES, DEEP> source;
 #pragma unroll
-    for (int i = 0; i < LINES * DEPTH / PART / THREADS; i++, row += ROWS) {
-        int64_t line = DEEP ? part * PART : row, d = depth + (DEEP ? row : part * PART);
-        bool there = line < n_lines && d < n_depth;
-        const uint16_t *at = from + (DEEP ? d * ld + line : line * ld + d);
-        copy_16(piece + place<LINES, DEEP>(row, part), there ? at : from, there);
+    for (int i = 0; i < source::TIMES; i++) {
+        bool there = (s->lines >> i & 1) && s->left > (DEEP ? i * source::ROWS : 0);
+        copy_16(piece + s->to + i * source::NEXT, s->at + i * s->next_row, there);
     }
-}
-
-/* The fragment of 16 lines from `line` on, of half `half` of the step's inner sum: rows of mma_bf16's a. */
-template <int LINES, bool DEEP>
-static __device__ __forceinline__ void load_a(uint32_t r[4], const uint16_t *piece, int line,
-                                              int half)
-{
-    int lane = (int)threadIdx.x % 32, i = lane / 8, j = lane % 8;
-    if (DEEP)
-        load_matrices_turned(
-            r, piece + place<LINES, DEEP>(half * 16 + j + i / 2 * 8, line / PART + i % 2));
-    else
-        load_matrices(r, piece + place<LINES, DEEP>(line + j + i % 2 * 8, half * 2 + i / 2));
-}
-
-/* Those of 16 lines as columns: b of two neighbouring mma_bf16, r[0..1] and r[2..3]. */
-template <int LINES, bool DEEP>
-static __device__ __forceinline__ void load_b(uint32_t r[4], const uint16_t *piece, int line,
-                                              int half)
-{
-    int lane = (int)threadIdx.x % 32, i = lane / 8, j = lane % 8;
-    if (DEEP)
-        load_matrices_turned(
-            r, piece + place<LINES, DEEP>(half * 16 + j + i % 2 * 8, line / PART + i / 2));
-    else
-        load_matrices(r, piece + place<LINES, DEEP>(line + j + i / 2 * 8, half * 2 + i % 2));
+    s->at += s->next_step;
+    s->left -= DEPTH;
 }
 
 /* What a warp holds of one half step: N rows of 16 and 64 columns. */
@@ -75,21 +80,44 @@ template <int N> struct fragments {
     uint32_t a[N][4], b[WARP_COLUMNS / 16][4];
 };
 
-/* A warp's place in the tile: it has the rows of 16 first, first + step, … */
+/* A warp's place in the tile: it has the rows of 16 first, first + down, … and 64 columns. */
 struct share {
-    int first, step, column, n; /* n: how many of its rows of 16 have anything to do */
+    int first, column, n; /* n: how many of its rows of 16 have anything to do */
+    int a[4],
+        b[4]; /* where this lane's rows of the fragments lie: of each half, or DEEP of each fragment */
 };
 
-template <int N, int WIDTH, bool A_DEEP, bool B_DEEP>
+/* Row l%8 of matrix l/8 of lane l, in the order of mma_bf16's a and of two neighbouring b. */
+template <int N, int WIDTH, int DOWN, bool A_DEEP, bool B_DEEP>
+static __device__ __forceinline__ void find_rows(struct share *s)
+{
+    int lane = (int)threadIdx.x % 32, i = lane / 8, j = lane % 8;
+    for (int k = 0; k < (A_DEEP ? N : 2); k++)
+        s->a[k] = A_DEEP ? place<HEIGHT, true>(j + i / 2 * 8, (s->first + k * DOWN) * 2 + i % 2)
+                         : place<HEIGHT, false>(s->first * 16 + j + i % 2 * 8, k * 2 + i / 2);
+    for (int k = 0; k < (B_DEEP ? WARP_COLUMNS / 16 : 2); k++)
+        s->b[k] = B_DEEP ? place<WIDTH, true>(j + i % 2 * 8, s->column / PART + k * 2 + i / 2)
+                         : place<WIDTH, false>(s->column + j + i / 2 * 8, k * 2 + i % 2);
+}
+
+template <int N, int WIDTH, int DOWN, bool A_DEEP, bool B_DEEP>
 static __device__ __forceinline__ void load(struct fragments<N> *f, const uint16_t *a,
                                             const uint16_t *b, const struct share &s, int half)
 {
 #pragma unroll
-    for (int i = 0; i < N; i++)
-        load_a<HEIGHT, A_DEEP>(f->a[i], a, (s.first + i * s.step) * 16, half);
+    for (int i = 0; i < N; i++) {
+        if (A_DEEP)
+            load_matrices_turned(f->a[i], a + s.a[i] + half * 16 * HEIGHT);
+        else
+            load_matrices(f->a[i], a + s.a[half] + i * DOWN * 16 * DEPTH);
+    }
 #pragma unroll
-    for (int j = 0; j < WARP_COLUMNS / 16; j++)
-        load_b<WIDTH, B_DEEP>(f->b[j], b, s.column + j * 16, half);
+    for (int j = 0; j < WARP_COLUMNS / 16; j++) {
+        if (B_DEEP)
+            load_matrices_turned(f->b[j], b + s.b[j] + half * 16 * WIDTH);
+        else
+            load_matrices(f->b[j], b + s.b[half] + j * 16 * DEPTH);
+    }
 }
 
 template <int N>
@@ -122,7 +150,7 @@ static __device__ __forceinline__ void put(float *c, float x, float y, bool seco
         c[1] = accumulate ? c[1] + y : y;
 }
 
-template <int N>
+template <int N, int DOWN>
 static __device__ __forceinline__ void store(const struct tiles &t, const struct tile &p,
                                              const struct share &s,
                                              float sum[N][WARP_COLUMNS / 8][4])
@@ -132,7 +160,7 @@ static __device__ __forceinline__ void store(const struct tiles &t, const struct
     for (int i = 0; i < N; i++)
 #pragma unroll
         for (int below = 0; below < 2; below++) {
-            int64_t row = p.row + (s.first + i * s.step) * 16 + below * 8 + lane / 4;
+            int64_t row = p.row + (s.first + i * DOWN) * 16 + below * 8 + lane / 4;
             if (row >= p.side)
                 continue;
 #pragma unroll
@@ -145,13 +173,14 @@ static __device__ __forceinline__ void store(const struct tiles &t, const struct
         }
 }
 
-/* N: how many rows of 16 a warp has, 8 warps a row of the tile's 8 / N · WIDTH / 64. */
-template <int N, int WIDTH>
+template <int N, int WIDTH, int DOWN>
 static __device__ __forceinline__ struct share share_of(const struct tile &p, int64_t across)
 {
-    enum { ACROSS = WIDTH / WARP_COLUMNS, DOWN = WARPS / ACROSS };
     int warp = (int)threadIdx.x / 32;
-    struct share s = {warp / ACROSS, DOWN, warp % ACROSS * WARP_COLUMNS, 0};
+    struct share s;
+    s.first = warp % DOWN;
+    s.column = warp / DOWN * WARP_COLUMNS;
+    s.n = 0;
     int64_t left = (p.side - p.row + 15) / 16 - s.first;
     if (left > 0 && p.column + s.column < across)
         s.n = (int)min((left + DOWN - 1) / DOWN, (int64_t)N);
@@ -162,30 +191,40 @@ template <enum tiles_direction D, int WIDTH>
 static __global__ void __launch_bounds__(THREADS, WIDTH == WIDE ? 1 : 2)
     product_bf16(const __grid_constant__ struct tiles t)
 {
-    enum { N = WIDTH == WIDE ? 4 : 1, A_SIZE = HEIGHT * DEPTH, SIZE = A_SIZE + WIDTH * DEPTH };
+    enum {
+        DOWN = WARPS * WARP_COLUMNS / WIDTH, /* warps one below the other */
+        N = HEIGHT / 16 / DOWN,
+        A_SIZE = HEIGHT * DEPTH,
+        SIZE = A_SIZE + WIDTH * DEPTH
+    };
     constexpr bool A_DEEP = D == BACKWARD_WEIGHT, B_DEEP = D != FORWARD;
     DYNAMIC_SHARED(uint16_t, stages);
     struct tile p = tile_of<D, uint16_t, uint16_t>(t, HEIGHT, WIDTH);
-    const uint16_t *a = (const uint16_t *)p.a + p.row * (A_DEEP ? 1 : t.lda),
-                   *b = (const uint16_t *)p.b + p.column * (B_DEEP ? 1 : p.ldb);
-    struct share s = share_of<N, WIDTH>(p, t.across);
+    struct source<HEIGHT, A_DEEP> a;
+    struct source<WIDTH, B_DEEP> b;
+    source_of(&a, (const uint16_t *)p.a + p.row * (A_DEEP ? 1 : t.lda), t.lda, p.side - p.row,
+              p.inner);
+    source_of(&b, (const uint16_t *)p.b + p.column * (B_DEEP ? 1 : p.ldb), p.ldb,
+              t.across - p.column, p.inner);
+    struct share s = share_of<N, WIDTH, DOWN>(p, t.across);
+    find_rows<N, WIDTH, DOWN, A_DEEP, B_DEEP>(&s);
     int n_steps = (int)((p.inner + DEPTH - 1) / DEPTH);
     float sum[N][WARP_COLUMNS / 8][4] = {};
     struct fragments<N> now, next;
     auto start = [&](int step) {
         uint16_t *to = stages + step % STAGES * SIZE;
         if (step < n_steps) {
-            int64_t depth = (int64_t)step * DEPTH;
-            fetch<HEIGHT, A_DEEP>(to, a, t.lda, p.side - p.row, depth, p.inner);
-            fetch<WIDTH, B_DEEP>(to + A_SIZE, b, p.ldb, t.across - p.column, depth, p.inner);
+            fetch(to, &a);
+            fetch(to + A_SIZE, &b);
         }
         copies_commit();
     };
     auto read = [&](struct fragments<N> *f, int step, int half) {
         const uint16_t *from = stages + step % STAGES * SIZE;
         if (step < n_steps)
-            load<N, WIDTH, A_DEEP, B_DEEP>(f, from, from + A_SIZE, s, half);
+            load<N, WIDTH, DOWN, A_DEEP, B_DEEP>(f, from, from + A_SIZE, s, half);
     };
+#pragma unroll
     for (int step = 0; step < STAGES - 1; step++)
         start(step);
     copies_wait<STAGES - 2>();
@@ -200,7 +239,7 @@ static __global__ void __launch_bounds__(THREADS, WIDTH == WIDE ? 1 : 2)
         read(&now, step + 1, 0);
         multiply<N>(sum, next, s.n);
     }
-    store<N>(t, p, s, sum);
+    store<N, DOWN>(t, p, s, sum);
 }
 
 template <enum tiles_direction D, int WIDTH> static void launch(struct device *dev, struct tiles *t)
