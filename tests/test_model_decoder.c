@@ -462,6 +462,50 @@ static void a_device_whose_memory_the_host_cannot_read_gives_the_same_bits(void 
     rig_close(&far);
 }
 
+static void inputs_of_blocks_off_the_device_give_the_same_bits(void **state)
+{
+    (void)state;
+    static const enum offload kinds[] = {OFFLOAD_NONE, OFFLOAD_MEMORY, OFFLOAD_DISK};
+    struct rig rigs[3];
+    struct model_config c = small_config();
+    struct err err = {0};
+    size_t used[3];
+    for (int i = 0; i < 3; i++) {
+        rig_open(&rigs[i], &c,
+                 &(struct decoder_options){
+                     .checkpoint_activations = true, .offload = kinds[i], .offload_to = "."});
+        for (int again = 0; again < 2; again++) { /* the second time with a longer batch */
+            rig_batch(&rigs[i], again ? (int[]){21, 16} : (int[]){9, 5}, 2);
+            decoder_zero_grad(rigs[i].dec);
+            gradient(&rigs[i], DECODER_TRAIN, 0.1f);
+        }
+        used[i] = rigs[i].dev->used_bytes;
+    }
+    int64_t n = 0;
+    struct param *p = decoder_params(rigs[0].dec, &n);
+    for (int k = 1; k < 3; k++) {
+        struct param *q = decoder_params(rigs[k].dec, &n);
+        for (int64_t i = 0; i < n; i++)
+            if (p[i].grad && memcmp(p[i].grad, q[i].grad, (size_t)p[i].n * sizeof(float)) != 0)
+                fail_msg("%s differs", p[i].name);
+        assert_true(used[k] < used[0]);
+    }
+    struct decoder_options o = {.config = &c,
+                                .train = true,
+                                .checkpoint_activations = true,
+                                .offload = OFFLOAD_DISK,
+                                .offload_to = "no such folder"};
+    struct rig bad = {0};
+    must(device_open(&bad.dev, "cpu", 1, &err), &err);
+    must(decoder_open(&bad.dec, &o, bad.dev, &err), &err);
+    rig_batch(&bad, (int[]){4}, 1);
+    assert_int_equal(decoder_forward(bad.dec, &bad.batch, DECODER_TRAIN, &err), MOE2_EIO);
+    assert_non_null(strstr(err.msg, "no such folder: a file for activations can't be made there"));
+    rig_close(&bad);
+    for (int i = 0; i < 3; i++)
+        rig_close(&rigs[i]);
+}
+
 static void the_auxiliary_loss_moves_the_router_only_through_its_own_gradient(void **state)
 {
     (void)state;
@@ -824,6 +868,7 @@ int main(void)
         cmocka_unit_test(padding_is_not_counted),
         cmocka_unit_test(the_loss_in_chunks_is_the_loss_of_the_logits),
         cmocka_unit_test(a_device_whose_memory_the_host_cannot_read_gives_the_same_bits),
+        cmocka_unit_test(inputs_of_blocks_off_the_device_give_the_same_bits),
         cmocka_unit_test(the_auxiliary_loss_moves_the_router_only_through_its_own_gradient),
         cmocka_unit_test(bf16_is_near_float32),
         cmocka_unit_test(expert_choice_may_pick_more_than_its_share_at_evaluation),

@@ -2,6 +2,8 @@
  * small random models, from tests/fixtures (made by tests/golden/make_golden.py). Errors are the
  * largest over the largest value of the tensor.
  *
+ * Each runs on the CPU, on CUDA's kernels emulated, and on a GPU where there is one.
+ *
  * Limits. Logits and loss 1e-5, gradients 1e-4 of their own tensor: float32 products in another
  * order of summation than the oracle's. After the steps 1e-3 of the largest move, 5 · lr: the
  * fixtures hold no gradient that is all rounding, which Adam would move by a full step in a random
@@ -32,12 +34,12 @@ struct golden {
     struct batch batch;
 };
 
-static void golden_open(struct golden *g, const char *name, bool checkpointing)
+static void golden_open(struct golden *g, const char *device, const char *name, bool checkpointing)
 {
     char path[512];
     struct err err = {0};
     *g = (struct golden){0};
-    if (device_open(&g->dev, "cpu", 2, &err))
+    if (device_open(&g->dev, device, 2, &err))
         fail_msg("%s", err.msg);
     snprintf(path, sizeof path, "%s/fixtures/model_%s", TEST_DIR, name);
     struct decoder_options o = {
@@ -79,6 +81,29 @@ static float *expected(struct golden *g, const char *prefix, const char *name, i
     return x;
 }
 
+/* n numbers of the device. */
+static float *fetched(struct golden *g, const float *from, int64_t n)
+{
+    float *x = malloc((size_t)n * sizeof *x);
+    assert_non_null(x);
+    g->dev->ops->read(g->dev, x, from, (size_t)n * sizeof *x);
+    return x;
+}
+
+/* A test's device; skips where it can't be opened. */
+static const char *device_of(void **state)
+{
+    const char *name = *state;
+    struct device *dev = NULL;
+    struct err err = {0};
+    if (device_open(&dev, name, 1, &err)) {
+        print_message("skipped: %s\n", err.msg);
+        skip();
+    }
+    device_close(dev);
+    return name;
+}
+
 static void assert_close(const float *got, const float *wanted, int64_t n, double limit,
                          double scale, const char *what, const char *name)
 {
@@ -115,18 +140,20 @@ static void check_gradients(struct golden *g, const char *name)
         if (!p[i].grad)
             continue;
         float *wanted = expected(g, "grad.", p[i].name, p[i].n);
-        assert_close(p[i].grad, wanted, p[i].n, 1e-4, 0, p[i].name, name);
+        float *got = fetched(g, p[i].grad, p[i].n);
+        assert_close(got, wanted, p[i].n, 1e-4, 0, p[i].name, name);
+        free(got);
         free(wanted);
     }
 }
 
 static void logits_are_those_of_transformers(void **state)
 {
-    (void)state;
+    const char *device = device_of(state);
     for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
         struct golden g;
         struct err err = {0};
-        golden_open(&g, variants[v], false);
+        golden_open(&g, device, variants[v], false);
         int64_t n = g.batch.T * decoder_config(g.dec)->vocab_size;
         float *got = malloc((size_t)n * sizeof *got), *wanted = expected(&g, "", "logits", n);
         assert_int_equal(0, decoder_forward(g.dec, &g.batch, DECODER_EVAL, &err));
@@ -140,10 +167,10 @@ static void logits_are_those_of_transformers(void **state)
 
 static void loss_and_every_gradient_are_those_of_transformers(void **state)
 {
-    (void)state;
+    const char *device = device_of(state);
     for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
         struct golden g;
-        golden_open(&g, variants[v], false);
+        golden_open(&g, device, variants[v], false);
         double wanted = strtod(safetensors_metadata(g.st, "loss"), NULL), got = step(&g);
         if (!(fabs(got - wanted) <= 1e-5 * wanted))
             fail_msg("%s: loss %.9g, wanted %.9g", variants[v], got, wanted);
@@ -152,12 +179,20 @@ static void loss_and_every_gradient_are_those_of_transformers(void **state)
     }
 }
 
+static float *zeros(struct golden *g, int64_t n)
+{
+    float *x = device_alloc(g->dev, (size_t)n * sizeof *x, NULL);
+    assert_non_null(x);
+    g->dev->ops->zero(g->dev, x, (size_t)n * sizeof *x);
+    return x;
+}
+
 static void five_steps_of_adamw_end_where_transformers_and_torch_end(void **state)
 {
-    (void)state;
+    const char *device = device_of(state);
     for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
         struct golden g;
-        golden_open(&g, variants[v], false);
+        golden_open(&g, device, variants[v], false);
         int64_t n = 0;
         struct param *p = decoder_params(g.dec, &n);
         float **m = calloc((size_t)n, sizeof *m), **s = calloc((size_t)n, sizeof *s);
@@ -166,8 +201,8 @@ static void five_steps_of_adamw_end_where_transformers_and_torch_end(void **stat
             for (int64_t i = 0; i < n; i++) {
                 if (!p[i].grad)
                     continue;
-                m[i] = m[i] ? m[i] : calloc((size_t)p[i].n, sizeof **m);
-                s[i] = s[i] ? s[i] : calloc((size_t)p[i].n, sizeof **s);
+                m[i] = m[i] ? m[i] : zeros(&g, p[i].n);
+                s[i] = s[i] ? s[i] : zeros(&g, p[i].n);
                 struct adamw_args a = {.p = p[i].data,
                                        .m = m[i],
                                        .v = s[i],
@@ -187,10 +222,12 @@ static void five_steps_of_adamw_end_where_transformers_and_torch_end(void **stat
             if (!p[i].grad)
                 continue;
             float *wanted = expected(&g, "after.", p[i].name, p[i].n);
-            assert_close(p[i].data, wanted, p[i].n, 1e-3, 5e-3, p[i].name, variants[v]);
+            float *got = fetched(&g, p[i].data, p[i].n);
+            assert_close(got, wanted, p[i].n, 1e-3, 5e-3, p[i].name, variants[v]);
+            free(got);
             free(wanted);
-            free(m[i]);
-            free(s[i]);
+            device_free(g.dev, m[i], (size_t)p[i].n * sizeof **m);
+            device_free(g.dev, s[i], (size_t)p[i].n * sizeof **s);
         }
         free(m);
         free(s);
@@ -200,17 +237,21 @@ static void five_steps_of_adamw_end_where_transformers_and_torch_end(void **stat
 
 static void recomputed_activations_give_the_same_bits(void **state)
 {
-    (void)state;
+    const char *device = device_of(state);
     for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
         struct golden a, b;
-        golden_open(&a, variants[v], false);
-        golden_open(&b, variants[v], true);
+        golden_open(&a, device, variants[v], false);
+        golden_open(&b, device, variants[v], true);
         assert_true(step(&a) == step(&b));
         int64_t n = 0;
         struct param *p = decoder_params(a.dec, &n), *q = decoder_params(b.dec, &n);
         for (int64_t i = 0; i < n; i++)
-            if (p[i].grad)
-                assert_memory_equal(p[i].grad, q[i].grad, (size_t)p[i].n * sizeof(float));
+            if (p[i].grad) {
+                float *x = fetched(&a, p[i].grad, p[i].n), *y = fetched(&b, q[i].grad, p[i].n);
+                assert_memory_equal(x, y, (size_t)p[i].n * sizeof *x);
+                free(x);
+                free(y);
+            }
         golden_close(&a);
         golden_close(&b);
     }
@@ -218,11 +259,13 @@ static void recomputed_activations_give_the_same_bits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(logits_are_those_of_transformers),
-        cmocka_unit_test(loss_and_every_gradient_are_those_of_transformers),
-        cmocka_unit_test(five_steps_of_adamw_end_where_transformers_and_torch_end),
-        cmocka_unit_test(recomputed_activations_give_the_same_bits),
-    };
+#define ON(device)                                                                                 \
+    cmocka_unit_test_prestate(logits_are_those_of_transformers, device),                           \
+        cmocka_unit_test_prestate(loss_and_every_gradient_are_those_of_transformers, device),      \
+        cmocka_unit_test_prestate(five_steps_of_adamw_end_where_transformers_and_torch_end,        \
+                                  device),                                                         \
+        cmocka_unit_test_prestate(recomputed_activations_give_the_same_bits, device)
+    static char cpu[] = "cpu", emulated[] = "cuda:emulated", gpu[] = "cuda";
+    const struct CMUnitTest tests[] = {ON(cpu), ON(emulated), ON(gpu)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -460,6 +460,47 @@ static void a_broken_train_state_is_named(void **state)
     free(folder);
 }
 
+/* A device that is lost after so many checks: what a GPU that falls off its bus looks like from here. */
+static int checks_left;
+
+static int lose(struct device *dev, struct err *err)
+{
+    (void)dev;
+    return checks_left-- > 0 ? 0 : err_set(err, MOE2_EIO, "cuda: the GPU is lost");
+}
+
+static void a_device_lost_mid_run_leaves_the_last_checkpoint(void **state)
+{
+    (void)state;
+    char *dir = fixture_folder("lost"), *last = path_join(dir, "last");
+    for (int at = 0; at < 12; at++) { /* whichever check it is after step 4, while saving too */
+        struct fixture f, again;
+        struct err err = {0};
+        struct fixture_setting s = {.steps = 8, .batch = 2, .micro_batch = 2, .checkpoints = dir};
+        fixture_open(&f, &s);
+        f.options.eval_every = 0;
+        f.trainer.o.eval_every = 0;
+        steps(&f, 4);
+        assert_int_equal(0, trainer_save(&f.trainer, &err));
+        struct device_ops ops = *f.dev->ops;
+        ops.check = lose;
+        f.dev->ops = &ops;
+        checks_left = at;
+        assert_int_equal(MOE2_EIO, trainer_run(&f.trainer, &err));
+        assert_non_null(strstr(err.msg, "the GPU is lost"));
+        s.from = last;
+        fixture_open(&again, &s);
+        assert_int_equal(again.trainer.state.step, 4);
+        steps(&again, 1);
+        fixture_close(&again);
+        fixture_close(&f);
+        assert_int_equal(0, file_remove_all(last, NULL));
+    }
+    assert_int_equal(0, file_remove_all(dir, NULL));
+    free(dir);
+    free(last);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,6 +518,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_is_one_sentence_and_the_old_checkpoint_stays),
         cmocka_unit_test(a_checkpoint_that_cannot_be_written_is_one_sentence),
         cmocka_unit_test(a_broken_train_state_is_named),
+        cmocka_unit_test(a_device_lost_mid_run_leaves_the_last_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

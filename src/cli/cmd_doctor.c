@@ -25,6 +25,7 @@
 #include "cli/cli.h"
 #include "kernels/kernels.h"
 #include "kernels/limits.h"
+#include "kernels/nvml.h"
 
 enum { MAX_ROWS = 64, MAX_TEXT = 256 };
 
@@ -155,36 +156,26 @@ static void add_room(struct rows *r)
         add(r, "disk", "free here", "unknown");
 }
 
-/* NVML, opened at run time; its functions return 0 for success. */
 static void add_gpu(struct rows *r)
 {
-    void *so = dlopen("libnvidia-ml.so.1", RTLD_LAZY);
-    int (*init)(void) = NULL, (*shutdown)(void) = NULL, (*count)(unsigned *) = NULL;
-    int (*handle)(unsigned, void **) = NULL, (*name)(void *, char *, unsigned) = NULL;
-    unsigned n = 0;
-    if (so) {
-        *(void **)&init = dlsym(so, "nvmlInit_v2");
-        *(void **)&shutdown = dlsym(so, "nvmlShutdown");
-        *(void **)&count = dlsym(so, "nvmlDeviceGetCount_v2");
-        *(void **)&handle = dlsym(so, "nvmlDeviceGetHandleByIndex_v2");
-        *(void **)&name = dlsym(so, "nvmlDeviceGetName");
+    struct nvml *n = NULL;
+    struct device *dev = NULL;
+    struct err err = {0};
+    int found = nvml_open(&n, NULL) ? 0 : nvml_n_gpus(n);
+    for (int i = 0; i < found; i++) {
+        char text[96];
+        nvml_name(n, i, text, sizeof text);
+        add(r, "gpu", "device", "%s", *text ? text : "unnamed");
     }
-    if (init && shutdown && count && handle && name && init() == 0) {
-        if (count(&n) != 0)
-            n = 0;
-        for (unsigned i = 0; i < n && i < 8; i++) {
-            void *device = NULL;
-            char text[96] = "unnamed";
-            if (handle(i, &device) == 0)
-                name(device, text, sizeof text);
-            add(r, "gpu", "device", "%s", text);
-        }
-        shutdown();
-    }
-    if (n == 0)
+    if (!found)
         add(r, "gpu", "device", "none found");
-    if (so)
-        dlclose(so);
+    nvml_close(n);
+    if (device_open(&dev, "cuda", 1, &err) == 0)
+        add(r, "gpu", "--device cuda", "works, %.1f GiB are free",
+            (double)dev->ops->room(dev) / (1 << 30));
+    else
+        add(r, "gpu", "--device cuda", "%s", err.msg);
+    device_close(dev);
 }
 
 static bool on_path(const char *program)
@@ -236,11 +227,6 @@ static void add_options(struct rows *r)
         if (so)
             dlclose(so);
     }
-#ifdef MOE2_CUDA
-    add(r, "built with", "CUDA", "yes");
-#else
-    add(r, "built with", "CUDA", "no");
-#endif
 #ifdef __SANITIZE_ADDRESS__
     add(r, "built with", "sanitizers", "yes");
 #else

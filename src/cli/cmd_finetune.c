@@ -4,11 +4,13 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "pipeline/run.h"
 
 struct flags {
     const char *config;
     bool resume, restart, dry_run, help_config;
+    struct device_flags device;
 };
 
 /* The words of --set stay in argv as plain words. */
@@ -26,6 +28,8 @@ static int finetune(const struct flags *f, int n_words, char **words, struct err
     struct run_config rc = {0};
     struct buf plan = {0};
     int code = run_config_read(&rc, f->config, (const char *const *)words, n_words, err);
+    if (!code)
+        code = device_flags_set(&f->device, &rc, err);
     if (!code && !*rc.base.path)
         code = err_set(err, MOE2_ECONFIG,
                        "%s: base.path is not given, wanted the checkpoint to fine-tune", f->config);
@@ -72,6 +76,7 @@ static int run(int argc, char **argv)
         {"--restart", FLAG_BOOL, &f.restart, false},
         {"--dry-run", FLAG_BOOL, &f.dry_run, false},
         {"--help-config", FLAG_BOOL, &f.help_config, false},
+        DEVICE_FLAGS(&f.device),
     };
     struct err err = {0};
     int n_words = 0;
@@ -99,12 +104,13 @@ const struct command cmd_finetune = {
     "what can't fit is refused with advice. The adapter goes to results/NAME/adapter in PEFT's "
     "layout.\n\n"
     "  --config F       the run (YAML): base, lora, data, train, router\n"
-    "  --set KEY=VALUE  change keys of the file\n"
+    "  --set KEY=VALUE  change keys of the file\n" DEVICE_FLAGS_HELP
     "  --dry-run        the table and the plan, nothing else\n"
     "  --resume         go on from checkpoints/last, which must be there\n"
     "  --restart        remove the results of this name and begin anew\n"
     "  --help-config    print every key with its range, default and meaning\n\n"
     "example:\n  moe2 finetune --config configs/finetune/lora.yaml --set base.path=Qwen2.5-0.5B "
-    "--dry-run\n",
+    "--dry-run\n"
+    "  moe2 finetune --config configs/finetune/qlora.yaml --device cuda --memory-limit 24GiB\n",
     run,
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "pipeline/run.h"
 #include "report/report.h"
 
@@ -82,6 +83,7 @@ static int run_as(const char *command, const char *mode, int argc, char **argv)
 {
     struct err err = {0};
     const char *config = NULL, *config_file = NULL, *checkpoint = NULL;
+    struct device_flags device = {0};
     bool resume = false, restart = false, help_config = false, no_report = false;
     struct cli_flag flags[] = {
         {"--config", FLAG_TEXT, &config, false},
@@ -91,6 +93,7 @@ static int run_as(const char *command, const char *mode, int argc, char **argv)
         {"--restart", FLAG_BOOL, &restart, false},
         {"--help-config", FLAG_BOOL, &help_config, false},
         {"--no-report", FLAG_BOOL, &no_report, false},
+        DEVICE_FLAGS(&device),
         {"--mode", FLAG_TEXT, &mode, false},
     };
     int n_flags = (int)COUNT_OF(flags) - (mode ? 1 : 0), n_words = 0;
@@ -117,6 +120,8 @@ static int run_as(const char *command, const char *mode, int argc, char **argv)
                     "--checkpoint_path is for evaluation; training starts from model.checkpoint");
     if (!code)
         code = run_config_read(&rc, config, (const char *const *)argv, n_words, &err);
+    if (!code)
+        code = device_flags_set(&device, &rc, &err);
     o.checkpoint = checkpoint;
     o.resume = resume ? RUN_RESUME_MUST : restart ? RUN_RESTART : RUN_RESUME;
     if (!code) {
@@ -157,6 +162,8 @@ static int train_eval(int argc, char **argv)
     "options:\n"                                                                                   \
     "  --config F, --config_file F  the run: data, model, router, training, evaluation (YAML)\n"   \
     "  --set KEY=VALUE …            change keys of the file\n"                                   \
+    "  --device NAME                cpu, cpu:avx2, …, cuda, cuda:N: train.device\n"              \
+    "  --memory-limit S             use at most so much of the device's memory: 24GiB, 900MB\n"    \
     "  --resume                     go on from checkpoints/last, which must be there; without "    \
     "it\n"                                                                                         \
     "                               a run goes on by itself where there is something to go on "    \

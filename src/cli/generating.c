@@ -48,7 +48,7 @@ int generating_open(struct generating *g, bool with_tokenizer, struct err *err)
     if (g->max_tokens < 0)
         return err_set(err, MOE2_ECONFIG, "--max-tokens %lld, wanted 0 or more",
                        (long long)g->max_tokens);
-    int rc = device_open(&g->dev, g->device ? g->device : "cpu", (int)g->threads, err);
+    int rc = device_flags_open(&g->dev, &g->device, (int)g->threads, err);
     if (!rc)
         rc = compute_of(&o.compute, g, err);
     if (!rc && with_tokenizer)

@@ -2,10 +2,12 @@
 #ifndef MOE2_CLI_GENERATING_H
 #define MOE2_CLI_GENERATING_H
 
+#include "cli/device_flags.h"
 #include "model/generate.h"
 
 struct generating {
-    const char *model, *tokenizer_path, *device, *compute, *stop; /* from the flags */
+    const char *model, *tokenizer_path, *compute, *stop; /* from the flags */
+    struct device_flags device;
     int64_t threads, max_tokens, context, seed;
     struct sampling sampling;
     struct device *dev;
@@ -30,8 +32,7 @@ struct generating {
         {"--repetition-penalty", FLAG_REAL, &(g)->sampling.repetition_penalty, false},             \
         {"--seed", FLAG_INT, &(g)->seed, false}, {"--stop", FLAG_TEXT, &(g)->stop, false},         \
         {"--context", FLAG_INT, &(g)->context, false},                                             \
-        {"--compute", FLAG_TEXT, &(g)->compute, false},                                            \
-        {"--device", FLAG_TEXT, &(g)->device, false},                                              \
+        {"--compute", FLAG_TEXT, &(g)->compute, false}, DEVICE_FLAGS(&(g)->device),                \
     {                                                                                              \
         "--threads", FLAG_INT, &(g)->threads, false                                                \
     }
@@ -51,8 +52,7 @@ struct generating {
     "  --context N      tokens that it can keep (the model's, at most 4096)\n"                     \
     "  --compute C      f32, or bf16 for prompts on CPUs with units for it; auto takes bf16 "      \
     "where "                                                                                       \
-    "weights are stored in 16 bits\n"                                                              \
-    "  --device NAME    cpu, cpu:reference, cpu:avx2, …\n"                                       \
+    "weights are stored in 16 bits\n" DEVICE_FLAGS_HELP                                            \
     "  --threads N      0: every core this process may use\n"
 
 /* Opens device, model, sampler and, where asked, the tokenizer; the sampler keeps to its vocabulary. The caller closes it, whatever

@@ -32,7 +32,7 @@ static int find_window(struct scoring *s, struct err *err)
 
 int scoring_open(struct scoring *s, struct err *err)
 {
-    int rc = device_open(&s->dev, s->device ? s->device : "cpu", (int)s->threads, err);
+    int rc = device_flags_open(&s->dev, &s->device, (int)s->threads, err);
     if (!rc)
         rc = run_model_tokenizer(&s->tokenizer, s->model, s->tokenizer_path, err);
     if (!rc)

@@ -2,6 +2,7 @@
 #ifndef MOE2_CLI_SCORING_H
 #define MOE2_CLI_SCORING_H
 
+#include "cli/device_flags.h"
 #include "eval/perplexity.h"
 
 enum { SCORING_WINDOW = 2048 }; /* unless --window says more: attention's work grows with it */
@@ -12,8 +13,9 @@ enum { SCORING_WINDOW = 2048 }; /* unless --window says more: attention's work g
         .window = SCORING_UNSAID, .stride = SCORING_UNSAID                                         \
     }
 
-struct scoring {                                                  /* begins as SCORING_INIT */
-    const char *model, *adapter, *text, *tokenizer_path, *device; /* from the flags */
+struct scoring {                                         /* begins as SCORING_INIT */
+    const char *model, *adapter, *text, *tokenizer_path; /* from the flags */
+    struct device_flags device;
     int64_t window, stride, threads;
     bool bf16, json;
     struct device *dev;
@@ -26,7 +28,7 @@ struct scoring {                                                  /* begins as S
     {"--model", FLAG_TEXT, &(s)->model, true}, {"--text", FLAG_TEXT, &(s)->text, true},            \
         {"--tokenizer", FLAG_TEXT, &(s)->tokenizer_path, false},                                   \
         {"--adapter", FLAG_TEXT, &(s)->adapter, false},                                            \
-        {"--window", FLAG_INT, &(s)->window, false}, {"--device", FLAG_TEXT, &(s)->device, false}, \
+        {"--window", FLAG_INT, &(s)->window, false}, DEVICE_FLAGS(&(s)->device),                   \
         {"--threads", FLAG_INT, &(s)->threads, false}, {"--bf16", FLAG_BOOL, &(s)->bf16, false},   \
     {                                                                                              \
         "--json", FLAG_BOOL, &(s)->json, false                                                     \
@@ -38,8 +40,7 @@ struct scoring {                                                  /* begins as S
     "  --tokenizer T    a tokenizer.json, its folder, or bytes; without it the model folder's\n"   \
     "  --window W       tokens seen at once: max_position_embeddings and at most 2,048 unless "    \
     "said\n"                                                                                       \
-    "  --bf16           products in bf16 instead of float32\n"                                     \
-    "  --device NAME    cpu (the fastest kernels of this CPU, as without it), cpu:avx2, …\n"     \
+    "  --bf16           products in bf16 instead of float32\n" DEVICE_FLAGS_HELP                   \
     "  --threads N      0: every core this process may use\n"                                      \
     "  --json           one JSON object on standard output\n"
 

@@ -34,7 +34,7 @@ int sequence_open(struct sequence *s, bool train, int64_t least_ids, struct err 
                        (long long)s->threads);
     int rc = make_batch(s, least_ids, err);
     if (!rc)
-        rc = device_open(&s->dev, s->device ? s->device : "cpu", (int)s->threads, err);
+        rc = device_flags_open(&s->dev, &s->device, (int)s->threads, err);
     struct decoder_options o = {.dir = s->model,
                                 .adapter = s->adapter,
                                 .compute = DT_F32,

@@ -2,10 +2,12 @@
 #ifndef MOE2_CLI_SEQUENCE_H
 #define MOE2_CLI_SEQUENCE_H
 
+#include "cli/device_flags.h"
 #include "model/decoder.h"
 
 struct sequence {
-    const char *model, *adapter, *ids_text, *device; /* from the flags */
+    const char *model, *adapter, *ids_text; /* from the flags */
+    struct device_flags device;
     int64_t threads;
     int32_t *ids, *targets, offset[2];
     struct batch batch;
@@ -16,8 +18,7 @@ struct sequence {
 /* The flags of a sequence, for a command's own list. */
 #define SEQUENCE_FLAGS(s)                                                                          \
     {"--model", FLAG_TEXT, &(s)->model, true}, {"--ids", FLAG_TEXT, &(s)->ids_text, true},         \
-        {"--device", FLAG_TEXT, &(s)->device, false},                                              \
-        {"--adapter", FLAG_TEXT, &(s)->adapter, false},                                            \
+        DEVICE_FLAGS(&(s)->device), {"--adapter", FLAG_TEXT, &(s)->adapter, false},                \
     {                                                                                              \
         "--threads", FLAG_INT, &(s)->threads, false                                                \
     }
@@ -26,9 +27,7 @@ struct sequence {
     "  --model DIR      a checkpoint folder: config.json and safetensors (F32, F16 or BF16; "      \
     "computed in float32)\n"                                                                       \
     "  --adapter DIR    with the adapters of this folder (PEFT's layout) on it\n"                  \
-    "  --ids 1,2,3      the sequence, ids of the vocabulary\n"                                     \
-    "  --device NAME    cpu (the fastest kernels of this CPU, as without it), cpu:reference, "     \
-    "cpu:avx2, …\n"                                                                              \
+    "  --ids 1,2,3      the sequence, ids of the vocabulary\n" DEVICE_FLAGS_HELP                   \
     "  --threads N      0: every core this process may use\n"
 
 /* Opens the device and the model and makes the batch; targets are the next ids, the last is not

@@ -5,7 +5,8 @@
 #include "kernels/kernels.h"
 
 /* Both sides must mean the same by these structs. */
-#define CUDA_ABI (sizeof(struct kernels) * 1000 + sizeof(struct device) * 10 + 1)
+#define CUDA_ABI                                                                                   \
+    (sizeof(struct kernels) * 1000 + sizeof(struct device) * 10 + sizeof(struct device_ops))
 
 /* The library's one function. */
 typedef int cuda_opener(struct device **out, int ordinal, bool host_memory, size_t abi,

@@ -170,8 +170,10 @@ static size_t cpu_room(struct device *dev)
     return 0;
 }
 
-static const struct device_ops cpu_ops = {cpu_alloc, cpu_free,  cpu_move,  cpu_move, cpu_zero,
-                                          cpu_sync,  cpu_close, cpu_check, cpu_room};
+static const struct device_ops cpu_ops = {
+    cpu_alloc, cpu_free,  cpu_move, cpu_move,  cpu_zero, cpu_sync,
+    cpu_close, cpu_check, cpu_room, cpu_alloc, cpu_free, cpu_move,
+};
 
 static int open_cuda(struct device **out, const char *name, int n_threads, struct err *err)
 {

@@ -30,6 +30,7 @@ struct device {
     bool
         bf16_units; /* bf16 products run on units of their own, so rounding operands to bf16 pays */
     int n_threads;
+    int ordinal; /* of a GPU, as NVML and CUDA count them */
     size_t used_bytes, peak_bytes;
     size_t limit_bytes; /* device_alloc refuses more than that in use together; 0: no limit */
     void *state;        /* the implementation's: scratch memory, primitive caches, streams */
@@ -48,6 +49,12 @@ struct device_ops {
     /* 0, or the first failure of a kernel or copy so far, which may be one of a while ago. */
     int (*check)(struct device *dev, struct err *err);
     size_t (*room)(struct device *dev); /* bytes that are free now, 0: not known */
+    /* Memory of the host that copies reach at full speed and without waiting: n_bytes, NULL when there is none. */
+    void *(*host_alloc)(struct device *dev, size_t n_bytes);
+    void (*host_free)(struct device *dev, void *p, size_t n_bytes);
+    /* A read that may still be under way when it returns; a later write or kernel comes behind it. From host_alloc's memory, write too
+     * returns at once, so that what it reads must stay as it is until a sync. */
+    void (*stash)(struct device *dev, void *to_host, const void *from, size_t n_bytes);
 };
 
 /* Opens a device by name: "cpu" (best table for this CPU), or "cpu:reference", "cpu:avx2", "cpu:avx512", "cpu:avx512vnni", "cpu:avx512bf16" to force one.

@@ -121,17 +121,22 @@ static int fill_random(struct decoder *dec, uint64_t seed, struct err *err)
     return 0;
 }
 
-/* Room for the largest weight of an expert, or a panel of larger ones. */
+/* Room for the largest weight of an expert, or a panel of larger ones; on a GPU for the largest tensor or a layer's experts, within
+ * bounds, since many small products keep it waiting. */
 int64_t decoder_panel_n(const struct decoder *dec)
 {
-    enum { PANEL = 4 << 20 };
-    int64_t most = PANEL;
+    enum { PANEL = 4 << 20, FAR_PANEL = 128 << 20 };
+    int64_t most = dec->dev->host_memory ? PANEL : 1, whole = 0;
     for (int64_t i = 0; i < dec->list.n; i++) {
         const struct param *p = &dec->list.params[i];
-        int64_t n = p->expert >= 0 ? 2 * p->n : p->shape[1];
+        bool expert = p->expert >= 0;
+        int64_t n = expert ? 2 * p->n : p->shape[1], all = expert ? 2 * p->n * dec->d.E : p->n;
         most = n > most ? n : most;
+        whole = p->kind == PARAM_MATRIX && all > whole ? all : whole;
     }
-    return most;
+    if (dec->dev->host_memory || whole <= most)
+        return most;
+    return whole < FAR_PANEL ? whole : most > FAR_PANEL ? most : FAR_PANEL;
 }
 
 static int alloc_panel(struct decoder *dec, struct err *err)
@@ -144,7 +149,7 @@ static int alloc_panel(struct decoder *dec, struct err *err)
 /* Weights that are only read stay where the checkpoint has them, when they can. */
 static int bind_weights(struct decoder *dec, const struct decoder_options *o, struct err *err)
 {
-    if (o->dir && dec->frozen && (dec->train || o->base != BASE_F32)) {
+    if (dec->frozen && ((dec->train && o->dir) || o->base != BASE_F32)) {
         int rc = frozen_open(&dec->frozen_base, &dec->list, o, &dec->config, dec->dev, err);
         return rc || o->plan_only || o->base != BASE_NF4 ? rc : alloc_panel(dec, err);
     }
@@ -290,6 +295,9 @@ int decoder_open(struct decoder **out, const struct decoder_options *o, struct d
     dec->train = o->train;
     dec->frozen = o->lora != NULL || o->adapter != NULL;
     dec->checkpointing = o->checkpoint_activations;
+    if (o->offload && o->train && o->checkpoint_activations)
+        dec->store =
+            (struct store){.dev = dev, .dir = o->offload == OFFLOAD_DISK ? o->offload_to : NULL};
     dec->log = o->log;
     int rc = 0;
     if (o->dir)
@@ -487,7 +495,8 @@ int decoder_blame_nonfinite(struct decoder *dec, bool gradients, int64_t n_block
 {
     int64_t D = dec->d.D;
     int rc = find_in_params(dec, gradients, err);
-    for (int64_t l = dec->train ? 1 : n_blocks; l >= 1 && l <= n_blocks && dec->T && !rc; l++) {
+    bool kept = dec->train && !dec->store.dev;
+    for (int64_t l = kept ? 1 : n_blocks; l >= 1 && l <= n_blocks && dec->T && !rc; l++) {
         int64_t bad = dec->dev->k->find_nonfinite(dec->dev, dec->x[l], dec->T * D);
         if (bad >= 0)
             rc = err_set(err, MOE2_ENUMERIC,

@@ -61,6 +61,9 @@ struct nf4_maker {
                  int64_t n, const float *map);
 };
 
+/* Where the inputs of blocks wait between forward and backward when activations are recomputed. */
+enum offload { OFFLOAD_NONE, OFFLOAD_MEMORY, OFFLOAD_DISK };
+
 struct decoder_options {
     const char *dir;                   /* a checkpoint folder to load, or NULL: */
     const struct model_config *config; /* random weights of this configuration (copied) */
@@ -77,6 +80,9 @@ struct decoder_options {
     bool plan_only;                     /* no weights: for decoder_batch_bytes alone */
     bool checkpoint_activations;        /* keep each block's input only and compute it again in the
                                            backward */
+    enum offload offload;   /* needs checkpoint_activations: on the device, in the host's memory, or
+                               in a file without a name */
+    const char *offload_to; /* the folder of that file */
     const struct log_sink *log;
 };
 

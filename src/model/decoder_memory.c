@@ -8,7 +8,8 @@
 #include "model/decoder_parts.h"
 #include "model/rope.h"
 
-enum { HEAD_BYTES = 16 << 20, MAX_TOKENS = 1 << 26 };
+/* Logits at a time; a GPU wants many rows, since each chunk reads the whole head. */
+enum { HEAD_BYTES = 16 << 20, FAR_HEAD_BYTES = 512 << 20, MAX_TOKENS = 1 << 26 };
 
 struct plan {
     char *base;
@@ -82,9 +83,10 @@ static void plan_base(struct plan *p, struct decoder *dec, int64_t T, int64_t S)
         dec->dx = take_f32(p, T * d->D);
     }
     float *two[2] = {NULL, NULL};
+    bool all = dec->train && !dec->store.dev;
     for (int64_t l = 0; l <= d->L; l++)
-        dec->x[l] = dec->train || l < 2 ? take_f32(p, T * d->D) : two[l % 2];
-    for (int64_t l = 0; l <= d->L && !dec->train; l++) {
+        dec->x[l] = all || l < 2 ? take_f32(p, T * d->D) : two[l % 2];
+    for (int64_t l = 0; l <= d->L && !all; l++) {
         two[l % 2] = l < 2 ? dec->x[l] : two[l % 2];
         dec->x[l] = two[l % 2];
     }
@@ -189,13 +191,13 @@ static int grow(void *at, size_t n_bytes, struct err *err)
     return 0;
 }
 
-/* What copies from and to a device pass through: a route's weights, two arrays of logits, a chunk
- * of losses. */
+/* What copies from and to a device pass through: a route's weights, two arrays of logits; in their place a chunk of losses. */
 static int reserve_staging(struct decoder *dec, int64_t T, int64_t S, struct err *err)
 {
     if (dec->dev->host_memory)
         return 0;
-    return grow(&dec->host_f32, (size_t)(S + 2 * T * dec->d.E) * sizeof *dec->host_f32, err);
+    int64_t routes = S + 2 * T * dec->d.E;
+    return grow(&dec->host_f32, (size_t)(routes > T ? routes : T) * sizeof *dec->host_f32, err);
 }
 
 static int reserve_host(struct decoder *dec, int64_t T, int64_t S, struct err *err)
@@ -220,7 +222,8 @@ static int64_t slots_of(const struct decoder *dec, int64_t T)
 
 static int64_t head_rows_of(const struct decoder *dec, int64_t T)
 {
-    int64_t rows = HEAD_BYTES / (dec->d.V * (int64_t)sizeof(float));
+    int64_t most = dec->dev->host_memory ? HEAD_BYTES : FAR_HEAD_BYTES;
+    int64_t rows = most / (dec->d.V * (int64_t)sizeof(float));
     rows = rows < 128 ? 128 : rows; /* fewer would read and write the head's gradient too often */
     return rows > T ? T : rows;
 }
@@ -239,6 +242,8 @@ size_t decoder_batch_bytes(struct decoder *dec, int64_t T, int64_t longest)
             n += route_bytes(router_config(dec->layers[l].router), T);
     if (dec->lora)
         n += lora_scratch_bytes(dec->lora, T > S ? T : S);
+    if (dec->store.dev && !dec->store.dir && dec->dev->host_memory)
+        n += (size_t)(dec->d.L * T * dec->d.D) * sizeof(float);
     return n + (size_t)(longest * dec->d.dr) * sizeof(float);
 }
 
@@ -255,6 +260,9 @@ static int reserve_tokens(struct decoder *dec, int64_t T, struct err *err)
     if (rc || (rc = reserve_scratch(dec, T, S, err)) || (rc = reserve_host(dec, T, S, err)))
         return rc;
     if (dec->lora && (rc = lora_reserve(dec->lora, T > S ? T : S, err)))
+        return rc;
+    if (dec->store.dev &&
+        (rc = store_reserve(&dec->store, dec->d.L, (size_t)(T * dec->d.D) * sizeof(float), err)))
         return rc;
     p = (struct plan){.base = dec->base};
     plan_base(&p, dec, T, S);
@@ -340,6 +348,7 @@ void decoder_release_memory(struct decoder *dec)
     device_free(dec->dev, dec->scratch_bytes, dec->scratch_size);
     device_free(dec->dev, dec->cos, table);
     device_free(dec->dev, dec->sin, table);
+    store_release(&dec->store);
     free(dec->host_i32);
     free(dec->host_valid);
     free(dec->host_right);

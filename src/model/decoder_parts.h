@@ -18,6 +18,7 @@
 #include "model/lora.h"
 #include "model/mapped.h"
 #include "model/params.h"
+#include "model/store.h"
 
 #define LATENT_EPS                                                                                 \
     1e-6f /* of q_a_layernorm and kv_a_layernorm, whatever rms_norm_eps is (transformers) */
@@ -119,6 +120,7 @@ struct decoder {
     struct scratch s;
     struct block_acts shared; /* checkpointing or no training: every block's */
     float **x;                /* [L+1] the residual stream; two alternate when nothing is kept */
+    struct store store;       /* of the blocks' inputs, off the device */
     float *dx;                /* [T, D] its gradient */
     int32_t *ids, *pos, *targets; /* device [T] */
     float *cos, *sin;             /* device [cap_positions, dr/2] */

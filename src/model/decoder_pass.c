@@ -53,11 +53,18 @@ static struct block_acts *acts_of(struct decoder *dec, int64_t l)
     return acts;
 }
 
+static size_t stream_bytes(const struct decoder *dec)
+{
+    return (size_t)(dec->T * dec->d.D) * sizeof(float);
+}
+
 static int block_forward(struct decoder *dec, int64_t l, float *out, const struct batch *batch,
                          struct err *err)
 {
     struct layer *layer = &dec->layers[l];
     struct block_acts *acts = acts_of(dec, l);
+    if (out && dec->store.dev && dec->mode != DECODER_EVAL)
+        store_put(&dec->store, l, acts->x, stream_bytes(dec));
     (dec->d.R ? mla_forward : gqa_forward)(dec, layer, acts, batch);
     if (layer->router)
         return moe_forward(dec, layer, acts, out, batch, err);
@@ -91,11 +98,15 @@ int decoder_forward(struct decoder *dec, const struct batch *batch, enum decoder
     while (n_done < dec->d.L && !(rc = block_forward(dec, n_done, dec->x[n_done + 1], batch, &why)))
         n_done++;
     dec->hidden = dec->x[dec->d.L];
-    if (rc) { /* a bad weight or an earlier block is the better reason */
+    int failed = device_check(dec->dev, err);
+    if (failed)
+        rc = failed;
+    else if (rc) { /* a bad weight or an earlier block is the better reason */
         if (rc != MOE2_ENUMERIC || !decoder_blame_nonfinite(dec, false, n_done, err))
             rc = err_set(err, why.code, "%s", why.msg);
-        dec->T = 0;
     }
+    if (rc)
+        dec->T = 0;
     dec->times.forward_s += clock_s() - begun_s;
     return rc;
 }
@@ -183,6 +194,9 @@ int decoder_loss(struct decoder *dec, const struct batch *batch, float scale,
         dec->times.backward_s += clock_s() - forward_s;
     }
     result.aux = router_losses(dec, batch, backward ? scale * (float)result.n_targets : 0);
+    int failed = device_check(dec->dev, err);
+    if (failed)
+        return failed;
     if (!isfinite(result.nll)) {
         int rc = decoder_find_nonfinite(dec, false, err);
         return rc ? rc
@@ -206,7 +220,7 @@ int decoder_logits(struct decoder *dec, int64_t first, int64_t n, float *logits,
         dec->dev->ops->read(dec->dev, logits + i * dec->d.V, dec->s.head_logits,
                             (size_t)(m * dec->d.V) * sizeof *logits);
     }
-    return 0;
+    return device_check(dec->dev, err);
 }
 
 static struct route_batch route_batch_of(struct decoder *dec, const struct batch *batch)
@@ -275,6 +289,8 @@ static int block_backward(struct decoder *dec, int64_t l, const struct batch *ba
 {
     struct layer *layer = &dec->layers[l];
     struct block_acts *acts = acts_of(dec, l);
+    if (dec->store.dev)
+        store_get(&dec->store, l, dec->x[l], stream_bytes(dec));
     int rc = dec->checkpointing ? block_forward(dec, l, NULL, batch, err) : 0;
     if (rc)
         return rc;
@@ -300,5 +316,5 @@ int decoder_backward(struct decoder *dec, const struct batch *batch, float scale
                                     dec->d.D, dec->d.V);
     dec->fresh = false;
     dec->times.backward_s += clock_s() - begun_s;
-    return rc;
+    return rc ? rc : device_check(dec->dev, err);
 }

@@ -1,7 +1,9 @@
 /* Frozen weights: see frozen.h. The plan is made twice, first over nothing to count the bytes. */
 #include "model/frozen.h"
 
+#include <assert.h>
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,6 +12,8 @@
 #include "model/source.h"
 
 enum { PIECE = 1 << 18 }; /* numbers read at a time: whole blocks of NF4 and of its absmaxes */
+
+enum { MAP_BYTES = NF4_MAP_SIZE * (int)sizeof(float) }; /* a multiple of 64 */
 
 enum base_type frozen_type(const struct param *p, enum base_type base)
 {
@@ -54,15 +58,17 @@ struct filler {
     const struct nf4_maker *maker;
     struct device *dev;
     enum base_type base;
-    float *piece, *absmax; /* [PIECE], and the absmaxes of the largest tensor */
+    float *piece, *absmax; /* [threads, PIECE], and the absmaxes of the largest tensor */
+    uint8_t *staged;       /* a tensor's codes, on a device that the host can't write to */
     struct err *err;
 };
 
-static int blame(const struct filler *w, const struct param *p, int64_t first, int64_t n)
+static int blame(const struct filler *w, const float *piece, const struct param *p, int64_t first,
+                 int64_t n, struct err *err)
 {
     for (int64_t i = 0; i < n; i++)
-        if (!isfinite(w->piece[i]))
-            return param_blame(w->source, p, first + i, w->err);
+        if (!isfinite(piece[i]))
+            return param_blame(w->source, p, first + i, err);
     return 0;
 }
 
@@ -75,10 +81,11 @@ static void let_go(const struct filler *w, const struct param *p)
         madvise((void *)from, (uintptr_t)t->bytes + (uintptr_t)t->n_bytes - from, MADV_DONTNEED);
 }
 
-static int read_piece(const struct filler *w, const struct param *p, int64_t first, int64_t n)
+static int read_piece(const struct filler *w, float *piece, const struct param *p, int64_t first,
+                      int64_t n, struct err *err)
 {
-    int rc = source_read(w->piece, source_find(w->source, p->name), first, n, w->err);
-    return rc ? rc : blame(w, p, first, n);
+    int rc = source_read(piece, source_find(w->source, p->name), first, n, err);
+    return rc ? rc : blame(w, piece, p, first, n, err);
 }
 
 /* float32 or bf16 numbers. */
@@ -89,7 +96,7 @@ static int fill_plain(const struct filler *w, struct param *p, char *to, enum ba
     int rc = half ? 0 : err_set(w->err, MOE2_ELIMIT, "no memory for a piece of %s", p->name);
     for (int64_t first = 0; first < p->n && !rc; first += PIECE) {
         int64_t n = p->n - first < PIECE ? p->n - first : PIECE;
-        rc = read_piece(w, p, first, n);
+        rc = read_piece(w, w->piece, p, first, n, w->err);
         if (!rc && type == BASE_BF16)
             dtype_from_f32(half, w->piece, DT_BF16, n);
         if (!rc)
@@ -104,30 +111,46 @@ static int fill_plain(const struct filler *w, struct param *p, char *to, enum ba
     return rc;
 }
 
+/* The codes and absmaxes of a tensor, its pieces side by side. */
+static int encode(const struct filler *w, const struct param *p, uint8_t *codes)
+{
+    int64_t n_pieces = (p->n + PIECE - 1) / PIECE;
+    struct err first_err = {0};
+#pragma omp parallel for schedule(dynamic) num_threads(w->dev->n_threads)
+    for (int64_t i = 0; i < n_pieces; i++) {
+        struct err err = {0};
+        float *piece = w->piece + (int64_t)omp_get_thread_num() * PIECE;
+        int64_t first = i * PIECE, n = p->n - first < PIECE ? p->n - first : PIECE;
+        if (!read_piece(w, piece, p, first, n, &err))
+            w->maker->encode(codes + first / 2, w->absmax + first / NF4_BLOCK_SIZE, piece, n,
+                             NF4_BLOCK_SIZE);
+#pragma omp critical(frozen_encode)
+        if (err.code && !first_err.code)
+            first_err = err;
+    }
+    return first_err.code ? err_set(w->err, first_err.code, "%s", first_err.msg) : 0;
+}
+
 /* Codes, then codes of absmaxes, then their absmaxes. */
 static int fill_nf4(const struct filler *w, struct param *p, char *to)
 {
-    uint8_t *codes = (uint8_t *)to, *nested_codes = codes + up64((p->n + 1) / 2);
-    float *nested = (float *)(void *)(nested_codes + up64(n_blocks(p->n)));
+    int64_t at_nested = up64((p->n + 1) / 2), at_absmax = at_nested + up64(n_blocks(p->n));
+    uint8_t *host = w->staged ? w->staged : (uint8_t *)to, *bytes = (uint8_t *)to;
     struct nf4 *q = &w->f->nf4[p - w->list->params];
-    int rc = 0;
-    for (int64_t first = 0; first < p->n && !rc; first += PIECE) {
-        int64_t n = p->n - first < PIECE ? p->n - first : PIECE;
-        rc = read_piece(w, p, first, n);
-        if (!rc)
-            w->maker->encode(codes + first / 2, w->absmax + first / NF4_BLOCK_SIZE, w->piece, n,
-                             NF4_BLOCK_SIZE);
-    }
+    float offset = 0;
+    int rc = encode(w, p, host);
     if (rc)
         return rc;
-    float offset = 0;
-    w->maker->nest(nested_codes, nested, &offset, w->absmax, n_blocks(p->n), w->f->map);
+    w->maker->nest(host + at_nested, (float *)(void *)(host + at_absmax), &offset, w->absmax,
+                   n_blocks(p->n), w->f->map);
+    if (w->staged)
+        w->dev->ops->write(w->dev, to, host, (size_t)frozen_bytes(p->n, BASE_NF4));
     *q = (struct nf4){.n = p->n,
                       .block_size = NF4_BLOCK_SIZE,
-                      .codes = codes,
-                      .absmax_codes = nested_codes,
-                      .nested_absmax = nested,
-                      .map = w->f->map,
+                      .codes = bytes,
+                      .absmax_codes = bytes + at_nested,
+                      .nested_absmax = (float *)(void *)(bytes + at_absmax),
+                      .map = w->f->device_map,
                       .nested_block_size = NF4_NESTED_BLOCK_SIZE,
                       .nested_offset = offset};
     p->nf4 = q;
@@ -165,11 +188,40 @@ static bool is_nf4(const struct filler *w, const struct param *p, enum base_type
     return type == BASE_NF4 && source_find(w->source, p->name)->kind == STORED_NF4;
 }
 
-static void bind_nf4(const struct filler *w, struct param *p)
+/* Bytes that its parts take on a device that can't read the file. */
+static int64_t uploaded_bytes(const struct nf4 *q)
+{
+    int64_t blocks = nf4_n_blocks(q),
+            nested = (blocks + q->nested_block_size - 1) / q->nested_block_size;
+    return up64((q->n + 1) / 2) + (q->absmax ? up64(blocks * 4) : up64(blocks) + up64(nested * 4)) +
+           (q->absmax ? 0 : MAP_BYTES);
+}
+
+static const void *upload(const struct filler *w, char **to, const void *from, int64_t n_bytes)
+{
+    void *at = *to;
+    w->dev->ops->write(w->dev, at, from, (size_t)n_bytes);
+    *to += up64(n_bytes);
+    return at;
+}
+
+static void bind_nf4(const struct filler *w, struct param *p, char *to)
 {
     struct nf4 *q = &w->f->nf4[p - w->list->params];
     *q = source_find(w->source, p->name)->nf4;
     p->nf4 = q;
+    if (w->dev->host_memory)
+        return;
+    int64_t blocks = nf4_n_blocks(q),
+            nested = (blocks + q->nested_block_size - 1) / q->nested_block_size;
+    q->codes = upload(w, &to, q->codes, (q->n + 1) / 2);
+    if (q->absmax) {
+        q->absmax = upload(w, &to, q->absmax, blocks * 4);
+        return;
+    }
+    q->absmax_codes = upload(w, &to, q->absmax_codes, blocks);
+    q->nested_absmax = upload(w, &to, q->nested_absmax, nested * 4);
+    q->map = upload(w, &to, q->map, MAP_BYTES);
 }
 
 static int bind_mapped(const struct filler *w, struct param *p, enum base_type type)
@@ -178,7 +230,7 @@ static int bind_mapped(const struct filler *w, struct param *p, enum base_type t
     void *at = (void *)(uintptr_t)t->bytes;
     int rc = 0;
     for (int64_t first = 0; first < p->n && !rc; first += PIECE)
-        rc = read_piece(w, p, first, p->n - first < PIECE ? p->n - first : PIECE);
+        rc = read_piece(w, w->piece, p, first, p->n - first < PIECE ? p->n - first : PIECE, w->err);
     if (type == BASE_F32)
         p->data = at;
     else
@@ -206,9 +258,12 @@ static int fill_all(const struct filler *w, char *base, size_t *n_bytes, struct 
                 continue;
             }
             if (is_nf4(w, p, type)) {
-                w->f->n_mapped += base ? 0 : frozen_bytes(p->n, type);
+                const struct nf4 *q = &source_find(w->source, p->name)->nf4;
+                bool stays = w->dev->host_memory;
+                w->f->n_mapped += base || !stays ? 0 : frozen_bytes(p->n, type);
                 if (base)
-                    bind_nf4(w, p);
+                    bind_nf4(w, p, base + *n_bytes);
+                *n_bytes += stays ? 0 : (size_t)uploaded_bytes(q);
                 continue;
             }
             if (base && type == BASE_NF4)
@@ -226,6 +281,13 @@ static int fill_all(const struct filler *w, char *base, size_t *n_bytes, struct 
     return rc;
 }
 
+/* The map of absmaxes' codes where the device reads it, behind everything else. */
+static void place_map(struct frozen_weights *f, struct device *dev)
+{
+    f->device_map = (float *)(void *)(f->bytes + f->n_bytes);
+    dev->ops->write(dev, f->device_map, f->map, MAP_BYTES);
+}
+
 static int fill(struct filler *w, const struct log_sink *log, bool plan_only)
 {
     struct progress progress;
@@ -233,15 +295,21 @@ static int fill(struct filler *w, const struct log_sink *log, bool plan_only)
     int64_t most = 1;
     for (int64_t i = 0; i < w->list->n; i++)
         most = w->list->params[i].n > most ? w->list->params[i].n : most;
-    w->piece = malloc(PIECE * sizeof *w->piece);
+    bool near = w->dev->host_memory || w->base != BASE_NF4;
+    w->piece = malloc((size_t)w->dev->n_threads * PIECE * sizeof *w->piece);
     w->absmax = malloc((size_t)n_blocks(most) * sizeof *w->absmax);
-    int rc = w->piece && w->absmax ? 0 : err_set(w->err, MOE2_ELIMIT, "no memory for a tensor");
+    w->staged = near || plan_only ? NULL : malloc((size_t)frozen_bytes(most, BASE_NF4));
+    int rc = w->piece && w->absmax && (near || plan_only || w->staged)
+                 ? 0
+                 : err_set(w->err, MOE2_ELIMIT, "no memory for a tensor");
     if (!rc)
         rc = fill_all(w, NULL, &w->f->n_bytes, NULL);
     if (rc || plan_only)
         goto done;
-    if (!rc && !(w->f->bytes = device_alloc(w->dev, w->f->n_bytes + 64, w->err)))
+    if (!(w->f->bytes = device_alloc(w->dev, w->f->n_bytes + MAP_BYTES, w->err)))
         rc = MOE2_ELIMIT;
+    else
+        place_map(w->f, w->dev);
     progress_begin(&progress, log, w->base == BASE_NF4 ? "quantising" : "loading",
                    (double)w->list->n_elements, "numbers");
     if (!rc)
@@ -250,6 +318,7 @@ static int fill(struct filler *w, const struct log_sink *log, bool plan_only)
 done:
     free(w->piece);
     free(w->absmax);
+    free(w->staged);
     return rc;
 }
 
@@ -267,9 +336,9 @@ int frozen_open(struct frozen_weights *out, struct param_list *list,
                 struct device *dev, struct err *err)
 {
     struct source *st = NULL;
-    if (o->base == BASE_NF4 && (!o->maker || !dev->host_memory))
-        return err_set(err, MOE2_ECONFIG, "an NF4 base needs a device of the host's memory");
-    int rc = param_list_check(&st, list, o->dir, config, err);
+    assert(o->base != BASE_NF4 || o->maker);
+    int rc = o->dir ? param_list_check(&st, list, o->dir, config, err)
+                    : source_open_random(&st, config, o->seed, err);
     if (rc)
         return rc;
     *out = (struct frozen_weights){.file = st, .nf4 = calloc((size_t)list->n, sizeof *out->nf4)};
@@ -282,7 +351,7 @@ int frozen_open(struct frozen_weights *out, struct param_list *list,
                        .base = o->base,
                        .err = err};
     rc = out->nf4 ? fill(&w, o->log, o->plan_only)
-                  : err_set(err, MOE2_ELIMIT, "%s: no memory", o->dir);
+                  : err_set(err, MOE2_ELIMIT, "no memory for %lld tensors", (long long)list->n);
     if (rc) {
         unbind(list);
         frozen_close(out, dev);
@@ -293,7 +362,7 @@ int frozen_open(struct frozen_weights *out, struct param_list *list,
 void frozen_close(struct frozen_weights *f, struct device *dev)
 {
     if (f->bytes)
-        device_free(dev, f->bytes, f->n_bytes + 64);
+        device_free(dev, f->bytes, f->n_bytes + MAP_BYTES);
     source_close(f->file);
     free(f->nf4);
     *f = (struct frozen_weights){0};

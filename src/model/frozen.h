@@ -19,7 +19,8 @@ struct frozen_weights {
     size_t n_bytes;
     struct nf4 *nf4; /* [tensors]; n 0: not quantised */
     float map[NF4_MAP_SIZE];
-    int64_t n_mapped; /* bytes */
+    float *device_map; /* device: the same */
+    int64_t n_mapped;  /* bytes */
 };
 
 /* What a tensor is held as. */
@@ -28,7 +29,7 @@ enum base_type frozen_type(const struct param *p, enum base_type base);
 /* Bytes of a tensor of n numbers in that type. */
 int64_t frozen_bytes(int64_t n, enum base_type type);
 
-/* Reads o->dir into that form and binds every param of the list: data, half or nf4; with plan_only
+/* Reads o->dir (NULL: random weights by o->seed) into that form and binds every param of the list: data, half or nf4; with plan_only
  * nothing is read, and only n_bytes and n_mapped are of use. Errors: as param_list_load. */
 int frozen_open(struct frozen_weights *out, struct param_list *list,
                 const struct decoder_options *o, const struct model_config *config,

@@ -1,7 +1,7 @@
 /* The decoder's products, dense and of experts: which copy of the weights, in which precision, and
  * what adapters add.
  *
- * NF4 weights are widened to float32 a panel at a time. Others are the bf16 copies where the decoder computes in bf16, the float32 masters otherwise and
+ * NF4 weights are widened a panel at a time, to float32, or to the bf16 that a GPU's products want. Others are the bf16 copies where the decoder computes in bf16, the float32 masters otherwise and
  * for the router always. Gradients of weights are float32, written in a step's first backward and
  * added to in the others.
  */
@@ -21,6 +21,23 @@ static struct linear_args args_of(struct decoder *dec, const struct param *p, in
 }
 
 /* ---- NF4: a panel of rows widened, multiplied, forgotten ---- */
+
+static bool panel_is_half(const struct decoder *dec)
+{
+    return dec->compute == DT_BF16 && !dec->dev->host_memory;
+}
+
+/* Numbers first … first + n − 1 of q to the panel, from its number at on. Returns their place. */
+static void *widen(struct decoder *dec, int64_t at, const struct nf4 *q, int64_t first, int64_t n)
+{
+    if (panel_is_half(dec)) {
+        uint16_t *to = (uint16_t *)(void *)dec->panel + at;
+        dec->dev->k->nf4_to_bf16(dec->dev, to, q, first, n);
+        return to;
+    }
+    dec->dev->k->nf4_to_f32(dec->dev, dec->panel + at, q, first, n);
+    return dec->panel + at;
+}
 
 /* The rows row … row + n − 1 of the tensor p, of which y's columns begin at col. */
 struct panel {
@@ -45,8 +62,7 @@ static bool next_panel(struct panel *at, struct decoder *dec, const struct param
         return false;
     int64_t left = at->p->shape[0] - at->row;
     at->n = left < rows ? left : rows;
-    dec->dev->k->nf4_to_f32(dec->dev, dec->panel, at->p->nf4, at->row * p->shape[1],
-                            at->n * p->shape[1]);
+    widen(dec, 0, at->p->nf4, at->row * p->shape[1], at->n * p->shape[1]);
     return true;
 }
 
@@ -55,6 +71,7 @@ static void panels_forward(struct decoder *dec, struct linear_args a, const stru
     struct panel at = {0};
     float *y = a.y;
     int64_t N = a.N;
+    a.w_type = panel_is_half(dec) ? DT_BF16 : DT_F32;
     for (a.w = dec->panel; next_panel(&at, dec, p, N);) {
         a.y = y + at.col;
         a.N = at.n;
@@ -67,6 +84,7 @@ static void panels_backward_input(struct decoder *dec, struct linear_args a, con
     struct panel at = {0};
     float *y = a.y;
     int64_t N = a.N;
+    a.w_type = panel_is_half(dec) ? DT_BF16 : DT_F32;
     for (a.w = dec->panel; next_panel(&at, dec, p, N); a.accumulate = true) {
         a.y = y + at.col;
         a.N = at.n;
@@ -157,13 +175,14 @@ static void each_batch(struct decoder *dec, const struct grouped_args *all, cons
     void **w = (void **)(uintptr_t)all->w;
     for (int64_t e = 0, end; e < all->E; e = end) {
         for (end = e; end < all->E && end - e < most; end++) {
-            float *to = dec->panel + (end - e) * size;
-            w[end] = to;
+            int64_t part = size / stride, at = (end - e) * size;
+            w[end] = panel_is_half(dec) ? (void *)((uint16_t *)(void *)dec->panel + at)
+                                        : dec->panel + at;
             for (int64_t i = 0; i < stride && all->offset[end] < all->offset[end + 1]; i++)
-                dec->dev->k->nf4_to_f32(dec->dev, to + i * (size / stride), p[end * stride + i].nf4,
-                                        0, size / stride);
+                widen(dec, at + i * part, p[end * stride + i].nf4, 0, part);
         }
         struct grouped_args a = *all;
+        a.w_type = panel_is_half(dec) ? DT_BF16 : DT_F32;
         a.w = w + e;
         a.offset = all->offset + e;
         a.E = end - e;

@@ -308,17 +308,20 @@ int finetune_plan(struct buf *table, struct finetune_memory *m, struct decoder *
         return err_set(err, MOE2_ELIMIT, "no memory for a table");
     int64_t window = rc->eval.window > rc->train.sequence ? rc->eval.window : rc->train.sequence,
             T = rc->train.micro_batch * rc->train.sequence, scored = window > 2048 ? window : 2048;
-    *m = (struct finetune_memory){.so_far = peak_rss_bytes()};
+    struct device *dev = decoder_device(dec);
+    *m = (struct finetune_memory){.so_far = dev->host_memory ? peak_rss_bytes() : 0};
     count(rows, m, dec, rc);
     decoder_base_bytes(dec, &m->weights, &m->mapped);
     if (rc->base.dtype == BASE_NF4)
-        m->weights += decoder_panel_n(dec) * (int64_t)sizeof(float);
+        m->weights +=
+            decoder_panel_n(dec) * (int64_t)(dev->host_memory ? sizeof(float) : sizeof(uint16_t));
     bool scores_text = !*rc->data.examples && rc->train.eval_every;
     m->batch = (int64_t)decoder_batch_bytes(dec, scores_text && scored > T ? scored : T, window);
     m->peak =
         m->so_far + m->weights + m->mapped + m->adapters + m->gradients + m->optimizer + m->batch;
     m->available = rc->train.memory_gb > 0 ? (int64_t)(rc->train.memory_gb * 1e9)
-                                           : m->so_far + available_bytes();
+                   : dev->host_memory      ? m->so_far + available_bytes()
+                                           : (int64_t)dev->ops->room(dev);
     int code = print_table(table, rows, err);
     if (!code)
         print_memory(table, m);

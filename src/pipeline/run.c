@@ -163,6 +163,8 @@ static int set_up(struct run *r, struct err *err)
         rc = token_bytes_new(&r->token_bytes, r->data.tokenizer, r->model.vocab_size, err);
     if (!rc)
         rc = device_open(&r->dev, r->rc->train.device, (int)r->rc->train.threads, err);
+    if (!rc && !r->dev->host_memory) /* on a CPU the plan keeps to it */
+        r->dev->limit_bytes = (size_t)(r->rc->train.memory_gb * 1e9);
     return rc;
 }
 
@@ -302,6 +304,8 @@ static struct decoder_options model_options(const struct run *r, const char *dir
         .compute = t->dtype ? DT_BF16 : DT_F32,
         .train = train,
         .checkpoint_activations = t->checkpoint_activations,
+        .offload = (enum offload)t->offload,
+        .offload_to = r->checkpoints,
         .log = &r->log.sink,
     };
 }
@@ -375,7 +379,9 @@ static int write_adapter(struct run *r, struct err *err)
     if (!rc)
         log_line(&r->log.sink, LOG_INFO,
                  "the adapter is in %s; peak memory %.2f GiB, planned %.2f GiB", dir,
-                 (double)peak_rss_bytes() / (1 << 30), (double)r->memory.peak / (1 << 30));
+                 (double)(r->dev->host_memory ? peak_rss_bytes() : (int64_t)r->dev->peak_bytes) /
+                     (1 << 30),
+                 (double)r->memory.peak / (1 << 30));
     free(dir);
     free(temp);
     return rc;

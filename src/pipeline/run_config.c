@@ -29,6 +29,7 @@ static const char *const LOADS[] = {"auto", "ema", "queue", "capacity", NULL};
 static const char *const EXPLORATIONS[] = {"auto", "ucb", "epsilon", "noise", NULL};
 static const char *const DECAYS[] = {"auto", "time", "inactivity", NULL};
 static const char *const SCHEDULES[] = {"cosine", "wsd", NULL};
+static const char *const OFFLOADS[] = {"none", "memory", "disk", NULL};
 static const char *const DTYPES[] = {"f32", "bf16", NULL};
 static const char *const BASES[] = {"f32", "bf16", "nf4", NULL};
 static const char *const ROUTERS[] = {"frozen", "trained", NULL};
@@ -176,6 +177,10 @@ static const struct yaml_key KEYS[] = {
          "of the products; master weights are f32 always"),
     BOOL("train.checkpoint_activations", train.checkpoint_activations, "false",
          "keep each block's input only and compute it again: less memory, a third more time"),
+    PICK("train.offload", train.offload, "none", OFFLOADS,
+         "where blocks' inputs wait for the backward: on the device, in the host's memory, in a "
+         "file "
+         "in the results; needs train.checkpoint_activations"),
     INT("train.eval_every", train.eval_every, "0", 0, 1e12,
         "steps between evaluations; not given: a fifth of all"),
     INT("train.save_every", train.save_every, "0", 0, 1e12,
@@ -183,7 +188,8 @@ static const struct yaml_key KEYS[] = {
     INT("train.log_every", train.log_every, "10", 1, 1e12,
         "steps between lines in the log, with the loads of every layer in metrics.jsonl"),
     INT("train.threads", train.threads, "0", 0, 4096, "0: every core"),
-    TEXT("train.device", train.device, "cpu", "cpu, or one of its tables such as cpu:avx2"),
+    TEXT("train.device", train.device, "cpu",
+         "cpu, or one of its tables such as cpu:avx2; cuda, cuda:N"),
 
     INT("eval.window", eval.window, "0", 0, 1 << 24, "tokens seen at once; 0: train.sequence"),
     INT("eval.stride", eval.stride, "0", 0, 1 << 24, "tokens scored a window; 0: the window"),
@@ -205,6 +211,11 @@ const struct yaml_key *run_config_keys(int *n)
 /* Contradictions that show without a model. */
 static int check(const struct run_config *rc, struct err *err)
 {
+    if (rc->train.offload && !rc->train.checkpoint_activations)
+        return err_set(err, MOE2_ECONFIG,
+                       "train.offload is %s, but without train.checkpoint_activations there is "
+                       "nothing to off-load",
+                       OFFLOADS[rc->train.offload]);
     if (!*rc->name || strchr(rc->name, '/') || *rc->name == '.')
         return err_set(err, MOE2_ECONFIG,
                        "name is \"%s\", wanted a word without / that does not begin with a dot",
@@ -511,6 +522,7 @@ static bool may_differ(const struct yaml_key *key)
         "eval.prompt",
         "eval.sample_tokens",
         "train.memory_gb",
+        "train.offload",
     };
     for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
         if (strcmp(key->name, free_keys[i]) == 0)

@@ -78,6 +78,7 @@ struct run_train {
     bool checkpoint_activations;
     int64_t eval_every, save_every, log_every, threads;
     const char *device;
+    int offload; /* enum offload */
 };
 
 struct run_eval {

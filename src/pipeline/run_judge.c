@@ -247,6 +247,12 @@ static void print_train(struct json_writer *w, const struct findings *f)
         jw_real(w, "seconds", f->state.seconds);
         jw_real(w, "tokens_per_s", (double)f->state.tokens / f->state.seconds);
         jw_int(w, "peak_rss_bytes", f->state.peak_rss_bytes);
+        if (f->state.peak_device_bytes)
+            jw_int(w, "peak_device_bytes", f->state.peak_device_bytes);
+        if (isfinite(f->state.joules)) {
+            jw_real(w, "joules", f->state.joules);
+            jw_real(w, "joules_per_token", f->state.joules / (double)f->state.tokens);
+        }
         jw_real(w, "final_loss", f->state.loss);
     }
     jw_end(w);

@@ -29,6 +29,9 @@ static int write_state(const char *path, const struct train_state *s, const char
     jw_real(&w, "seconds", s->seconds);
     jw_real(&w, "loss", s->loss);
     jw_int(&w, "peak_rss_bytes", s->peak_rss_bytes);
+    jw_int(&w, "peak_device_bytes", s->peak_device_bytes);
+    if (isfinite(s->joules))
+        jw_real(&w, "joules", s->joules);
     jw_text(&w, "seed", seed); /* as text: JSON numbers end at 2^53 in many readers */
     jw_object(&w, "best");
     jw_int(&w, "step", s->best.step);
@@ -101,6 +104,8 @@ int checkpoint_save(const char *dir, const struct checkpoint_parts *parts, struc
     int rc = folder_begin(&temp, dir, err);
     if (!rc) {
         rc = write_parts(temp, parts, err);
+        if (!rc) /* what was read from a lost device is not to be kept */
+            rc = device_check(decoder_device(parts->dec), err);
         if (!rc)
             rc = folder_commit(dir, err);
         if (rc)
@@ -151,6 +156,9 @@ static int parse_state(struct train_state *out, struct buf *config, const char *
         (rc = json_opt_real(&s.loss, NAN, root, path, "loss", -INFINITY, INFINITY, err)) ||
         (rc =
              json_opt_int(&s.peak_rss_bytes, 0, root, path, "peak_rss_bytes", 0, INT64_MAX, err)) ||
+        (rc = json_opt_int(&s.peak_device_bytes, 0, root, path, "peak_device_bytes", 0, INT64_MAX,
+                           err)) ||
+        (rc = json_opt_real(&s.joules, NAN, root, path, "joules", 0, INFINITY, err)) ||
         (rc = json_need_text(&seed, root, path, "seed", err)) ||
         (rc = json_need_object(&best, root, path, "best", err)) ||
         (rc = json_need_int(&s.best.step, best, path, "step", 0, INT64_MAX, err)) ||

@@ -29,12 +29,14 @@ struct evaluation {
 };
 
 struct train_state {
-    int64_t step;           /* optimizer steps done */
-    int64_t samples;        /* windows read: the next one's number */
-    int64_t tokens;         /* targets scored */
-    double seconds;         /* spent in steps */
-    double loss;            /* of the last step, nats a token */
-    int64_t peak_rss_bytes; /* largest so far, of all processes that took part */
+    int64_t step;              /* optimizer steps done */
+    int64_t samples;           /* windows read: the next one's number */
+    int64_t tokens;            /* targets scored */
+    double seconds;            /* spent in steps */
+    double loss;               /* of the last step, nats a token */
+    double joules;             /* of all steps, by NVML; NaN: not metered */
+    int64_t peak_device_bytes; /* on a device of its own memory, 0 otherwise */
+    int64_t peak_rss_bytes;    /* largest so far, of all processes that took part */
     uint64_t seed;
     struct evaluation best;
 };

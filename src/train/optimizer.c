@@ -139,17 +139,37 @@ void optimizer_free(struct optimizer *opt)
     free(opt);
 }
 
+/* Where each tensor's sum must be waited for, gradients that lie one behind the other are summed as one: the list alone says which do,
+ * so that the order of the sum is still its own. */
+static double squares_of_runs(const struct optimizer *opt)
+{
+    double sum = 0;
+    for (int64_t i = 0, end; i < opt->n; i = end) {
+        const struct param *first = opt->params[i];
+        int64_t n = first->n;
+        for (end = i + 1; end < opt->n && opt->params[end]->grad == first->grad + n; end++)
+            n += opt->params[end]->n;
+        sum += opt->dev->k->sum_squares(opt->dev, first->grad, n);
+    }
+    return sum;
+}
+
 int optimizer_grad_norm(double *norm, const struct optimizer *opt, struct err *err)
 {
     struct device *dev = opt->dev;
     const struct param *bad = NULL; /* the last one: the backward comes from there */
-    double sum = 0;
-    for (int64_t i = 0; i < opt->n; i++) {
+    double sum = dev->host_memory ? 0 : squares_of_runs(opt);
+    bool by_tensor = dev->host_memory || !isfinite(sum);
+    sum = by_tensor ? 0 : sum;
+    for (int64_t i = 0; i < opt->n && by_tensor; i++) {
         const struct param *p = opt->params[i];
         double squares = dev->k->sum_squares(dev, p->grad, p->n);
         bad = isfinite(squares) ? bad : p;
         sum += squares;
     }
+    int failed = device_check(dev, err);
+    if (failed)
+        return failed;
     if (bad)
         return err_set(err, MOE2_ENUMERIC,
                        "the gradient of %s holds a NaN or infinity (element %" PRId64 ")",
@@ -358,5 +378,5 @@ int params_check_finite(const struct param *params, int64_t n_params, struct dev
             return err_set(err, MOE2_ENUMERIC, "%s holds a NaN or infinity (element %" PRId64 ")",
                            params[i].name, at);
     }
-    return 0;
+    return device_check(dev, err);
 }

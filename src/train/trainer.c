@@ -18,6 +18,8 @@ int trainer_init(struct trainer *t, const struct trainer_options *options, struc
     *t = (struct trainer){.o = *options, .dec = dec, .opt = opt, .saved_step = -1};
     t->state.seed = options->seed;
     t->state.best.loss = INFINITY;
+    if (!decoder_device(dec)->host_memory)
+        nvml_open(&t->meter, NULL);
     if (t->o.micro_batch > t->o.batch)
         t->o.micro_batch = t->o.batch;
     const struct model_config *c = decoder_config(dec);
@@ -40,6 +42,7 @@ int trainer_init(struct trainer *t, const struct trainer_options *options, struc
 void trainer_release(struct trainer *t)
 {
     measures_release(&t->measures);
+    nvml_close(t->meter);
     free(t->in.ids);
     free(t->in.targets);
     free(t->in.offset);
@@ -243,7 +246,8 @@ static int report_step(struct trainer *t, const struct step_report *r, struct er
 int trainer_step(struct trainer *t, struct err *err)
 {
     struct step_report r = {0};
-    double begun = clock_s();
+    const struct device *dev = decoder_device(t->dec);
+    double begun = clock_s(), joules = nvml_energy_j(t->meter, dev->ordinal);
     decoder_take_times(t->dec);
     int rc = step_gradient(t, &r, err);
     if (rc) {
@@ -256,12 +260,18 @@ int trainer_step(struct trainer *t, struct err *err)
     optimizer_step(t->opt, r.lr, r.norm);
     step_routers(t, &r);
     device_sync(decoder_device(t->dec));
+    if ((rc = device_check(decoder_device(t->dec), err)))
+        return err_prefix(err, "step %" PRId64, t->state.step + 1);
     r.times = decoder_take_times(t->dec);
     r.seconds = clock_s() - begun;
     t->state.step++;
     t->state.samples += t->o.batch;
     t->state.tokens += r.n_targets;
     t->state.seconds += r.seconds;
+    joules = nvml_energy_j(t->meter, dev->ordinal) - joules;
+    t->state.joules = t->state.step == 1 ? joules : t->state.joules + joules;
+    if (!dev->host_memory && (int64_t)dev->peak_bytes > t->state.peak_device_bytes)
+        t->state.peak_device_bytes = (int64_t)dev->peak_bytes;
     t->state.loss = r.loss;
     int64_t rss = peak_rss_bytes();
     t->state.peak_rss_bytes = rss > t->state.peak_rss_bytes ? rss : t->state.peak_rss_bytes;

@@ -14,6 +14,7 @@
 #define MOE2_TRAIN_TRAINER_H
 
 #include "eval/perplexity.h"
+#include "kernels/nvml.h"
 #include "train/checkpoint.h"
 #include "train/dataset.h"
 #include "train/metrics.h"
@@ -46,6 +47,7 @@ struct trainer {
     struct measures measures; /* owned */
     struct dataset_batch in;  /* one micro-batch */
     double *loads;            /* [layers, E], of the last step: 1 is a fair share */
+    struct nvml *meter;       /* of a GPU; NULL: none */
     int64_t saved_step;       /* of checkpoints/last; −1: none by this trainer */
     bool has_warned;          /* of a bias that outweighs the gate */
 };

@@ -137,6 +137,21 @@ static size_t room(struct device *dev)
     return 0;
 }
 
+static void *host_take(struct device *dev, size_t n_bytes)
+{
+    return take(dev, n_bytes);
+}
+
+static void host_give(struct device *dev, void *p, size_t n_bytes)
+{
+    give(dev, p, n_bytes);
+}
+
+static void stash(struct device *dev, void *to_host, const void *from, size_t n_bytes)
+{
+    move(dev, to_host, from, n_bytes);
+}
+
 #else
 
 /* ---- a card ---- */
@@ -262,6 +277,30 @@ static size_t room(struct device *dev)
     return cudaMemGetInfo(&free_bytes, &all) == cudaSuccess ? free_bytes : 0;
 }
 
+static void *host_take(struct device *dev, size_t n_bytes)
+{
+    void *p = NULL;
+    (void)dev;
+    if (cudaMallocHost(&p, n_bytes ? n_bytes : (size_t)ALIGN) != cudaSuccess) {
+        cudaGetLastError(); /* the caller tells it */
+        return NULL;
+    }
+    return p;
+}
+
+static void host_give(struct device *dev, void *p, size_t n_bytes)
+{
+    (void)n_bytes;
+    note(dev, cudaFreeHost(p), "freeing the host's memory");
+}
+
+static void stash(struct device *dev, void *to_host, const void *from, size_t n_bytes)
+{
+    if (n_bytes)
+        note(dev, cudaMemcpyAsync(to_host, from, n_bytes, cudaMemcpyDeviceToHost, stream_of(dev)),
+             "a copy from the GPU");
+}
+
 #endif
 
 /* ---- both ---- */
@@ -282,7 +321,8 @@ static void shut(struct device *dev)
     free(s);
 }
 
-static const struct device_ops ops = {take, give, write, cuda_read, zero, sync, shut, check, room};
+static const struct device_ops ops = {take, give,  write, cuda_read, zero,      sync,
+                                      shut, check, room,  host_take, host_give, stash};
 
 extern "C" __attribute__((visibility("default"))) int
 moe2_cuda_open(struct device **out, int ordinal, bool host_memory, size_t abi, struct err *err)
@@ -299,6 +339,7 @@ moe2_cuda_open(struct device **out, int ordinal, bool host_memory, size_t abi, s
     dev->name = "cuda";
     dev->k = &s->table;
     dev->bf16_units = true;
+    dev->ordinal = ordinal;
     dev->host_memory = host_memory;
     dev->state = s;
     dev->ops = &ops;

@@ -1,8 +1,6 @@
 /* The CUDA device's table: every row of kernels.h. */
 #include "kernels/cuda/cuda.h"
 
-/* not all are written yet */
-
 void cuda_table(struct kernels *k)
 {
     k->name = "cuda";
