@@ -2,15 +2,15 @@
 # Everything that needs a GPU, in one command: builds, tests, looks for memory errors and races, measures, and writes what came out.
 #   tools/gpu-check.sh [--build DIR] [--out DIR] [--quick] [PART…]       PART: tests sanitizer bench peers; without one, all
 # DIR (build/cuda) is built when it lacks libmoe2_cuda.so. OUT (results/gpu) gets machine.txt, tests.txt, sanitizer.txt, figures.jsonl (a line a
-# figure) and peers.jsonl. --quick measures fewer shapes. Exits 1 when a test failed.
+# figure) and peers.jsonl. --quick generates with a small model. Exits 1 when a test failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-build=build/cuda out=results/gpu quick="" parts=""
+build=build/cuda out=results/gpu size=7b parts=""
 while [ $# -gt 0 ]; do
     case $1 in
     --build) build=$2; shift ;;
     --out) out=$2; shift ;;
-    --quick) quick=1 ;;
+    --quick) size=0.5b ;;
     tests | sanitizer | bench | peers) parts="$parts $1" ;;
     *) sed -n '2,5p' "$0"; exit 2 ;;
     esac
@@ -43,7 +43,7 @@ fi
 each_test() { # PROGRAM…: runs those that are there
     for name in "$@"; do
         [ -x "$build/$name" ] || continue
-        if "$build/$name" >"$out/$name.log" 2>&1; then
+        if timeout 180 "$build/$name" >"$out/$name.log" 2>&1; then
             echo "pass $name $(grep -c 'OK \]' "$out/$name.log") skipped $(grep -c 'SKIPPED \]' "$out/$name.log")"
         else
             echo "FAIL $name"
@@ -56,7 +56,7 @@ each_test() { # PROGRAM…: runs those that are there
 figure() { # NAME COMMAND…: one line of JSON for each that it prints
     local name=$1 text
     shift
-    if text=$("$@" 2>"$out/bench.err"); then
+    if text=$(timeout 200 "$@" 2>"$out/bench.err"); then
         echo "$text" | grep '^{' | sed "s/^{/{\"bench\": \"$name\", /" | tee -a "$out/figures.jsonl" | cut -c1-400
     else
         echo "FAIL $name: $(tail -1 "$out/bench.err")" | tee -a "$out/failures.txt"
@@ -97,9 +97,9 @@ for part in $parts; do
         step lora-7b --config configs/model/qwen2.5-7b.json --dtype bf16 --lora 16 --base bf16 --checkpointing --batch 1 --seq 4096
         step qlora-moonlight --config configs/model/moonlight.json --dtype bf16 --lora 8 --router --base nf4 --checkpointing --batch 1 \
             --seq 4096 --incentive rd_esi
-        for form in nf4 bf16; do
-            figure "decode-$form" "$build/bench_generate" --device cuda --json --config configs/model/qwen2.5-7b.json --form $form \
-                ${quick:+--layers 8}
+        for form in nf4 q4 bf16; do
+            figure "decode-$form" "$build/bench_generate" configs/model/qwen2.5-$size.json 5 0 512 64 --device cuda \
+                --random $form --json
         done
         ;;
     peers)
