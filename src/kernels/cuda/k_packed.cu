@@ -34,12 +34,12 @@ struct rows_there {
 };
 
 template <int F>
-static __device__ void put_codes(uint8_t *row, const struct row_plan &at, int64_t u, int lane,
+static __device__ void put_codes(uint8_t *row, const struct row_plan &at, int u, int lane,
                                  const uint8_t *codes, int64_t K)
 {
     uint32_t low = 0, high = 0, bytes[2] = {0, 0};
     for (int j = 0; j < 8; j++) {
-        int64_t k = u * UNIT + quad_at(F, lane, j / 4) + j % 4;
+        int64_t k = (int64_t)u * UNIT + quad_at(F, lane, j / 4) + j % 4;
         uint32_t code = k < K ? codes[k] : 0;
         low |= (code & 15) << (j % 4 * 8 + j / 4 * 4);
         high |= high_bytes(F) == 2 ? (code >> 4 & 3) << 2 * j : (code >> 4 & 1) << j;
@@ -56,19 +56,19 @@ static __device__ void put_codes(uint8_t *row, const struct row_plan &at, int64_
         *(uint16_t *)above = (uint16_t)high;
 }
 
-/* A lane's cell of a plane of scales or mins: the groups of both its quads. */
+/* A cell of a plane of scales or mins: the groups of its lanes' quads. */
 template <int F>
-static __device__ void put_cell(uint8_t *plane, int64_t units, int64_t u, int cell,
-                                const float *numbers, int64_t K)
+static __device__ void put_cell(uint8_t *plane, int units, int u, int cell, const float *numbers,
+                                int64_t K)
 {
-    uint8_t *to = plane + plane_at(units, u, cells_of(F), cell, cell_bytes(F));
+    uint8_t *to = plane + plane_at(units, u, cells_of(F), cell, CELL);
     for (int quad = 0; quad < 2; quad++) {
-        int64_t g = (u * 2 + quad) * cells_of(F) + cell;
-        float v = g < K / group_of(F) ? numbers[g] : 0;
-        if (F == PACKED_NF4)
-            ((float *)to)[quad] = v;
-        else
+        int64_t k = (int64_t)u * UNIT + quad_at(F, cell * (32 / cells_of(F)), quad);
+        float v = k < K ? numbers[k / group_of(F)] : 0;
+        if (F != PACKED_NF4)
             ((uint16_t *)to)[quad] = f16_round(v);
+        else if (quad == 0)
+            *(float *)to = v;
     }
 }
 
@@ -77,9 +77,8 @@ template <int F>
 static __global__ void pack_whole(uint8_t *w, struct rows_there from, int64_t n, int64_t K)
 {
     struct row_plan at = plan_row(F, K);
-    int64_t unit = thread_index() / 32, i = unit / at.units, u = unit % at.units,
-            groups = K / group_of(F);
-    int lane = threadIdx.x % 32;
+    int64_t unit = thread_index() / 32, i = unit / at.units, groups = K / group_of(F);
+    int lane = threadIdx.x % 32, u = (int)(unit % at.units);
     if (i >= n)
         return;
     uint8_t *row = w + i * at.bytes;
@@ -176,8 +175,8 @@ template <int F> static __global__ void widen(const struct widening a)
 {
     __shared__ float levels[16];
     struct row_plan at = plan_row(F, a.K);
-    int64_t unit = thread_index() / 32, t = unit / at.units, u = unit % at.units;
-    int lane = threadIdx.x % 32;
+    int64_t unit = thread_index() / 32, t = unit / at.units;
+    int lane = threadIdx.x % 32, u = (int)(unit % at.units);
     if (threadIdx.x < 16)
         levels[threadIdx.x] = a.levels.of[threadIdx.x];
     __syncthreads();
@@ -188,9 +187,9 @@ template <int F> static __global__ void widen(const struct widening a)
     if constexpr (is_whole(F))
         load_unit<F>(&p, row, at, u, lane);
     else
-        load_floats<F>(&p, row, u, 1, a.K, lane);
+        load_floats<F>(&p, row, u, 1, (int)a.K, lane);
     for (int quad = 0; quad < 2; quad++) {
-        int64_t k = u * UNIT + quad_at(F, lane, quad);
+        int64_t k = (int64_t)u * UNIT + quad_at(F, lane, quad);
         float v[4], scale = quad_scale<F>(&p, 0, quad), min = quad_min<F>(&p, 0, quad);
         quad_numbers<F>(v, &p, 0, quad, levels);
         for (int j = 0; j < 4 && k + j < a.K; j++)

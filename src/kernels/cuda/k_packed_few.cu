@@ -1,15 +1,16 @@
 /* Products of a few rows with packed weights: a token at a time, where the memory's bandwidth is the limit.
  *
  * A warp takes R rows of w and all of a job's slots (eight at most; a job of more is cut up) and walks along K: per row a load of 16
- * bytes a lane brings a chunk of codes, all R rows' loads before the first sum, so that enough of them are under way. Numbers are
- * widened in registers and multiplied with x in float32, x coming out of the first-level cache, which the weights bypass. Weights of
- * few rows are shared by several warps of a block, each with every S-th chunk; their sums meet in shared memory, in order.
+ * bytes a lane brings a chunk of codes, all R rows' loads before the first sum, and while a warp waits for them two dozen others on its
+ * multiprocessor add up. Numbers are widened in registers and multiplied with x in float32, x coming out of the first-level cache, which
+ * the weights bypass. Weights of few rows are shared by several warps of a block, each with every S-th chunk; their sums meet in
+ * shared memory, in order.
  *
  * Gated, a warp's rows are pairs of gate and up, so that silu(gate)·up is made where the sums are.
  */
 #include "kernels/cuda/packed.h"
 
-enum { THREADS = 256, WARPS = THREADS / 32, MOST = 8, LIST = 128, WISHED_WARPS = 4096 };
+enum { THREADS = 256, WARPS = THREADS / 32, MOST = 8, LIST = 128, WISHED_WARPS = 2048 };
 
 struct few_list {
     struct packed_job job[LIST];
@@ -21,22 +22,26 @@ FORM_FACT int rows_of(int M)
     return M > 4 ? 2 : 4;
 }
 
-/* Walks that a row of K numbers takes: chunks, then single units; or steps of a float form. */
-FORM_FACT int64_t walks_of(int form, int64_t units)
+/* Steps that a row takes: whole chunks, or (a float form) units two by two; what is left of an integer form goes by single units. */
+FORM_FACT int steps_of(int form, int units)
 {
-    return is_whole(form) ? units / CHUNK + units % CHUNK
-                          : (units + step_units(form) - 1) / step_units(form);
+    return is_whole(form) ? units / CHUNK : (units + step_units(form) - 1) / step_units(form);
+}
+
+FORM_FACT int rest_of(int form, int units)
+{
+    return is_whole(form) ? units % CHUNK : 0;
 }
 
 /* acc[r][m] += the part of unit u, which is piece i of what was read. */
 template <int F, int M, int R>
 static __device__ __forceinline__ void add_unit(float acc[R][M], const struct pieces<F> p[R], int i,
-                                                int64_t u, const float *const x[M], int64_t K,
-                                                int lane, const float *levels)
+                                                int u, const float *const x[M], int K, int lane,
+                                                const float *levels)
 {
 #pragma unroll
     for (int quad = 0; quad < 2; quad++) {
-        int64_t k = u * UNIT + quad_at(F, lane, quad);
+        int k = u * UNIT + quad_at(F, lane, quad);
         float v[R][4], scale[R], min[R];
 #pragma unroll
         for (int r = 0; r < R; r++) {
@@ -64,34 +69,42 @@ static __device__ __forceinline__ void add_unit(float acc[R][M], const struct pi
     }
 }
 
-/* One walk of R rows. */
+template <int F, int R>
+static __device__ __forceinline__ void load_step(struct pieces<F> p[R], const uint8_t *const row[R],
+                                                 const struct row_plan &at, int i, int K, int lane)
+{
+#pragma unroll
+    for (int r = 0; r < R; r++)
+        if constexpr (is_whole(F))
+            load_chunk<F>(&p[r], row[r], at, i, lane);
+        else
+            load_floats<F>(&p[r], row[r], i * step_units(F), step_units(F), K, lane);
+}
+
+/* Steps first, first + S, … of R rows, then as many of the single units. */
 template <int F, int M, int R>
 static __device__ __forceinline__ void
-walk(float acc[R][M], const uint8_t *const row[R], const struct row_plan &at, int64_t i,
-     const float *const x[M], int64_t K, int lane, const float *levels)
+walk(float acc[R][M], const uint8_t *const row[R], const struct row_plan &at, int first, int S,
+     const float *const x[M], int K, int lane, const float *levels)
 {
+    int steps = steps_of(F, at.units), i = first;
     struct pieces<F> p[R];
-    if constexpr (!is_whole(F)) {
-        int64_t u = i * step_units(F);
-#pragma unroll
-        for (int r = 0; r < R; r++)
-            load_floats<F>(&p[r], row[r], u, step_units(F), K, lane);
+#pragma unroll 1
+    for (; i < steps; i += S) {
+        load_step<F, R>(p, row, at, i, K, lane);
 #pragma unroll
         for (int j = 0; j < step_units(F); j++)
-            add_unit<F, M, R>(acc, p, j, u + j, x, K, lane, levels);
-    } else if (i < at.units / CHUNK) {
+            add_unit<F, M, R>(acc, p, j, i * step_units(F) + j, x, K, lane, levels);
+    }
+    if constexpr (is_whole(F)) {
+#pragma unroll 1
+        for (; i < steps + rest_of(F, at.units); i += S) {
+            int u = steps * CHUNK + i - steps;
 #pragma unroll
-        for (int r = 0; r < R; r++)
-            load_chunk<F>(&p[r], row[r], at, i, lane);
-#pragma unroll
-        for (int j = 0; j < CHUNK; j++)
-            add_unit<F, M, R>(acc, p, j, i * CHUNK + j, x, K, lane, levels);
-    } else {
-        int64_t u = at.units / CHUNK * CHUNK + (i - at.units / CHUNK);
-#pragma unroll
-        for (int r = 0; r < R; r++)
-            load_unit<F>(&p[r], row[r], at, u, lane);
-        add_unit<F, M, R>(acc, p, 0, u, x, K, lane, levels);
+            for (int r = 0; r < R; r++)
+                load_unit<F>(&p[r], row[r], at, u, lane);
+            add_unit<F, M, R>(acc, p, 0, u, x, K, lane, levels);
+        }
     }
 }
 
@@ -136,7 +149,7 @@ static __device__ void finish(const struct packed_call &c, const struct packed_j
 }
 
 template <int F, int M>
-static __global__ void __launch_bounds__(THREADS, M > 1 || has_min(F) ? 2 : 3)
+static __global__ void __launch_bounds__(THREADS, M > 1 || has_min(F) || high_bytes(F) ? 2 : 3)
     few(const struct packed_call c, const __grid_constant__ struct few_list list, int S,
         const struct levels given)
 {
@@ -168,8 +181,7 @@ static __global__ void __launch_bounds__(THREADS, M > 1 || has_min(F) ? 2 : 3)
             acc[r][m] = 0;
     }
     if (row_at(c, n, 0) >= 0)
-        for (int64_t i = warp % S; i < walks_of(F, at.units); i += S)
-            walk<F, M, R>(acc, row, at, i, x, c.K, lane, levels);
+        walk<F, M, R>(acc, row, at, warp % S, S, x, (int)c.K, lane, levels);
 #pragma unroll
     for (int r = 0; r < R; r++)
 #pragma unroll
@@ -185,10 +197,10 @@ static __global__ void __launch_bounds__(THREADS, M > 1 || has_min(F) ? 2 : 3)
 /* Warps that share rows: as many as bring the card to work, by the shape of the weight alone. */
 static int shares(enum packed_form form, const struct packed_call *c, int R)
 {
-    int64_t walks = walks_of(form, plan_row(form, c->K).units), S = 1;
-    while (S < WARPS && S * 2 <= walks && c->N / R * S < WISHED_WARPS)
+    int units = plan_row(form, c->K).units, S = 1;
+    while (S < WARPS && S * 2 <= steps_of(form, units) && c->N / R * S < WISHED_WARPS)
         S *= 2;
-    return (int)S;
+    return S;
 }
 
 template <int M>

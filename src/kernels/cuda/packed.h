@@ -2,13 +2,15 @@
  *
  * A row of w is one stretch of memory, rows follow one another, gate before up. A float form's row is its numbers, up to a multiple of
  * 16 bytes, so that library products can read it too. An integer form's row is cut into units of 256 numbers, the last filled up with
- * zeros: lane l has the quads l and 32 + l of a unit, number j of them in byte j of an 8-bit form, or in the lower (first quad) and
+ * zeros. Eight lanes share 64 numbers of a unit: lane l has the quads l%8 and 8 + l%8 of the sixteen there, so that a load of quads
+ * of x is whole lines and a lane needs few scales. Number j of them is in byte j of an 8-bit form, or in the lower (first quad) and
  * higher halves of the bytes of one word. The fifth and sixth bits, then scales, then mins follow as planes of their own:
  *
- *     [codes: 32 cells a unit] [high bits: 32 cells] [scales: a cell for the two groups that a quad and its other one are of] [mins]
+ *     [codes: 32 cells a unit] [high bits: 32 cells] [scales: a cell for the lanes that share them] [mins]
  *
  * In a plane four units are a chunk, in which a cell's four pieces are side by side: one load of 16 bytes a lane, 512 a warp. Units
- * behind the last whole chunk follow one by one; 8-bit codes need no chunks. Scales and mins are pairs of float16, NF4's of float32.
+ * behind the last whole chunk follow one by one; 8-bit codes need no chunks. A cell of scales (mins) is the two float16 of a lane's
+ * quads, or NF4's float32 of both.
  */
 #ifndef MOE2_KERNELS_CUDA_PACKED_H
 #define MOE2_KERNELS_CUDA_PACKED_H
@@ -54,45 +56,43 @@ FORM_FACT int high_bytes(int form)
     return form == PACKED_I6 ? 2 : form == PACKED_I5 || form == PACKED_I5_MIN ? 1 : 0;
 }
 
-/* Cells of the scales of a unit, and bytes of one. */
+/* Cells of the scales of a unit, each of CELL bytes: lanes 0 … 32/cells − 1 share the first. */
+enum { CELL = 4 };
+
 FORM_FACT int cells_of(int form)
 {
-    return UNIT / 2 / group_of(form);
+    return form == PACKED_I6 ? 8 : 4;
 }
 
-FORM_FACT int cell_bytes(int form)
-{
-    return form == PACKED_NF4 ? 8 : 4;
-}
-
-/* Where the planes of an integer form's row begin, and a row's bytes. */
+/* Where the planes of an integer form's row begin, and a row's bytes, which int holds. */
 struct row_plan {
-    int64_t units, high, scale, min, bytes;
+    int units, high, scale, min;
+    int64_t bytes;
 };
 
 FORM_FACT struct row_plan plan_row(int form, int64_t K)
 {
-    struct row_plan p = {(K + UNIT - 1) / UNIT, 0, 0, 0, 0};
+    struct row_plan p = {(int)((K + UNIT - 1) / UNIT), 0, 0, 0, 0};
     if (!is_whole(form)) {
         p.bytes = (K * code_bytes(form) / 8 + 15) / 16 * 16;
         return p;
     }
     p.high = p.units * 32 * code_bytes(form);
     p.scale = p.high + p.units * 32 * high_bytes(form);
-    p.min = p.scale + p.units * cells_of(form) * cell_bytes(form);
-    p.bytes = p.min + (has_min(form) ? p.units * cells_of(form) * cell_bytes(form) : 0);
+    p.min = p.scale + p.units * cells_of(form) * CELL;
+    p.bytes = p.min + (has_min(form) ? p.units * cells_of(form) * CELL : 0);
     return p;
 }
 
 /* Byte of unit u's piece of a cell in a plane of chunks. */
-FORM_FACT int64_t plane_at(int64_t units, int64_t u, int cells, int cell, int bytes)
+FORM_FACT int plane_at(int units, int u, int cells, int cell, int bytes)
 {
     return u < units / CHUNK * CHUNK
                ? (u / CHUNK * CHUNK * cells + cell * CHUNK + u % CHUNK) * bytes
                : (u * cells + cell) * bytes;
 }
 
-FORM_FACT int64_t code_at(int form, int64_t units, int64_t u, int lane)
+FORM_FACT int code_at(int form, int units, int u, int lane)
 {
     return form == PACKED_I8 ? (u * 32 + lane) * 8 : plane_at(units, u, 32, lane, 4);
 }
@@ -100,7 +100,9 @@ FORM_FACT int64_t code_at(int form, int64_t units, int64_t u, int lane)
 /* The first number of a lane's quad in a unit. */
 FORM_FACT int quad_at(int form, int lane, int quad)
 {
-    return code_bytes(form) == 16 ? lane * 8 + quad * 4 : quad * 128 + lane * 4;
+    return form == PACKED_F32       ? quad * 128 + lane * 4
+           : code_bytes(form) == 16 ? lane * 8 + quad * 4
+                                    : lane / 8 * 64 + quad * 32 + lane % 8 * 4;
 }
 
 /* ---- what a lane has read of a row: one unit, or a chunk ---- */
@@ -114,7 +116,7 @@ FORM_FACT int step_units(int form)
 template <int F> struct pieces {
     uint32_t code[step_units(F) * code_bytes(F) / 4];
     uint32_t high[high_bytes(F) ? high_bytes(F) : 1];
-    uint32_t scale[is_whole(F) ? CHUNK * cell_bytes(F) / 4 : 1];
+    uint32_t scale[is_whole(F) ? CHUNK : 1];
     uint32_t min[has_min(F) ? CHUNK : 1];
 };
 
@@ -152,10 +154,10 @@ template <int N> static __device__ __forceinline__ void stream_words(uint32_t *t
 /* Chunk c of an integer form's row. */
 template <int F>
 static __device__ __forceinline__ void load_chunk(struct pieces<F> *p, const uint8_t *row,
-                                                  const struct row_plan &at, int64_t c, int lane)
+                                                  const struct row_plan &at, int c, int lane)
 {
-    constexpr int cells = cells_of(F), bytes = cell_bytes(F);
-    int64_t cell = (c * cells + lane * cells / 32) * CHUNK * bytes;
+    constexpr int cells = cells_of(F);
+    int cell = (c * cells + lane / (32 / cells)) * CHUNK * CELL;
     if constexpr (F == PACKED_I8)
         for (int i = 0; i < CHUNK; i++)
             stream_words<2>(p->code + 2 * i, row + ((c * CHUNK + i) * 32 + lane) * 8);
@@ -163,41 +165,41 @@ static __device__ __forceinline__ void load_chunk(struct pieces<F> *p, const uin
         stream_words<4>(p->code, row + (c * 32 + lane) * 16);
     if constexpr (high_bytes(F) != 0)
         take_words<high_bytes(F)>(p->high, row + at.high + (c * 32 + lane) * 4 * high_bytes(F));
-    take_words<bytes>(p->scale, row + at.scale + cell);
+    take_words<CHUNK>(p->scale, row + at.scale + cell);
     if constexpr (has_min(F))
-        take_words<bytes>(p->min, row + at.min + cell);
+        take_words<CHUNK>(p->min, row + at.min + cell);
 }
 
 /* Unit u of an integer form's row, as the first of p; any unit. */
 template <int F>
 static __device__ __forceinline__ void load_unit(struct pieces<F> *p, const uint8_t *row,
-                                                 const struct row_plan &at, int64_t u, int lane)
+                                                 const struct row_plan &at, int u, int lane)
 {
-    constexpr int cells = cells_of(F), bytes = cell_bytes(F), high = high_bytes(F);
-    int64_t cell = plane_at(at.units, u, cells, lane * cells / 32, bytes);
+    constexpr int cells = cells_of(F), high = high_bytes(F);
+    int cell = plane_at(at.units, u, cells, lane / (32 / cells), CELL);
     take_words<code_bytes(F) / 4>(p->code, row + code_at(F, at.units, u, lane));
     if constexpr (high == 1)
         p->high[0] = row[at.high + plane_at(at.units, u, 32, lane, 1)];
     if constexpr (high == 2)
         p->high[0] = *(const uint16_t *)(row + at.high + plane_at(at.units, u, 32, lane, 2));
-    take_words<bytes / 4>(p->scale, row + at.scale + cell);
+    take_words<1>(p->scale, row + at.scale + cell);
     if constexpr (has_min(F))
-        take_words<bytes / 4>(p->min, row + at.min + cell);
+        take_words<1>(p->min, row + at.min + cell);
 }
 
 /* n units of a float form's row from u on; zeros behind K. */
 template <int F>
-static __device__ __forceinline__ void load_floats(struct pieces<F> *p, const uint8_t *row,
-                                                   int64_t u, int n, int64_t K, int lane)
+static __device__ __forceinline__ void load_floats(struct pieces<F> *p, const uint8_t *row, int u,
+                                                   int n, int K, int lane)
 {
     constexpr int each = code_bytes(F) / 8;
     for (int i = 0; i < n; i++)
         for (int j = 0; j < code_bytes(F) / 16; j++) {
             uint32_t *to = p->code + (i * code_bytes(F) / 16 + j) * 4;
-            int64_t k = (u + i) * UNIT + quad_at(F, lane, j);
+            int k = (u + i) * UNIT + quad_at(F, lane, j);
             to[0] = to[1] = to[2] = to[3] = 0;
             if (k < K)
-                stream_words<4>(to, row + k * each);
+                stream_words<4>(to, row + (int64_t)k * each);
         }
 }
 
@@ -266,7 +268,7 @@ static __device__ __forceinline__ float quad_scale(const struct pieces<F> *p, in
     if constexpr (!is_whole(F))
         return 1;
     if constexpr (F == PACKED_NF4)
-        return __uint_as_float(p->scale[2 * i + quad]);
+        return __uint_as_float(p->scale[i]);
     return f16_value((uint16_t)(p->scale[i] >> 16 * quad));
 }
 
