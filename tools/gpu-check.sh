@@ -86,6 +86,7 @@ for part in $parts; do
         figure products "$build/bench_cuda_products" --json
         figure attention "$build/bench_cuda_attention" --json
         figure rows "$build/bench_cuda_rows" --json
+        figure packed "$build/bench_cuda_packed" --json
         step() { # NAME WORD…
             local name=$1
             shift

@@ -166,9 +166,25 @@ struct widening {
     const uint8_t *w;
     const int32_t *ids;
     int64_t ldo, K, first, n;
-    bool narrow;
+    bool narrow, in_quads; /* in_quads: four numbers can be stored at once */
     struct levels levels;
 };
+
+/* Four numbers from at on, of which n are there. */
+static __device__ void put_quad(const struct widening &a, int64_t at, const float v[4], int64_t n)
+{
+    if (a.in_quads && n >= 4 && a.narrow)
+        *(uint2 *)((uint16_t *)a.out + at) =
+            make_uint2(bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]));
+    else if (a.in_quads && n >= 4)
+        *(float4 *)((float *)a.out + at) = make_float4(v[0], v[1], v[2], v[3]);
+    else
+        for (int j = 0; j < 4 && j < n; j++)
+            if (a.narrow)
+                ((uint16_t *)a.out)[at + j] = bf16_round(v[j]);
+            else
+                ((float *)a.out)[at + j] = v[j];
+}
 
 /* A warp widens a unit of a row. */
 template <int F> static __global__ void widen(const struct widening a)
@@ -188,23 +204,31 @@ template <int F> static __global__ void widen(const struct widening a)
         load_unit<F>(&p, row, at, u, lane);
     else
         load_floats<F>(&p, row, u, 1, (int)a.K, lane);
+#pragma unroll
     for (int quad = 0; quad < 2; quad++) {
         int64_t k = (int64_t)u * UNIT + quad_at(F, lane, quad);
         float v[4], scale = quad_scale<F>(&p, 0, quad), min = quad_min<F>(&p, 0, quad);
         quad_numbers<F>(v, &p, 0, quad, levels);
-        for (int j = 0; j < 4 && k + j < a.K; j++)
-            if (a.narrow)
-                ((uint16_t *)a.out)[t * a.ldo + k + j] = bf16_round(fmaf(scale, v[j], min));
-            else
-                ((float *)a.out)[t * a.ldo + k + j] = fmaf(scale, v[j], min);
+        for (int j = 0; j < 4; j++)
+            v[j] = fmaf(scale, v[j], min);
+        put_quad(a, t * a.ldo + k, v, a.K - k);
     }
 }
 
 void packed_widen(struct device *dev, void *out, bool narrow, int64_t ldo,
                   const struct packed_weight *w, const int32_t *ids, int64_t first, int64_t n)
 {
-    struct widening a = {
-        out, (const uint8_t *)w->packed, ids, ldo, w->K, first, n, narrow, packed_levels()};
+    struct widening a = {};
+    a.out = out;
+    a.w = (const uint8_t *)w->packed;
+    a.ids = ids;
+    a.ldo = ldo;
+    a.K = w->K;
+    a.first = first;
+    a.n = n;
+    a.narrow = narrow;
+    a.in_quads = (uintptr_t)out % 16 == 0 && ldo % 4 == 0;
+    a.levels = packed_levels();
     unsigned blocks = blocks_for(n * plan_row(w->form, w->K).units * 32, THREADS);
 #define WIDEN(F) LAUNCH(dev, (widen<F>), blocks, THREADS, 0, a)
     PACKED_SWITCH(w->form, WIDEN)
