@@ -3,7 +3,8 @@
  * A step calls the same kernels in the same order each time, so that call i of one step is call i of the next. Of each the median over
  * steps is kept, of its time and of its work: time · what one core's float32 multiply-add units gave right before and after it. Calls of
  * one label are added up. Work over the best peak seen is the time on a machine that nobody else uses or slows down; with one thread
- * it can be trusted where times can't.
+ * it can be trusted where times can't. On a GPU each call is waited for, so that its time includes the launch, and "of peak" gives way to
+ * TFLOP/s.
  */
 #ifndef MOE2_BENCH_STEP_PROFILE_H
 #define MOE2_BENCH_STEP_PROFILE_H
@@ -16,7 +17,7 @@
 #include "kernels/cpu/peak.h"
 #include "kernels/kernels.h"
 
-enum { PROFILE_CALLS = 4096, PROFILE_LABEL = 56, PROFILE_STEPS = 32 };
+enum { PROFILE_CALLS = 1 << 16, PROFILE_LABEL = 56, PROFILE_STEPS = 8 };
 
 struct profile_call {
     char label[PROFILE_LABEL];
@@ -28,12 +29,15 @@ static struct profile {
     struct profile_call calls[PROFILE_CALLS];
     int n, at, step; /* calls in a step; the next one of this step; steps that count */
     double begun_s, peak, best_peak;
+    struct device *gpu; /* NULL: a CPU */
 } profile;
 
 /* GFLOP/s of one thread at this moment. */
 static double profile_peak(void)
 {
     double begun = clock_s(), operations = 1;
+    if (profile.gpu)
+        return profile.best_peak = 1;
 #if defined(__x86_64__)
     operations = __builtin_cpu_supports("avx512f") ? peak_avx512(1500) : peak_avx2(1500);
 #endif
@@ -44,11 +48,15 @@ static double profile_peak(void)
 
 static void profile_begin(void)
 {
+    if (profile.gpu)
+        device_sync(profile.gpu);
     profile.begun_s = clock_s();
 }
 
 static void profile_end(const char *label, double flop)
 {
+    if (profile.gpu)
+        device_sync(profile.gpu);
     double s = clock_s() - profile.begun_s, before = profile.peak;
     profile.peak = profile_peak();
     if (profile.at == PROFILE_CALLS || profile.step == PROFILE_STEPS)
@@ -164,6 +172,15 @@ TIMED(cross_entropy,
       (dev, nll, right, logits, target, T, V, ldl, scale))
 TIMED(adamw, (struct device * dev, const struct adamw_args *a), (dev, a))
 
+TIMED(adamw8, (struct device * dev, const struct adamw8_args *a), (dev, a))
+TIMED(dropout, (struct device * dev, const struct dropout_args *a), (dev, a))
+TIMED(nf4_to_bf16,
+      (struct device * dev, uint16_t *out, const struct nf4 *q, int64_t first, int64_t n),
+      (dev, out, q, first, n))
+TIMED(bias_forward,
+      (struct device * dev, float *y, const float *b, int64_t T, int64_t N, int64_t ldy),
+      (dev, y, b, T, N, ldy))
+
 /* Before each step; what a step that is not warm yet called is forgotten. */
 static void profile_step(bool counts)
 {
@@ -176,6 +193,7 @@ static void profile_step(bool counts)
 static void profile_open(struct device *dev)
 {
     struct kernels *t = &profile.timed;
+    profile.gpu = dev->host_memory ? NULL : dev;
     profile.own = *dev->k;
     *t = *dev->k;
     t->linear_forward = timed_linear_forward;
@@ -200,6 +218,10 @@ static void profile_open(struct device *dev)
     t->to_bf16 = timed_to_bf16;
     t->cross_entropy = timed_cross_entropy;
     t->adamw = timed_adamw;
+    t->nf4_to_bf16 = timed_nf4_to_bf16;
+    t->dropout = timed_dropout;
+    t->bias_forward = timed_bias_forward;
+    t->adamw8 = timed_adamw8;
     dev->k = t;
 }
 
@@ -227,7 +249,8 @@ static void profile_print(void)
 {
     double all_s = 0, all_work = 0, all_flop = 0, peak = profile.best_peak;
     qsort(profile.calls, (size_t)profile.n, sizeof *profile.calls, profile_by_label);
-    printf("%-46s %6s %9s %9s %9s\n", "kernel, medians", "calls", "ms", "work, ms", "of peak");
+    printf("%-46s %6s %9s", "kernel, medians", "calls", "ms");
+    printf(profile.gpu ? "\n" : " %9s %9s\n", "work, ms", "of peak");
     for (int i = 0, end; i < profile.n; i = end) {
         const char *label = profile.calls[i].label;
         double s = 0, work = 0, flop = 0;
@@ -237,8 +260,18 @@ static void profile_print(void)
             flop += profile.calls[end].flop;
         }
         all_s += s, all_work += work, all_flop += flop;
+        if (profile.gpu) {
+            printf("%-46s %6d %9.2f", label, end - i, s * 1e3);
+            printf(flop > 0 ? " %7.1f TFLOP/s\n" : "\n", flop * 1e-12 / s);
+            continue;
+        }
         printf("%-46s %6d %9.2f %9.2f", label, end - i, s * 1e3, work / peak * 1e3);
         printf(flop > 0 ? " %7.1f %%\n" : "\n", 100 * flop * 1e-9 / work);
+    }
+    if (profile.gpu) {
+        printf("%-46s %6d %9.2f %7.1f TFLOP/s\n", "all kernels", profile.n, all_s * 1e3,
+               all_flop * 1e-12 / all_s);
+        return;
     }
     printf("%-46s %6d %9.2f %9.2f %7.1f %%   (peak %.1f GFLOP/s a core)\n", "all kernels",
            profile.n, all_s * 1e3, all_work / peak * 1e3, 100 * all_flop * 1e-9 / all_work, peak);

@@ -78,13 +78,18 @@ enum { N_CPU_TABLES = 5, N_TABLES = 5, N_ALL_TABLES = 7 };
 /* Arrays that kernels are given: the heap's, or memory that a GPU can read where there is one. */
 static struct device *test_memory;
 
-static inline void *kernel_malloc(size_t n)
+static inline bool has_gpu(void)
 {
     static bool tried;
     if (!tried)
         device_open(&test_memory, "cuda:host", 1, NULL);
     tried = true;
-    if (!test_memory)
+    return test_memory != NULL;
+}
+
+static inline void *kernel_malloc(size_t n)
+{
+    if (!has_gpu())
         return (malloc)(n);
     char *p = device_alloc(test_memory, n + 256, NULL);
     memcpy(p, &n, sizeof n);
@@ -116,7 +121,8 @@ static inline void kernel_free(void *p)
 #define calloc kernel_calloc
 #define free kernel_free
 
-/* A device with that table and threads, or NULL where the CPU can't run it. The emulated one is always there on x86-64. */
+/* A device with that table and threads, or NULL where the CPU can't run it. The emulated one is always there on x86-64, but beside a GPU,
+ * where nobody needs it. */
 static inline struct device *open_table(int table, int n_threads)
 {
     struct device *dev = NULL;
@@ -124,7 +130,7 @@ static inline struct device *open_table(int table, int n_threads)
     if (device_open(&dev, table_names[table], n_threads, &err) == 0)
         return dev;
 #ifdef __x86_64__
-    if (strcmp(table_names[table], "cuda:emulated") == 0)
+    if (strcmp(table_names[table], "cuda:emulated") == 0 && !has_gpu())
         fail_msg("%s", err.msg);
 #endif
     return NULL;
