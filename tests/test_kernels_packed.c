@@ -234,6 +234,49 @@ static void experts_read_and_write_their_own_rows(void **state)
     device_close(reference);
 }
 
+/* So many experts, some of more slots than a few, that no list of one launch holds them. */
+static float *crowd(struct device *dev)
+{
+    enum { E = 140, N = 6, K = 64 };
+    struct shape c = {0, N, K, true, false, false};
+    struct weights from = make_weights(PACKED_NF4, N, K, 8);
+    struct packed_weight w[E];
+    size_t n_bytes;
+    int32_t offset[E + 1] = {0};
+    w[0] = pack(dev, &c, PACKED_NF4, DT_F32, &from, &n_bytes);
+    for (int e = 0; e < E; e++) {
+        w[e] = w[0];
+        offset[e + 1] = offset[e] + (e == 70 ? 40 : e % 11);
+    }
+    float *x = whole_rows(offset[E], K, 2), *y = randoms(900 * N / 2, 3);
+    assert_true(offset[E] < 900);
+    struct packed_args a = {.y = y, .x = x, .w = w, .offset = offset, .E = E, .ldy = N / 2};
+    a.ldx = K;
+    dev->k->packed_forward(dev, &a);
+    device_free(dev, w[0].packed, n_bytes);
+    free_weights(&from);
+    free(x);
+    return y;
+}
+
+static void a_crowd_of_experts_is_served_whole(void **state)
+{
+    (void)state;
+    struct device *reference = open_table(0, 1);
+    float *want = crowd(reference);
+    for (int table = 1; table < N_ALL_TABLES; table++) {
+        struct device *dev = open_table(table, 2);
+        if (!dev)
+            continue;
+        float *got = crowd(dev);
+        check_close(PACKED_BYTES_GATED, table_names[table], got, want, 900 * 3);
+        free(got);
+        device_close(dev);
+    }
+    free(want);
+    device_close(reference);
+}
+
 static void rows_come_back_as_they_were_packed(void **state)
 {
     (void)state;
@@ -372,6 +415,7 @@ int main(void)
         cmocka_unit_test(integer_forms_stay_within_the_rounding_of_x),
         cmocka_unit_test(nf4_stays_within_its_whole_numbers),
         cmocka_unit_test(experts_read_and_write_their_own_rows),
+        cmocka_unit_test(a_crowd_of_experts_is_served_whole),
         cmocka_unit_test(rows_come_back_as_they_were_packed),
         cmocka_unit_test(columns_go_from_one_pitch_to_another),
         cmocka_unit_test(new_rows_attend_to_what_was_kept),

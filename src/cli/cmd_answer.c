@@ -36,7 +36,7 @@ static const char HELP[] =
     "  --batch-tokens N    of a forward (2,048)\n"
     "  --tokenizer T       for all models: a tokenizer.json, its folder, or bytes\n"
     "  --bf16              products in bf16 instead of float32\n"
-    "  --device NAME       cpu, cpu:avx2, …\n"
+    "  --device NAME       cpu, cpu:avx2, …, cuda\n"
     "  --json              one JSON object instead of tables\n\n"
     "See moe2 help answering.\n\n"
     "examples:\n"

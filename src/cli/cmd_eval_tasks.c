@@ -23,7 +23,7 @@ static const char HELP[] =
     "  --limit N           only the first N rows of XCOPA\n"
     "  --bos               BOS in front of every sentence (the harness has none)\n"
     "  --bf16              products in bf16 instead of float32\n"
-    "  --device NAME       cpu, cpu:avx2, …\n"
+    "  --device NAME       cpu, cpu:avx2, …, cuda\n"
     "  --threads N         0: every core this process may use\n"
     "  --json              one JSON object instead of tables\n\n"
     "See moe2 help answering.\n\n"

@@ -187,7 +187,7 @@ static __device__ void put_quad(const struct widening &a, int64_t at, const floa
 }
 
 /* A warp widens a unit of a row. */
-template <int F> static __global__ void widen(const struct widening a)
+template <int F> static __global__ void widen(const __grid_constant__ struct widening a)
 {
     __shared__ float levels[16];
     struct row_plan at = plan_row(F, a.K);
