@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/rng.h"
 #include "model/source.h"
 
 enum { PIECE = 1 << 18 }; /* numbers read at a time: whole blocks of NF4 and of its absmaxes */
@@ -58,8 +59,11 @@ struct filler {
     const struct nf4_maker *maker;
     struct device *dev;
     enum base_type base;
-    float *piece, *absmax; /* [threads, PIECE], and the absmaxes of the largest tensor */
-    uint8_t *staged;       /* a tensor's codes, on a device that the host can't write to */
+    float *piece,
+        *absmax;     /* [threads, PIECE] and as many in bf16; absmaxes of the largest tensor */
+    uint8_t *staged; /* a tensor's codes, on a device that the host can't write to */
+    uint64_t seed;   /* of random weights, and their deviation */
+    double deviation;
     struct err *err;
 };
 
@@ -88,27 +92,42 @@ static int read_piece(const struct filler *w, float *piece, const struct param *
     return rc ? rc : blame(w, piece, p, first, n, err);
 }
 
-/* float32 or bf16 numbers. */
+/* Thread i's piece in bf16, behind all pieces. */
+static uint16_t *half_of(const struct filler *w, int64_t i)
+{
+    return (uint16_t *)(void *)(w->piece + (int64_t)w->dev->n_threads * PIECE) + i * PIECE;
+}
+
+/* float32 or bf16 numbers, as many pieces at a time as there are threads; one thread writes. */
 static int fill_plain(const struct filler *w, struct param *p, char *to, enum base_type type)
 {
-    int64_t size = type == BASE_F32 ? 4 : 2;
-    uint16_t *half = malloc(PIECE * sizeof *half);
-    int rc = half ? 0 : err_set(w->err, MOE2_ELIMIT, "no memory for a piece of %s", p->name);
-    for (int64_t first = 0; first < p->n && !rc; first += PIECE) {
-        int64_t n = p->n - first < PIECE ? p->n - first : PIECE;
-        rc = read_piece(w, w->piece, p, first, n, w->err);
-        if (!rc && type == BASE_BF16)
-            dtype_from_f32(half, w->piece, DT_BF16, n);
-        if (!rc)
-            w->dev->ops->write(w->dev, to + first * size,
-                               type == BASE_BF16 ? (void *)half : w->piece, (size_t)(n * size));
+    int64_t size = type == BASE_F32 ? 4 : 2, n_threads = w->dev->n_threads;
+    struct err first_err = {0};
+    for (int64_t begin = 0; begin < p->n && !first_err.code; begin += n_threads * PIECE) {
+        int64_t left = (p->n - begin + PIECE - 1) / PIECE,
+                n_pieces = left < n_threads ? left : n_threads;
+#pragma omp parallel for schedule(static, 1) num_threads(n_threads)
+        for (int64_t i = 0; i < n_pieces; i++) {
+            struct err err = {0};
+            float *piece = w->piece + i * PIECE;
+            int64_t first = begin + i * PIECE, n = p->n - first < PIECE ? p->n - first : PIECE;
+            if (!read_piece(w, piece, p, first, n, &err) && type == BASE_BF16)
+                dtype_from_f32(half_of(w, i), piece, DT_BF16, n);
+#pragma omp critical(frozen_plain)
+            if (err.code && !first_err.code)
+                first_err = err;
+        }
+        for (int64_t i = 0; i < n_pieces && !first_err.code; i++) {
+            int64_t first = begin + i * PIECE, n = p->n - first < PIECE ? p->n - first : PIECE;
+            const void *from = type == BASE_BF16 ? (void *)half_of(w, i) : w->piece + i * PIECE;
+            w->dev->ops->write(w->dev, to + first * size, from, (size_t)(n * size));
+        }
     }
-    free(half);
     if (type == BASE_F32)
         p->data = (float *)(void *)to;
     else
         p->half = (uint16_t *)(void *)to;
-    return rc;
+    return first_err.code ? err_set(w->err, first_err.code, "%s", first_err.msg) : 0;
 }
 
 /* The codes and absmaxes of a tensor, its pieces side by side. */
@@ -131,6 +150,31 @@ static int encode(const struct filler *w, const struct param *p, uint8_t *codes)
     return first_err.code ? err_set(w->err, first_err.code, "%s", first_err.msg) : 0;
 }
 
+/* Random weights as NF4 has them: its levels are quantiles of the normal distribution, so that codes drawn evenly are normal numbers,
+ * and 16 billion of them are there in seconds. Every block has the absmax that gives the configuration's deviation. */
+static void draw_codes(const struct filler *w, const struct param *p, uint8_t *codes)
+{
+    int64_t n_bytes = (p->n + 1) / 2, n_pieces = (n_bytes + PIECE - 1) / PIECE;
+    uint64_t name = 0;
+    double squares = 0;
+    for (const char *c = p->name; *c; c++)
+        name = rng_at(name, (uint8_t)*c, 0, 0);
+    for (int i = 0; i < NF4_LEVELS; i++)
+        squares += (double)nf4_levels[i] * nf4_levels[i] / NF4_LEVELS;
+#pragma omp parallel for schedule(static) num_threads(w->dev->n_threads)
+    for (int64_t i = 0; i < n_pieces; i++) {
+        int64_t first = i * PIECE, n = n_bytes - first < PIECE ? n_bytes - first : PIECE;
+        struct rng r;
+        rng_init(&r, rng_at(w->seed, name, (uint64_t)i, 0));
+        for (int64_t j = 0; j < n; j += 8) {
+            uint64_t bits = rng_next(&r);
+            memcpy(codes + first + j, &bits, (size_t)(n - j < 8 ? n - j : 8));
+        }
+    }
+    for (int64_t i = 0; i < n_blocks(p->n); i++)
+        w->absmax[i] = (float)(w->deviation / sqrt(squares));
+}
+
 /* Codes, then codes of absmaxes, then their absmaxes. */
 static int fill_nf4(const struct filler *w, struct param *p, char *to)
 {
@@ -138,9 +182,12 @@ static int fill_nf4(const struct filler *w, struct param *p, char *to)
     uint8_t *host = w->staged ? w->staged : (uint8_t *)to, *bytes = (uint8_t *)to;
     struct nf4 *q = &w->f->nf4[p - w->list->params];
     float offset = 0;
-    int rc = encode(w, p, host);
+    bool drawn = source_find(w->source, p->name)->kind == STORED_RANDOM;
+    int rc = drawn ? 0 : encode(w, p, host);
     if (rc)
         return rc;
+    if (drawn)
+        draw_codes(w, p, host);
     w->maker->nest(host + at_nested, (float *)(void *)(host + at_absmax), &offset, w->absmax,
                    n_blocks(p->n), w->f->map);
     if (w->staged)
@@ -296,7 +343,7 @@ static int fill(struct filler *w, const struct log_sink *log, bool plan_only)
     for (int64_t i = 0; i < w->list->n; i++)
         most = w->list->params[i].n > most ? w->list->params[i].n : most;
     bool near = w->dev->host_memory || w->base != BASE_NF4;
-    w->piece = malloc((size_t)w->dev->n_threads * PIECE * sizeof *w->piece);
+    w->piece = malloc((size_t)w->dev->n_threads * PIECE * (sizeof *w->piece + sizeof(uint16_t)));
     w->absmax = malloc((size_t)n_blocks(most) * sizeof *w->absmax);
     w->staged = near || plan_only ? NULL : malloc((size_t)frozen_bytes(most, BASE_NF4));
     int rc = w->piece && w->absmax && (near || plan_only || w->staged)
@@ -349,6 +396,8 @@ int frozen_open(struct frozen_weights *out, struct param_list *list,
                        .maker = o->maker,
                        .dev = dev,
                        .base = o->base,
+                       .seed = o->seed,
+                       .deviation = config->initializer_range,
                        .err = err};
     rc = out->nf4 ? fill(&w, o->log, o->plan_only)
                   : err_set(err, MOE2_ELIMIT, "no memory for %lld tensors", (long long)list->n);
