@@ -121,6 +121,30 @@ static void dense_products_agree_with_the_reference(void **state)
     device_close(ref);
 }
 
+/* Sides of at most 64, which a GPU's products in bf16 treat apart: fewer and more rows than a block has, sums in one piece and in several,
+ * places where 16 bytes can be read and others. */
+static void narrow_products_do_too(void **state)
+{
+    (void)state;
+    static const struct shape narrow[] = {
+        {33, 1, 130, 3},   {65, 5, 300, 1},   {31, 16, 264, 0}, {77, 17, 133, 0},  {40, 48, 144, 4},
+        {35, 64, 70, 2},   {33, 132, 1, 3},   {65, 300, 5, 1},  {271, 264, 16, 0}, {77, 133, 17, 0},
+        {300, 144, 48, 4}, {35, 70, 64, 2},   {519, 40, 40, 0}, {67, 36, 28, 8},   {21, 65, 31, 0},
+        {17000, 8, 80, 0}, {600, 2200, 4, 0}, {5, 16, 3000, 0},
+    };
+    struct device *ref = open_table(0, 1);
+    for (int t = 1; t < N_ALL_TABLES; t++) {
+        struct device *dev = open_table(t, 2);
+        for (size_t i = 0; dev && i < sizeof narrow / sizeof *narrow; i++)
+            for (int d = 0; d < N_DIRECTIONS; d++)
+                for (int kind = 0; kind < 4; kind += d == BACKWARD_WEIGHT ? 2 : 1)
+                    check_linear(dev, ref, d, narrow[i], kind & 1 ? DT_BF16 : DT_F32, DT_BF16,
+                                 kind & 2);
+        device_close(dev);
+    }
+    device_close(ref);
+}
+
 /* Five experts, one of them without slots; slots read 23 tokens in disorder. The larger ones are of more rows than a tile has, and
  * do not begin at slot 0. */
 enum { E = 5, TOKENS = 23 };
@@ -353,6 +377,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_reference_computes_what_its_definition_says),
         cmocka_unit_test(dense_products_agree_with_the_reference),
+        cmocka_unit_test(narrow_products_do_too),
         cmocka_unit_test(grouped_products_agree_with_the_reference),
         cmocka_unit_test(grouped_products_of_many_slots_do_too),
         cmocka_unit_test(an_expert_without_slots_keeps_its_gradient),
