@@ -60,6 +60,36 @@ static void widen(struct device *dev, const struct nf4 *q, int64_t first, int64_
     free(words);
 }
 
+static void lists_of_nf4_tensors_are_widened_as_each_alone(void **state)
+{
+    (void)state;
+    enum { TENSORS = 61 };
+    for (int table = 0; table < N_ALL_TABLES; table++) {
+        struct device *dev = open_table(table, 2);
+        struct nf4 q[TENSORS];
+        const struct nf4 *list[TENSORS];
+        uint16_t *out[TENSORS], *wanted[TENSORS];
+        for (int i = 0; dev && i < TENSORS; i++) {
+            int64_t n =
+                i == 7 ? 1001 : 640 + 8 * (i % 5); /* one that is no whole number of groups */
+            q[i] = quantised(n, NF4_BLOCK_SIZE, i % 2);
+            list[i] = &q[i];
+            out[i] = (uint16_t *)randoms(n / 2 + 1, 5);
+            wanted[i] = (uint16_t *)randoms(n / 2 + 1, 5);
+            dev->k->nf4_to_bf16(dev, wanted[i], &q[i], 0, n);
+        }
+        if (dev)
+            dev->k->nf4_list_to_bf16(dev, out, list, TENSORS);
+        for (int i = 0; dev && i < TENSORS; i++) {
+            assert_memory_equal(out[i], wanted[i], (size_t)(q[i].n / 2 + 1) * sizeof(float));
+            free(out[i]);
+            free(wanted[i]);
+            nf4_free(&q[i]);
+        }
+        device_close(dev);
+    }
+}
+
 static void nf4_is_widened_to_the_same_bits_by_every_table(void **state)
 {
     (void)state;
@@ -287,6 +317,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nf4_is_widened_to_the_same_bits_by_every_table),
+        cmocka_unit_test(lists_of_nf4_tensors_are_widened_as_each_alone),
         cmocka_unit_test(moments_in_8_bits_lead_nearly_the_same_way),
         cmocka_unit_test(moments_in_8_bits_are_the_same_bits_on_every_table),
         cmocka_unit_test(dropout_is_the_same_on_every_table),

@@ -266,6 +266,9 @@ struct kernels {
     /* The same, each rounded to bf16. */
     void (*nf4_to_bf16)(struct device *dev, uint16_t *out, const struct nf4 *q, int64_t first,
                         int64_t n);
+    /* The same for whole tensors, host arrays [n_tensors]: experts' weights are many and small. */
+    void (*nf4_list_to_bf16)(struct device *dev, uint16_t *const *out, const struct nf4 *const *q,
+                             int64_t n_tensors);
     /* norm[s] = ‖x[s]‖₂ over D (RD-ESI's performance: norm). */
     void (*row_norm)(struct device *dev, float *norm, const float *x, int64_t S, int64_t D);
 

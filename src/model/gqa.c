@@ -71,7 +71,7 @@ static void norm_heads_backward(struct decoder *dec, struct layer *layer, struct
 {
     const struct dims *d = &dec->d;
     struct scratch *s = &dec->s;
-    for (int64_t t = 0; t < dec->T; t++)
+    for (int64_t t = 0; t < dec->T && dec->dev->host_memory; t++)
         dec->dev->ops->zero(dec->dev, s->d_a + t * d->a_width, (size_t)v_at(d) * sizeof *s->d_a);
     for (int64_t h = 0; h < d->H + d->Hk; h++) {
         bool is_q = h < d->H;
@@ -115,6 +115,9 @@ void gqa_backward(struct decoder *dec, struct layer *layer, struct block_acts *a
     product_backward_weight(dec, p->o, dec->dx, d->D, acts->o, d->o_width, T, d->D, d->o_width);
     product_backward_input(dec, s->d_o, d->o_width, dec->dx, d->D, p->o, T, d->D, d->o_width,
                            false);
+    if (d->own_q &&
+        !dec->dev->host_memory) /* at once, where each row would be a call to a device */
+        dec->dev->ops->zero(dec->dev, s->d_a, (size_t)(T * d->a_width) * sizeof *s->d_a);
     struct attention_args att = attention_of(dec, acts, batch);
     struct attention_grads grads = {s->d_o, d_q, d_q + k_at(d), NULL, s->d_a + v_at(d)};
     dec->dev->k->attention_backward(dec->dev, &att, &grads);

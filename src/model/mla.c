@@ -95,10 +95,10 @@ void mla_forward(struct decoder *dec, struct layer *layer, struct block_acts *ac
     product_forward(dec, acts->mid, d->D, acts->o, d->o_width, p->o, T, d->D, d->o_width, true);
 }
 
-/* Zeroes columns 0 … n−1 of T rows. */
+/* Zeroes columns 0 … n−1 of T rows; where a row is a call to a device of its own, zero_gradients did. */
 static void zero_columns(struct decoder *dec, float *x, int64_t n, int64_t ld)
 {
-    for (int64_t t = 0; t < dec->T; t++)
+    for (int64_t t = 0; t < dec->T && dec->dev->host_memory; t++)
         dec->dev->ops->zero(dec->dev, x + t * ld, (size_t)n * sizeof *x);
 }
 
@@ -137,6 +137,14 @@ static void q_latent_backward(struct decoder *dec, struct layer *layer, struct b
                                   p->q_norm->data, acts->rstd_q, dec->T, d->Rq, d->Rq, d->a_width);
 }
 
+/* Before the first of d_a's columns is written. */
+static void zero_gradients(struct decoder *dec)
+{
+    if (!dec->dev->host_memory)
+        dec->dev->ops->zero(dec->dev, dec->s.d_a,
+                            (size_t)(dec->T * dec->d.a_width) * sizeof *dec->s.d_a);
+}
+
 void mla_backward(struct decoder *dec, struct layer *layer, struct block_acts *acts,
                   const struct batch *batch)
 {
@@ -151,6 +159,7 @@ void mla_backward(struct decoder *dec, struct layer *layer, struct block_acts *a
     product_backward_input(dec, s->d_o, d->o_width, dec->dx, d->D, p->o, T, d->D, d->o_width,
                            false);
     /* o = attention(q, [k_n, k_r], v) */
+    zero_gradients(dec);
     struct attention_args att = attention_of(dec, acts, batch);
     struct attention_grads grads = {s->d_o, d_q, s->d_kv, s->d_a + d->a_latent + d->R,
                                     s->d_kv + d->dn};

@@ -166,21 +166,46 @@ static struct grouped_args experts_of(struct decoder *dec, struct layer *layer,
                                  .compute = dec->compute};
 }
 
+/* The weights of experts e … end − 1 that have slots into the panel, expert e's first. */
+static void widen_experts(struct decoder *dec, const struct grouped_args *all,
+                          const struct param *p, int64_t e, int64_t end)
+{
+    enum { SOME = 256 };
+    uint16_t *to[SOME];
+    const struct nf4 *from[SOME];
+    int64_t stride = all->N / p->shape[0], part = all->N * all->K / stride, n = 0;
+    for (int64_t i = e * stride; i < end * stride; i++) {
+        int64_t at = (i - e * stride) * part;
+        if (all->offset[i / stride] == all->offset[i / stride + 1])
+            continue;
+        if (!panel_is_half(dec)) {
+            widen(dec, at, p[i].nf4, 0, part);
+            continue;
+        }
+        to[n] = (uint16_t *)(void *)dec->panel + at;
+        from[n++] = p[i].nf4;
+        if (n == SOME) {
+            dec->dev->k->nf4_list_to_bf16(dec->dev, to, from, n);
+            n = 0;
+        }
+    }
+    if (n)
+        dec->dev->k->nf4_list_to_bf16(dec->dev, to, from, n);
+}
+
 /* Runs a grouped product over experts whose NF4 weights fit the panel together, a batch of them
  * after the other. */
 static void each_batch(struct decoder *dec, const struct grouped_args *all, const struct param *p,
                        void (*product)(struct device *, const struct grouped_args *))
 {
-    int64_t size = all->N * all->K, stride = all->N / p->shape[0], most = dec->panel_n / size;
+    int64_t size = all->N * all->K, most = dec->panel_n / size;
     void **w = (void **)(uintptr_t)all->w;
     for (int64_t e = 0, end; e < all->E; e = end) {
-        for (end = e; end < all->E && end - e < most; end++) {
-            int64_t part = size / stride, at = (end - e) * size;
-            w[end] = panel_is_half(dec) ? (void *)((uint16_t *)(void *)dec->panel + at)
-                                        : dec->panel + at;
-            for (int64_t i = 0; i < stride && all->offset[end] < all->offset[end + 1]; i++)
-                widen(dec, at + i * part, p[end * stride + i].nf4, 0, part);
-        }
+        end = all->E - e < most ? all->E : e + most;
+        for (int64_t i = e; i < end; i++)
+            w[i] = panel_is_half(dec) ? (void *)((uint16_t *)(void *)dec->panel + (i - e) * size)
+                                      : dec->panel + (i - e) * size;
+        widen_experts(dec, all, p, e, end);
         struct grouped_args a = *all;
         a.w_type = panel_is_half(dec) ? DT_BF16 : DT_F32;
         a.w = w + e;

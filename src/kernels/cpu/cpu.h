@@ -132,6 +132,8 @@ void ref_dropout(struct device *dev, const struct dropout_args *a);
 void ref_nf4_to_f32(struct device *dev, float *out, const struct nf4 *q, int64_t first, int64_t n);
 void ref_nf4_to_bf16(struct device *dev, uint16_t *out, const struct nf4 *q, int64_t first,
                      int64_t n);
+void ref_nf4_list_to_bf16(struct device *dev, uint16_t *const *out, const struct nf4 *const *q,
+                          int64_t n_tensors);
 void nf4_to_f32_avx512(struct device *dev, float *out, const struct nf4 *q, int64_t first,
                        int64_t n);
 void ref_adamw8(struct device *dev, const struct adamw8_args *a);

@@ -33,3 +33,10 @@ void ref_nf4_to_bf16(struct device *dev, uint16_t *out, const struct nf4 *q, int
     for (int64_t i = 0; i < n; i += PIECE)
         decode_bf16(out + i, q, first + i, n - i < PIECE ? n - i : PIECE);
 }
+
+void ref_nf4_list_to_bf16(struct device *dev, uint16_t *const *out, const struct nf4 *const *q,
+                          int64_t n_tensors)
+{
+    for (int64_t i = 0; i < n_tensors; i++)
+        ref_nf4_to_bf16(dev, out[i], q[i], 0, q[i]->n);
+}

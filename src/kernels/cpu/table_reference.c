@@ -30,6 +30,7 @@ void table_reference(struct cpu_state *s)
         .dropout = ref_dropout,
         .nf4_to_f32 = ref_nf4_to_f32,
         .nf4_to_bf16 = ref_nf4_to_bf16,
+        .nf4_list_to_bf16 = ref_nf4_list_to_bf16,
         .row_norm = ref_row_norm,
         .attention_forward = ref_attention_forward,
         .attention_backward = ref_attention_backward,

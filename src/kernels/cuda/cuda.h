@@ -274,6 +274,8 @@ void cuda_dropout(struct device *dev, const struct dropout_args *a);
 void cuda_nf4_to_f32(struct device *dev, float *out, const struct nf4 *q, int64_t first, int64_t n);
 void cuda_nf4_to_bf16(struct device *dev, uint16_t *out, const struct nf4 *q, int64_t first,
                       int64_t n);
+void cuda_nf4_list_to_bf16(struct device *dev, uint16_t *const *out, const struct nf4 *const *q,
+                           int64_t n_tensors);
 void cuda_row_norm(struct device *dev, float *norm, const float *x, int64_t S, int64_t D);
 void cuda_attention_forward(struct device *dev, const struct attention_args *a);
 void cuda_attention_backward(struct device *dev, const struct attention_args *a,

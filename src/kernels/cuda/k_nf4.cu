@@ -81,12 +81,12 @@ struct group_bf16 {
     }
 };
 
+/* A block's share of a tensor's groups. */
 template <class G>
-static __global__ void decode_groups(typename G::number *out, struct nf4_view v, int64_t first,
-                                     int64_t n_groups)
+static __device__ __forceinline__ void groups_of(typename G::number *out, const struct nf4_view &v,
+                                                 const float *levels, int64_t first,
+                                                 int64_t n_groups)
 {
-    __shared__ float levels[NF4_LEVELS];
-    share_levels(levels, &v);
     int64_t mine = (int64_t)blockIdx.x * (THREADS * GROUPS) + threadIdx.x;
     const typename G::word *words = (const typename G::word *)(v.q.codes + first / 2);
     unsigned word[GROUPS];
@@ -110,6 +110,30 @@ static __global__ void decode_groups(typename G::number *out, struct nf4_view v,
             values[k] = levels[word[i] >> (k / 2 * 8 + (k % 2 ? 0 : 4)) & 15] * scale[i];
         G::store(out + g * G::SIZE, values);
     }
+}
+
+template <class G>
+static __global__ void decode_groups(typename G::number *out, struct nf4_view v, int64_t first,
+                                     int64_t n_groups)
+{
+    __shared__ float levels[NF4_LEVELS];
+    share_levels(levels, &v);
+    groups_of<G>(out, v, levels, first, n_groups);
+}
+
+/* Whole tensors side by side, blockIdx.y's each. */
+enum { LIST = 24 };
+struct nf4_list {
+    struct nf4_view v[LIST];
+    uint16_t *out[LIST];
+};
+
+static __global__ void decode_list(const __grid_constant__ struct nf4_list list)
+{
+    __shared__ float levels[NF4_LEVELS];
+    const struct nf4_view &v = list.v[blockIdx.y];
+    share_levels(levels, &v);
+    groups_of<group_bf16>(list.out[blockIdx.y], v, levels, 0, v.q.n / group_bf16::SIZE);
 }
 
 template <class G>
@@ -149,4 +173,33 @@ void cuda_nf4_to_bf16(struct device *dev, uint16_t *out, const struct nf4 *q, in
                       int64_t n)
 {
     decode<group_bf16>(dev, out, q, first, n);
+}
+
+static bool in_groups(const uint16_t *out, const struct nf4 *q)
+{
+    return is_wide(out) && q->n % group_bf16::SIZE == 0 &&
+           (uintptr_t)q->codes % sizeof(group_bf16::word) == 0;
+}
+
+void cuda_nf4_list_to_bf16(struct device *dev, uint16_t *const *out, const struct nf4 *const *q,
+                           int64_t n_tensors)
+{
+    const int64_t each = THREADS * GROUPS * group_bf16::SIZE;
+    struct nf4_list list;
+    int n_listed = 0;
+    int64_t most = 0;
+    for (int64_t i = 0; i < n_tensors; i++) {
+        if (!in_groups(out[i], q[i])) {
+            cuda_nf4_to_bf16(dev, out[i], q[i], 0, q[i]->n);
+            continue;
+        }
+        list.v[n_listed] = view_of(q[i]);
+        list.out[n_listed++] = out[i];
+        most = q[i]->n > most ? q[i]->n : most;
+        if (n_listed < LIST)
+            continue;
+        LAUNCH(dev, decode_list, dim3(blocks_for(most, each), n_listed), THREADS, 0, list);
+        most = n_listed = 0;
+    }
+    LAUNCH(dev, decode_list, dim3(blocks_for(most, each), n_listed), THREADS, 0, list);
 }

@@ -30,6 +30,7 @@ void cuda_table(struct kernels *k)
     ROW(dropout);
     ROW(nf4_to_f32);
     ROW(nf4_to_bf16);
+    ROW(nf4_list_to_bf16);
     ROW(row_norm);
     ROW(attention_forward);
     ROW(attention_backward);
