@@ -186,32 +186,73 @@ static __device__ void put_quad(const struct widening &a, int64_t at, const floa
                 ((float *)a.out)[at + j] = v[j];
 }
 
-/* A warp widens a unit of a row. */
-template <int F> static __global__ void widen(const __grid_constant__ struct widening a)
+/* Unit u of row t, which is piece i of what was read. */
+template <int F>
+static __device__ __forceinline__ void widen_unit(const struct widening &a,
+                                                  const struct pieces<F> *p, int i, int64_t t,
+                                                  int u, int lane, const float *levels)
 {
-    __shared__ float levels[16];
-    struct row_plan at = plan_row(F, a.K);
-    int64_t unit = thread_index() / 32, t = unit / at.units;
-    int lane = threadIdx.x % 32, u = (int)(unit % at.units);
-    if (threadIdx.x < 16)
-        levels[threadIdx.x] = a.levels.of[threadIdx.x];
-    __syncthreads();
-    if (t >= a.n)
-        return;
-    const uint8_t *row = a.w + (a.ids ? a.ids[t] : a.first + t) * at.bytes;
-    struct pieces<F> p;
-    if constexpr (is_whole(F))
-        load_unit<F>(&p, row, at, u, lane);
-    else
-        load_floats<F>(&p, row, u, 1, (int)a.K, lane);
 #pragma unroll
     for (int quad = 0; quad < 2; quad++) {
         int64_t k = (int64_t)u * UNIT + quad_at(F, lane, quad);
-        float v[4], scale = quad_scale<F>(&p, 0, quad), min = quad_min<F>(&p, 0, quad);
-        quad_numbers<F>(v, &p, 0, quad, levels);
+        float v[4], scale = quad_scale<F>(p, i, quad), min = quad_min<F>(p, i, quad);
+        quad_numbers<F>(v, p, i, quad, levels);
         for (int j = 0; j < 4; j++)
             v[j] = fmaf(scale, v[j], min);
         put_quad(a, t * a.ldo + k, v, a.K - k);
+    }
+}
+
+/* Steps of a row that a warp takes at a time: an integer form's chunks, then its single units; a float form's units. */
+FORM_FACT int widening_steps(int form, int units)
+{
+    return is_whole(form) ? units / CHUNK + units % CHUNK : units;
+}
+
+template <int F>
+static __device__ __forceinline__ void widen_step(const struct widening &a,
+                                                  const struct row_plan &at, int64_t t, int step,
+                                                  int lane, const float *levels)
+{
+    const uint8_t *row = a.w + (a.ids ? a.ids[t] : a.first + t) * at.bytes;
+    int chunks = is_whole(F) ? at.units / CHUNK : 0;
+    struct pieces<F> p;
+    if constexpr (!is_whole(F)) {
+        load_floats<F>(&p, row, step, 1, (int)a.K, lane);
+        widen_unit<F>(a, &p, 0, t, step, lane, levels);
+    } else if (step < chunks) {
+        load_chunk<F>(&p, row, at, step, lane);
+#pragma unroll
+        for (int i = 0; i < CHUNK; i++)
+            widen_unit<F>(a, &p, i, t, step * CHUNK + i, lane, levels);
+    } else {
+        int u = chunks * CHUNK + step - chunks;
+        load_unit<F>(&p, row, at, u, lane);
+        widen_unit<F>(a, &p, 0, t, u, lane, levels);
+    }
+}
+
+/* Each warp takes every so-many-th step of all rows: blocks stay, as levels are laid out once a block. */
+template <int F>
+static __global__ void __launch_bounds__(THREADS) widen(const __grid_constant__ struct widening a)
+{
+    __shared__ float levels[16];
+    const struct row_plan at = plan_row(F, a.K);
+    int steps = widening_steps(F, at.units), lane = threadIdx.x % 32;
+    int64_t first = thread_index() / 32, stride = (int64_t)gridDim.x * (THREADS / 32);
+    int64_t t = first / steps, rows = stride / steps;
+    int step = (int)(first % steps), more = (int)(stride % steps);
+    if (threadIdx.x < 16)
+        levels[threadIdx.x] = a.levels.of[threadIdx.x];
+    __syncthreads();
+    while (t < a.n) {
+        widen_step<F>(a, at, t, step, lane, levels);
+        t += rows;
+        step += more;
+        if (step >= steps) {
+            step -= steps;
+            t++;
+        }
     }
 }
 
@@ -229,7 +270,9 @@ void packed_widen(struct device *dev, void *out, bool narrow, int64_t ldo,
     a.narrow = narrow;
     a.in_quads = (uintptr_t)out % 16 == 0 && ldo % 4 == 0;
     a.levels = packed_levels();
-    unsigned blocks = blocks_for(n * plan_row(w->form, w->K).units * 32, THREADS);
+    int64_t steps = n * widening_steps(w->form, plan_row(w->form, w->K).units);
+    unsigned blocks = blocks_for(steps * 32, THREADS), most = (unsigned)cuda_of(dev)->n_sms * 8;
+    blocks = blocks < most ? blocks : most;
 #define WIDEN(F) LAUNCH(dev, (widen<F>), blocks, THREADS, 0, a)
     PACKED_SWITCH(w->form, WIDEN)
 #undef WIDEN
