@@ -140,6 +140,9 @@ static void narrow_products_do_too(void **state)
                 for (int kind = 0; kind < 4; kind += d == BACKWARD_WEIGHT ? 2 : 1)
                     check_linear(dev, ref, d, narrow[i], kind & 1 ? DT_BF16 : DT_F32, DT_BF16,
                                  kind & 2);
+        for (int accumulate = 0; dev && accumulate < 2; accumulate++)
+            check_linear(dev, ref, BACKWARD_WEIGHT, (struct shape){1100, 33, 70, 3}, DT_F32, DT_F32,
+                         accumulate);
         device_close(dev);
     }
     device_close(ref);

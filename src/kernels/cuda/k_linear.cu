@@ -105,6 +105,8 @@ void cuda_linear_backward_weight(struct device *dev, const struct linear_args *a
         narrow_weight(dev, a);
         return;
     }
+    if (a->compute == DT_F32 && narrow_weight_f32(dev, a))
+        return;
     struct blas_args p = {};
     p.c = (float *)a->w, p.ldc = a->ldw, p.accumulate = a->accumulate;
     p.m = a->N, p.n = a->K, p.k = a->M, p.a_turned = true;

@@ -29,6 +29,14 @@ void narrow_inner(struct device *dev, const struct narrow *p);
 /* At most NARROW_MOST of C. */
 void narrow_across(struct device *dev, const struct narrow *p);
 
+/* A narrow weight's gradient in float32, where few tiles would make it and each would have a long sum; false, with nothing done,
+ * elsewhere. */
+bool narrow_weight_f32(struct device *dev, const struct linear_args *a);
+
+/* out [n_rows, n] with pitch ldout (+)= the pieces' sums, n_pieces times [n_rows, n], in order. */
+void narrow_add_pieces(struct device *dev, float *out, int64_t ldout, const float *part,
+                       int64_t n_pieces, int64_t n_rows, int64_t n, bool accumulate);
+
 /* Whether four neighbours of every operand may be read at once. */
 static inline bool narrow_wide(const struct narrow *p)
 {

@@ -136,7 +136,6 @@ static __global__ void __launch_bounds__(WARPS *ALL_WARP, 2)
         }
 }
 
-/* out [n_rows, n] with pitch ldout (+)= the pieces' sums in order. */
 static __global__ void add_pieces(float *out, int64_t ldout, const float *part, int64_t n_pieces,
                                   int64_t n_rows, int64_t n, bool accumulate)
 {
@@ -148,6 +147,13 @@ static __global__ void add_pieces(float *out, int64_t ldout, const float *part, 
         sum += part[k * size + i];
     float *to = out + i / n * ldout + i % n;
     *to = accumulate ? *to + sum : sum;
+}
+
+void narrow_add_pieces(struct device *dev, float *out, int64_t ldout, const float *part,
+                       int64_t n_pieces, int64_t n_rows, int64_t n, bool accumulate)
+{
+    LAUNCH(dev, add_pieces, blocks_for(n_rows * n, THREADS), THREADS, 0, out, ldout, part, n_pieces,
+           n_rows, n, accumulate);
 }
 
 template <int TILES, int ACROSS, bool A_DEEP, bool B_DEEP, typename B>
@@ -174,9 +180,8 @@ static void launch(struct device *dev, const struct narrow *p)
         LAUNCH(dev, (few_columns<TILES, ACROSS, A_DEEP, B_DEEP, false, B>), grid, block, 0, q,
                piece, n);
     if (n_pieces > 1)
-        LAUNCH(dev, add_pieces, blocks_for(n, THREADS), THREADS, 0, p->out,
-               turned ? p->column_step : p->row_step, q.out, (int64_t)n_pieces,
-               turned ? p->C : p->R, turned ? p->R : p->C, p->accumulate);
+        narrow_add_pieces(dev, p->out, turned ? p->column_step : p->row_step, q.out, n_pieces,
+                          turned ? p->C : p->R, turned ? p->R : p->C, p->accumulate);
 }
 
 template <bool A_DEEP, bool B_DEEP, typename B>
