@@ -62,7 +62,12 @@ static __global__ void find_next(int32_t *next, int32_t *later, const int32_t *i
         return;
     int32_t mine = ids[t];
     int64_t u = t + 1;
-#pragma unroll 8
+    for (bool found = false; !found && u + AT_ONCE <= T;) { /* loads that don't wait for another */
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++)
+            found |= ids[u + j] == mine;
+        u += found ? 0 : AT_ONCE;
+    }
     while (u < T && ids[u] != mine)
         u++;
     next[t] = u < T ? (int32_t)u : -1;
