@@ -281,6 +281,10 @@ static void few_rows(struct device *dev, const struct cached_attention_args *a)
         p.across *= 2;
     p.columns = (int)blocks_for(a->dv, p.across * 4);
     int each = rows_each(rows, p.width);
+    while (each > 1 &&
+           2 * blocks_for(a->n, POSITIONS) * a->Hk * blocks_for(rows, each) * p.columns <=
+               cuda_of(dev)->n_sms)
+        each /= 2; /* half the card would stand idle: rather read keys twice */
     int64_t wanted = resident(each) * cuda_of(dev)->n_sms /
                      (a->Hk * blocks_for(rows, each) * p.columns), /* all of them at a time */
         most = blocks_for(a->n, POSITIONS);
