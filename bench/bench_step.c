@@ -4,7 +4,7 @@
  *     bench_step [--config configs/model/medium.json] [--device cpu] [--threads N] [--dtype
  * f32|bf16] [--batch 8] [--seq 256]
  *                [--steps 6] [--warm 2] [--incentive NAME] [--checkpointing] [--json] [--profile]
- *                [--lora R [--base f32|bf16|nf4] [--router]] [--adam8] [--layers N] [--memory-limit GIB]
+ *                [--lora R [--base f32|bf16|nf4] [--router]] [--adam8] [--layers N] [--memory-limit GIB] [--offload]
  *
  * --lora trains adapters of rank R on every product but the head (with --router also on the routers), over frozen random weights.
  * --profile also prints the time of every kernel (step_profile.h).
@@ -30,7 +30,7 @@
 struct options {
     const char *config, *device, *dtype, *incentive, *base;
     int threads, batch, seq, steps, warm, lora, layers, memory_limit;
-    bool checkpointing, json, profile, router, adam8;
+    bool checkpointing, json, profile, router, adam8, offload;
 };
 
 struct bench {
@@ -77,7 +77,8 @@ static void parse(struct options *o, int argc, char **argv)
                      {"--json", 0, 0, &o->json},       {"--profile", 0, 0, &o->profile},
                      {"--base", &o->base, 0, 0},       {"--lora", 0, &o->lora, 0},
                      {"--layers", 0, &o->layers, 0},   {"--memory-limit", 0, &o->memory_limit, 0},
-                     {"--router", 0, 0, &o->router},   {"--adam8", 0, 0, &o->adam8}};
+                     {"--router", 0, 0, &o->router},   {"--adam8", 0, 0, &o->adam8},
+                     {"--offload", 0, 0, &o->offload}};
         size_t k = 0, n = sizeof known / sizeof *known;
         while (k < n && strcmp(argv[i], known[k].name) != 0)
             k++;
@@ -129,6 +130,7 @@ static void bench_open(struct bench *b)
                                         : strcmp(b->o.base, "bf16") == 0 ? BASE_BF16
                                                                          : BASE_F32,
                                 .maker = &maker,
+                                .offload = b->o.offload ? OFFLOAD_MEMORY : OFFLOAD_NONE,
                                 .compute = strcmp(b->o.dtype, "bf16") == 0 ? DT_BF16 : DT_F32,
                                 .train = true,
                                 .checkpoint_activations = b->o.checkpointing};
@@ -252,13 +254,14 @@ static void report(const struct bench *b, double *times, int n, double loss)
                "\"gflop_step\": %.2f, \"gflops\": %.1f, "
                "\"rss_peak_mb\": %.0f, \"device_peak_mb\": %.0f, \"joules_step\": %.2f, "
                "\"card_used_mb\": %.0f, \"config\": \"%s\", \"lora\": %d, \"base\": \"%s\", "
+               "\"offload\": %s, "
                "\"loss_last\": %.4f}\n",
                b->dev->k->name, b->o.dtype, b->dev->n_threads, b->o.batch, b->o.seq, n, tok_s,
                ms[TOTAL], least, most, ms[FORWARD], ms[BACKWARD], ms[OPTIMIZER], ms[ROUTING],
                flop * 1e-9, gflops, peak_mb, (double)b->dev->peak_bytes / (1 << 20),
                b->meter ? b->joules / n : 0,
                b->meter ? (double)nvml_used_bytes(b->meter, 0) / (1 << 20) : 0, b->o.config,
-               b->o.lora, b->o.base, loss);
+               b->o.lora, b->o.base, b->o.offload ? "true" : "false", loss);
     else
         printf("%s, %s, %d threads, %d x %d tokens, %d steps\n"
                "step      %8.1f ms  (%.1f – %.1f)   %.0f tokens/s   %.1f GFLOP/s\n"

@@ -53,6 +53,14 @@ each_test() { # PROGRAM…: runs those that are there
     done
 }
 
+sanitize() { # TOOL PROGRAM: one line
+    local log="$out/$1-$2.txt" status
+    [ -x "$build/$2" ] || return
+    timeout 120 compute-sanitizer --tool "$1" --error-exitcode 9 "$build/$2" >"$log" 2>&1
+    status=$?
+    echo "$1 $2: rc $status, $(grep -o 'SUMMARY.*' "$log"), $(grep -c 'OK \]' "$log") tests passed" >>"$out/sanitizer.txt"
+}
+
 figure() { # NAME COMMAND…: one line of JSON for each that it prints
     local name=$1 text
     shift
@@ -74,12 +82,13 @@ for part in $parts; do
     sanitizer)
         command -v compute-sanitizer >/dev/null || { echo "no compute-sanitizer here"; continue; }
         : >"$out/sanitizer.txt"
-        for tool in memcheck racecheck; do
-            [ -x "$build/test_cuda" ] || continue
-            echo "== $tool" >>"$out/sanitizer.txt"
-            timeout 150 compute-sanitizer --tool $tool --error-exitcode 9 "$build/test_cuda" >>"$out/sanitizer.txt" 2>&1
-            echo "$tool: rc $?, $(grep -E 'SUMMARY' "$out/sanitizer.txt" | tail -1)"
+        for word in memcheck:{rows,narrow,products,attention,packed,encoder} racecheck:{attention,packed,products}; do
+            sanitize "${word%:*}" "test_kernels_${word#*:}" &
         done
+        sanitize memcheck test_model_golden &
+        wait
+        cat "$out/sanitizer.txt"
+        grep -qv ': rc 0' "$out/sanitizer.txt" && failed=1
         ;;
     bench)
         : >"$out/figures.jsonl"
@@ -95,6 +104,8 @@ for part in $parts; do
         step scratch-medium --config configs/model/medium.json --dtype bf16 --batch 64 --seq 512 --incentive rd_esi
         step scratch-qwen-0.5b --config configs/model/qwen2.5-0.5b.json --dtype bf16 --batch 4 --seq 1024
         step qlora-7b --config configs/model/qwen2.5-7b.json --dtype bf16 --lora 16 --base nf4 --checkpointing --batch 1 --seq 4096
+        step qlora-7b-offload --config configs/model/qwen2.5-7b.json --dtype bf16 --lora 16 --base nf4 --checkpointing --offload --batch 1 \
+            --seq 4096
         step lora-7b --config configs/model/qwen2.5-7b.json --dtype bf16 --lora 16 --base bf16 --checkpointing --batch 1 --seq 4096
         step qlora-moonlight --config configs/model/moonlight.json --dtype bf16 --lora 8 --router --base nf4 --checkpointing --batch 1 \
             --seq 4096 --incentive rd_esi
