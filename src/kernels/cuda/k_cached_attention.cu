@@ -111,6 +111,7 @@ template <int R> static __device__ __forceinline__ void soften(struct shared<R> 
         m->weight[lane].of[r] = x;
         m->weight[lane + 32].of[r] = y;
         float sum = warp_sum(x + y), keep = expf(old - zero);
+        __syncwarp(); /* every lane has read what lane 0 writes now */
         if (lane == 0) {
             m->keep[r] = keep;
             m->max[r] = max;
