@@ -16,8 +16,7 @@ static const struct shape shapes[] = {
     {130, 34, 128, true, false, true}, {300, 20, 64, false, false, false},
     {0, 32, 64, false, false, false},  {5, 2, 1088, true, false, false},
     {1, 19, 1984, false, true, false}, {4, 22, 2112, true, false, true},
-    {2, 9, 1344, false, false, true},  {1, 290, 320, false, true, false},
-    {6, 300, 64, true, false, false},
+    {2, 9, 1344, false, false, true},
 };
 /* what only float forms take */
 static const struct shape odd_shapes[] = {

@@ -1,16 +1,16 @@
-/* Products of a few rows with packed weights: a token at a time, where the memory's bandwidth is the limit. Whole numbers go to
- * k_packed_units.cu, floats are multiplied here.
+/* Products of a few rows with packed weights: a token at a time, where the memory's bandwidth is the limit.
  *
  * A warp takes R rows of w and all of a job's slots (eight at most; a job of more is cut up) and walks along K: per row a load of 16
- * bytes a lane, all R rows' loads before the first sum, and while a warp waits for them two dozen others on its multiprocessor add up.
- * Numbers are widened in registers and multiplied with x in float32, x coming out of the first-level cache, which the weights bypass.
- * Weights of few rows are shared by several warps of a block, each with every S-th step; their sums meet in shared memory, in order.
+ * bytes a lane brings a chunk of codes, all R rows' loads before the first sum, and while a warp waits for them two dozen others on its
+ * multiprocessor add up. Numbers are widened in registers and multiplied with x in float32, x coming out of the first-level cache, which
+ * the weights bypass. Weights of few rows are shared by several warps of a block, each with every S-th chunk; their sums meet in
+ * shared memory, in order.
  *
  * Gated, a warp's rows are pairs of gate and up, so that silu(gate)·up is made where the sums are.
  */
 #include "kernels/cuda/packed.h"
 
-enum { THREADS = 256, WARPS = THREADS / 32, MOST = 8, LIST = FEW_JOBS, WISHED_WARPS = 2048 };
+enum { THREADS = 256, WARPS = THREADS / 32, MOST = 8, LIST = 128, WISHED_WARPS = 2048 };
 
 struct few_list {
     struct packed_job job[LIST];
@@ -22,57 +22,108 @@ FORM_FACT int rows_of(int M)
     return M > 4 ? 2 : 4;
 }
 
-/* Steps that a row takes: units, or units two by two. */
+/* Steps that a row takes: whole chunks, or (a float form) units two by two; what is left of an integer form goes by single units. */
 FORM_FACT int steps_of(int form, int units)
 {
-    return (units + step_units(form) - 1) / step_units(form);
+    return is_whole(form) ? units / CHUNK : (units + step_units(form) - 1) / step_units(form);
+}
+
+FORM_FACT int rest_of(int form, int units)
+{
+    return is_whole(form) ? units % CHUNK : 0;
 }
 
 /* acc[r][m] += the part of unit u, which is piece i of what was read. */
 template <int F, int M, int R>
 static __device__ __forceinline__ void add_unit(float acc[R][M], const struct pieces<F> p[R], int i,
-                                                int u, const float *const x[M], int K, int lane)
+                                                int u, const float *const x[M], int K, int lane,
+                                                const float *levels)
 {
 #pragma unroll
     for (int quad = 0; quad < 2; quad++) {
         int k = u * UNIT + quad_at(F, lane, quad);
-        float v[R][4];
+        float v[R][4], scale[R], min[R];
 #pragma unroll
-        for (int r = 0; r < R; r++)
-            quad_numbers<F>(v[r], &p[r], i, quad, NULL);
+        for (int r = 0; r < R; r++) {
+            quad_numbers<F>(v[r], &p[r], i, quad, levels);
+            scale[r] = quad_scale<F>(&p[r], i, quad);
+            min[r] = quad_min<F>(&p[r], i, quad);
+        }
 #pragma unroll
         for (int m = 0; m < M; m++) {
             float4 at = make_float4(0, 0, 0, 0);
             if (k < K)
                 at = __ldg((const float4 *)(x[m] + k));
+            float all = has_min(F) ? (at.x + at.y) + (at.z + at.w) : 0;
 #pragma unroll
             for (int r = 0; r < R; r++) {
                 float sum = at.x * v[r][0];
                 sum = fmaf(at.y, v[r][1], sum);
                 sum = fmaf(at.z, v[r][2], sum);
-                acc[r][m] += fmaf(at.w, v[r][3], sum);
+                sum = fmaf(at.w, v[r][3], sum);
+                acc[r][m] = is_whole(F) ? fmaf(scale[r], sum, acc[r][m]) : acc[r][m] + sum;
+                if (has_min(F))
+                    acc[r][m] = fmaf(min[r], all, acc[r][m]);
             }
         }
     }
 }
 
-/* Steps first, first + S, … of R rows. */
-template <int F, int M, int R>
-static __device__ __forceinline__ void walk(float acc[R][M], const uint8_t *const row[R],
-                                            const struct row_plan &at, int first, int S,
-                                            const float *const x[M], int K, int lane)
+template <int F, int R>
+static __device__ __forceinline__ void load_step(struct pieces<F> p[R], const uint8_t *const row[R],
+                                                 const struct row_plan &at, int i, int K, int lane)
 {
-    constexpr int each = step_units(F);
+#pragma unroll
+    for (int r = 0; r < R; r++)
+        if constexpr (is_whole(F))
+            load_chunk<F>(&p[r], row[r], at, i, lane);
+        else
+            load_floats<F>(&p[r], row[r], i * step_units(F), step_units(F), K, lane);
+}
+
+/* Steps first, first + S, … of R rows, then as many of the single units. */
+template <int F, int M, int R>
+static __device__ __forceinline__ void
+walk(float acc[R][M], const uint8_t *const row[R], const struct row_plan &at, int first, int S,
+     const float *const x[M], int K, int lane, const float *levels)
+{
+    int steps = steps_of(F, at.units), i = first;
     struct pieces<F> p[R];
 #pragma unroll 1
-    for (int i = first; i < steps_of(F, at.units); i += S) {
+    for (; i < steps; i += S) {
+        load_step<F, R>(p, row, at, i, K, lane);
 #pragma unroll
-        for (int r = 0; r < R; r++)
-            load_floats<F>(&p[r], row[r], i * each, each, K, lane);
-#pragma unroll
-        for (int j = 0; j < each; j++)
-            add_unit<F, M, R>(acc, p, j, i * each + j, x, K, lane);
+        for (int j = 0; j < step_units(F); j++)
+            add_unit<F, M, R>(acc, p, j, i * step_units(F) + j, x, K, lane, levels);
     }
+    if constexpr (is_whole(F)) {
+#pragma unroll 1
+        for (; i < steps + rest_of(F, at.units); i += S) {
+            int u = steps * CHUNK + i - steps;
+#pragma unroll
+            for (int r = 0; r < R; r++)
+                load_unit<F>(&p[r], row[r], at, u, lane);
+            add_unit<F, M, R>(acc, p, 0, u, x, K, lane, levels);
+        }
+    }
+}
+
+/* Row r of a warp's R from n on: of w; −1 behind the end. */
+static __device__ __forceinline__ int64_t row_at(const struct packed_call &c, int64_t n, int r)
+{
+    int64_t half = c.N / 2, i = c.gated ? (n + r) / 2 : n + r;
+    if (i >= (c.gated ? half : c.N))
+        return -1;
+    return c.gated && r % 2 ? half + i : i;
+}
+
+static __device__ __forceinline__ void put(const struct packed_call &c, int64_t slot, int64_t n,
+                                           float value)
+{
+    float *y = c.y + (c.y_row ? c.y_row[slot] : slot) * c.ldy + n;
+    if (c.bias)
+        value += c.bias[n];
+    *y = c.accumulate ? *y + value : value;
 }
 
 /* The sums of a block's warps become outputs: sums[warp][r][m], S warps a group of rows. */
@@ -93,16 +144,17 @@ static __device__ void finish(const struct packed_call &c, const struct packed_j
         if (c.gated)
             z = z / (1 + expf(-z)) * up;
         if (row >= 0 && m < job.n)
-            put_output(c, job.first + m, row, z);
+            put(c, job.first + m, row, z);
     }
 }
 
 template <int F, int M>
-static __global__ void __launch_bounds__(THREADS, M > 1 ? 2 : 3)
-    few(const struct packed_call c, const __grid_constant__ struct few_list list, int S)
+static __global__ void __launch_bounds__(THREADS, M > 1 || has_min(F) || high_bytes(F) ? 2 : 3)
+    few(const struct packed_call c, const __grid_constant__ struct few_list list, int S,
+        const struct levels given)
 {
     constexpr int R = rows_of(M);
-    __shared__ float sums[WARPS * R * M];
+    __shared__ float sums[WARPS * R * M], levels[16];
     const struct packed_job job = list.job[blockIdx.y];
     const struct row_plan at = plan_row(F, c.K);
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -110,6 +162,11 @@ static __global__ void __launch_bounds__(THREADS, M > 1 ? 2 : 3)
     const uint8_t *row[R];
     const float *x[M];
     float acc[R][M];
+    if (F == PACKED_NF4) {
+        if (threadIdx.x < 16)
+            levels[threadIdx.x] = given.of[threadIdx.x];
+        __syncthreads();
+    }
 #pragma unroll
     for (int m = 0; m < M; m++) {
         int64_t slot = job.first + (m < job.n ? m : 0);
@@ -124,7 +181,7 @@ static __global__ void __launch_bounds__(THREADS, M > 1 ? 2 : 3)
             acc[r][m] = 0;
     }
     if (row_at(c, n, 0) >= 0)
-        walk<F, M, R>(acc, row, at, warp % S, S, x, (int)c.K, lane);
+        walk<F, M, R>(acc, row, at, warp % S, S, x, (int)c.K, lane, levels);
 #pragma unroll
     for (int r = 0; r < R; r++)
 #pragma unroll
@@ -152,16 +209,12 @@ static void launch(struct device *dev, enum packed_form form, const struct packe
 {
     struct packed_call c = *call;
     struct few_list l = *list;
+    struct levels levels = packed_levels();
     int S = shares(form, call, rows_of(M));
     int64_t rows = c.gated ? c.N / 2 * 2 : c.N;
     dim3 grid(blocks_for(rows, WARPS / S * rows_of(M)), (unsigned)n);
-#define FEW(F) LAUNCH(dev, (few<F, M>), grid, THREADS, 0, c, l, S)
-    if (form == PACKED_F32)
-        FEW(PACKED_F32);
-    else if (form == PACKED_F16)
-        FEW(PACKED_F16);
-    else
-        FEW(PACKED_BF16);
+#define FEW(F) LAUNCH(dev, (few<F, M>), grid, THREADS, 0, c, l, S, levels)
+    PACKED_SWITCH(form, FEW)
 #undef FEW
 }
 
@@ -184,9 +237,7 @@ static void launch_list(struct device *dev, enum packed_form form, const struct 
 {
     if (!n)
         return;
-    if (is_whole(form))
-        packed_units(dev, form, call, list->job, n, most);
-    else if (most == 1)
+    if (most == 1)
         launch<1>(dev, form, call, list, n);
     else if (most == 2)
         launch<2>(dev, form, call, list, n);
@@ -202,7 +253,7 @@ void packed_few(struct device *dev, enum packed_form form, const struct packed_c
     struct packed_call c = *call;
     struct few_list list;
     int n = 0, most = 0;
-    if (!is_whole(form) && !is_straight(call)) {
+    if (!is_straight(call)) {
         int32_t first = jobs[0].first, end = jobs[n_jobs - 1].first + jobs[n_jobs - 1].n;
         int64_t ld = (c.K + 3) / 4 * 4, rows = end - first;
         float *x = (float *)cuda_scratch(dev, (size_t)(rows * ld) * sizeof(float));

@@ -17,7 +17,7 @@
 
 #include "kernels/cuda/cuda.h"
 
-enum { UNIT = 256, CHUNK = 4, FEW_ROWS = 32, FEW_JOBS = 128 };
+enum { UNIT = 256, CHUNK = 4, FEW_ROWS = 32 };
 
 #define FORM_FACT static __host__ __device__ constexpr
 
@@ -304,29 +304,7 @@ struct packed_call {
     bool gated, accumulate;
 };
 
-/* Row of w that is the r-th from n on, gated in pairs of gate and up; −1 behind the end. */
-static __device__ __forceinline__ int64_t row_at(const struct packed_call &c, int64_t n, int r)
-{
-    int64_t half = c.N / 2, i = c.gated ? (n + r) / 2 : n + r;
-    if (i >= (c.gated ? half : c.N))
-        return -1;
-    return c.gated && r % 2 ? half + i : i;
-}
-
-static __device__ __forceinline__ void put_output(const struct packed_call &c, int64_t slot,
-                                                  int64_t n, float value)
-{
-    float *y = c.y + (c.y_row ? c.y_row[slot] : slot) * c.ldy + n;
-    if (c.bias)
-        value += c.bias[n];
-    *y = c.accumulate ? *y + value : value;
-}
-
-/* Integer forms: up to FEW_JOBS jobs of at most 8 slots, "most" in the largest. */
-void packed_units(struct device *dev, enum packed_form form, const struct packed_call *call,
-                  const struct packed_job *jobs, int n_jobs, int most);
-
-/* Jobs of at most FEW_ROWS slots: every weight is read where it lies, sums are float32. */
+/* Jobs of at most FEW_ROWS slots: every weight is read where it lies, sums are exact float32. */
 void packed_few(struct device *dev, enum packed_form form, const struct packed_call *call,
                 const struct packed_job *jobs, int n_jobs);
 
