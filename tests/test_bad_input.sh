@@ -161,7 +161,7 @@ refused 2 'unknown option --ot, did you mean --out?' logits --model m --ids 1,2 
 refused 2 '--model wants a value' logits --model
 refused 2 '--out is missing (see --help)' logits --model m --ids 1,2
 refused 2 '"extra" is one word too many (see --help)' logits --model m --ids 1,2 --out x.npy extra
-refused 2 'device "cuda" is unknown, wanted one of cpu, *' logits --model m --ids 1,2 --out x.npy --device cuda
+refused 2 'device "gpu" is unknown, wanted one of cpu, *' logits --model m --ids 1,2 --out x.npy --device gpu
 refused 2 '--lr is 1e+30, wanted 0 to 1000' step --model m --ids 1,2,3 --lr 1e30 --out s
 refused 2 '--lr is "nan", wanted a number' step --model m --ids 1,2,3 --lr nan --out s
 refused 1 'step 2: layer 0: the output of token 0 holds a NaN or infinity' step --model m --ids 1,2,3 --lr 900 --out s

@@ -303,8 +303,6 @@ int session_forward(struct session *s, const int32_t *ids, int64_t n, float *log
     }
     if (!rc)
         rc = device_check(s->dev, err);
-    if (!rc)
-        rc = device_check(s->dev, err);
     if (rc)
         s->length = before;
     return rc;

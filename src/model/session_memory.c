@@ -146,10 +146,11 @@ static void plan_host(struct plan *p, struct session *s)
 static int fill_rope(struct session *s, struct err *err)
 {
     size_t n_bytes = (size_t)(s->capacity * s->d.rope / 2) * sizeof(float);
-    float *cos = malloc(2 * n_bytes + 1), *sin = cos + n_bytes / sizeof(float);
+    float *cos = malloc(2 * n_bytes + 1);
     if (!cos)
         return err_set(err, MOE2_ELIMIT, "no memory for rotary tables of %lld positions",
                        (long long)s->capacity);
+    float *sin = cos + n_bytes / sizeof(float);
     rope_table(cos, sin, 0, s->capacity, &s->config);
     s->dev->ops->write(s->dev, s->b.cos, cos, n_bytes);
     s->dev->ops->write(s->dev, s->b.sin, sin, n_bytes);
