@@ -3,7 +3,7 @@
  * NF4 takes the matrices of products (attention, MLPs, experts); embedding, head, norms and routers
  * stay in 16 or 32 bits. Where a checkpoint has a tensor in the type that is wanted, it is used
  * where it lies, mapped; the others are read piece by piece, so that opening never takes more than
- * the result and a few MiB. An NF4 weight is widened for each product, a bounded panel at a time.
+ * the result and a few MiB a thread. An NF4 weight is widened for each product, a bounded panel at a time.
  */
 #ifndef MOE2_MODEL_FROZEN_H
 #define MOE2_MODEL_FROZEN_H
