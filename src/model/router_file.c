@@ -235,7 +235,9 @@ int router_file_save(const char *path, struct decoder *dec, struct err *err)
     struct listing l = {0};
     struct safetensors_writer *w = NULL;
     struct router *first = first_router(dec);
-    int rc = first ? list_metadata(&l, router_config(first), err) : 0;
+    if (!first)
+        return 0;
+    int rc = list_metadata(&l, router_config(first), err);
     if (!rc)
         rc = list_state(&l, dec, err);
     if (!rc)

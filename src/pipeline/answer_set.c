@@ -8,7 +8,7 @@
 #include "pipeline/qa_forms.h"
 #include "pipeline/qa_leak.h"
 
-const char *const answer_form_names[ANSWER_N_FORMS] = {"letter", "text"};
+const char *const answer_form_names[ANSWER_N_FORMS + 1] = {"letter", "text", NULL};
 
 static const char *const letters[CHOICE_MAX_OPTIONS] = {"A", "B", "C", "D", "E", "F", "G", "H", "I",
                                                         "J", "K", "L", "M", "N", "O", "P", "Q", "R",

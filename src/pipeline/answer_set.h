@@ -24,7 +24,7 @@ enum {
 };
 
 enum answer_form { ANSWER_LETTER, ANSWER_TEXT, ANSWER_N_FORMS };
-extern const char *const answer_form_names[ANSWER_N_FORMS];
+extern const char *const answer_form_names[ANSWER_N_FORMS + 1]; /* NULL-ended */
 
 struct answer_question {
     const char *id, *subject, *question, *context; /* context NULL: none */

@@ -15,6 +15,8 @@ struct reading {
     struct tokenizer_scratch *scratch;
     struct records *records;
     const char *path;
+    enum answer_form form;
+    struct answer_prompt asked;
     struct buf prompt, answer;
     struct ids ids;
 };
@@ -52,11 +54,12 @@ static int put(struct buf *to, const char *text, const char *behind, struct err 
     return rc || !text ? rc : buf_puts(to, behind, err);
 }
 
-/* The letter of the right choice behind the question and its choices. */
+/* A question as it will be asked (answer_set.h), with the right option behind it. */
 static int read_choice(struct reading *r, const char *question, struct err *err)
 {
     const char *choices = records_field(r->records, "choices", NULL),
-               *answer = records_field(r->records, "answer", NULL);
+               *answer = records_field(r->records, "answer", NULL),
+               *subject = records_field(r->records, "subject", NULL), *texts[QA_MAX_CHOICES];
     json_t *list = NULL;
     if (!choices || !answer)
         return bad_line(r, "a question without choices or answer", err);
@@ -67,21 +70,23 @@ static int read_choice(struct reading *r, const char *question, struct err *err)
     size_t n = json_is_array(list) ? json_array_size(list) : 0;
     if (!rc && (n < 2 || n > QA_MAX_CHOICES || *end || right < 0 || (size_t)right >= n))
         rc = bad_line(r, "choices or answer are none of a multiple-choice question", err);
+    for (size_t i = 0; i < n && !rc; i++)
+        if (!(texts[i] = json_string_value(json_array_get(list, i))))
+            rc = bad_line(r, "a choice is no text", err);
+    const struct answer_question q = {.subject = subject ? subject : "",
+                                      .question = question,
+                                      .context = records_field(r->records, "context", NULL),
+                                      .choices = texts,
+                                      .n_choices = (int)n,
+                                      .answer = (int)right};
     if (!rc)
-        rc = put(&r->prompt, records_field(r->records, "context", NULL), "\n", err);
+        rc = answer_prompt_make(&r->asked, &q, &(struct answer_form_options){.form = r->form}, err);
     if (!rc)
-        rc = put(&r->prompt, question, "\n", err);
-    for (size_t i = 0; i < n && !rc; i++) {
-        const char *text = json_string_value(json_array_get(list, i));
-        rc = text ? buf_printf(&r->prompt, err, "%c. %s\n", (char)('A' + (int)i), text)
-                  : bad_line(r, "a choice is no text", err);
-    }
+        rc = buf_puts(&r->prompt, r->asked.context.bytes, err);
     if (!rc)
-        rc = buf_puts(&r->prompt, "Answer:", err);
-    if (!rc)
-        rc = buf_printf(&r->answer, err, " %c", (char)('A' + (int)right));
+        rc = buf_puts(&r->answer, r->asked.options[right], err);
     json_decref(list);
-    return rc ? rc : add(r, false, err);
+    return rc ? rc : add(r, r->form == ANSWER_TEXT, err);
 }
 
 static int read_record(struct reading *r, struct err *err)
@@ -117,9 +122,9 @@ static int read_record(struct reading *r, struct err *err)
 }
 
 int finetune_examples_read(struct examples *out, const char *path, const struct tokenizer *tok,
-                           struct err *err)
+                           enum answer_form form, struct err *err)
 {
-    struct reading r = {.out = out, .tok = tok, .path = path};
+    struct reading r = {.out = out, .tok = tok, .path = path, .form = form};
     bool got = true;
     int rc =
         records_open(&r.records, path,
@@ -131,6 +136,7 @@ int finetune_examples_read(struct examples *out, const char *path, const struct 
     if (!rc && !out->n)
         rc = err_set(err, MOE2_EFORMAT, "%s: holds no examples", path);
     ids_release(&r.ids);
+    answer_prompt_release(&r.asked);
     buf_release(&r.prompt);
     buf_release(&r.answer);
     tokenizer_scratch_free(r.scratch);

@@ -116,9 +116,10 @@ static int open_examples(struct run *r, const struct run_data *data, struct err 
     const char *more = data->examples_validation;
     uint64_t seed = (uint64_t)r->rc->seed;
     int64_t S = r->rc->train.sequence;
-    int rc = finetune_examples_read(&r->examples, data->examples, r->data.tokenizer, err);
+    enum answer_form form = (enum answer_form)data->choices;
+    int rc = finetune_examples_read(&r->examples, data->examples, r->data.tokenizer, form, err);
     if (!rc)
-        rc = *more ? finetune_examples_read(&r->held_out, more, r->data.tokenizer, err)
+        rc = *more ? finetune_examples_read(&r->held_out, more, r->data.tokenizer, form, err)
                    : finetune_hold_out(&r->examples, &r->held_out, seed, err);
     if (!rc)
         rc = packs_make(&r->packs, &r->examples, S, seed, err);

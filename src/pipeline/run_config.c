@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "model/router_file.h"
+#include "pipeline/answer_set.h"
 
 /* A choice's word 0, "auto", leaves it to the model or to the rest of the configuration. */
 static const char *const SCORES[] = {"auto", "sigmoid", "softmax", NULL};
@@ -65,12 +66,13 @@ static const struct yaml_key KEYS[] = {
     TEXT("data.dir", data.dir, "", "packed text, as moe2 data text makes it"),
     {"data.text", YAML_KEY_TEXT_LIST, AT(data.text), "[]", 0, 0, NULL,
      "instead of data.dir: plain text files, split and tokenized in memory"},
-    TEXT(
-        "data.examples", data.examples, "",
-        "instead: JSON lines to fine-tune on: prompt and completion, instruction and output, text, "
-        "or multiple choice as moe2 data qa writes it"),
+    TEXT("data.examples", data.examples, "",
+         "instead: JSON lines: prompt and completion, instruction and output, text, "
+         "or multiple choice as moe2 data qa writes it"),
     TEXT("data.examples_validation", data.examples_validation, "",
          "the same for validation; not given: one in twenty is held out"),
+    PICK("data.choices", data.choices, "letter", answer_form_names,
+         "examples of multiple choice as moe2 answer asks them: for the letter, or for the text"),
     TEXT("data.tokenizer", data.tokenizer, "bytes",
          "for data.text and data.examples: bytes, or a tokenizer.json or its folder; not given: "
          "base.path's"),
@@ -228,8 +230,6 @@ static int check(const struct run_config *rc, struct err *err)
         return err_set(err, MOE2_ECONFIG,
                        "both base.path and model.checkpoint are given, wanted base.path to train "
                        "adapters or model.checkpoint to train all weights");
-    if (*rc->data.examples && !*rc->base.path)
-        return err_set(err, MOE2_ECONFIG, "data.examples is for fine-tuning, wanted base.path too");
     int64_t batch = rc->train.batch_tokens, steps = (rc->train.tokens + batch - 1) / batch;
     if (!rc->train.steps && !rc->train.tokens && !(rc->train.epochs > 0))
         return err_set(err, MOE2_ECONFIG,

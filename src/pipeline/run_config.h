@@ -27,6 +27,7 @@ struct run_data {
     struct yaml_texts text;
     const char *examples, *examples_validation;
     const char *tokenizer;
+    int choices; /* enum answer_form: how examples of multiple choice are asked */
 };
 
 /* A model that is only read while adapters on it train: moe2 finetune. */
