@@ -2,7 +2,7 @@
 # Installs the Debian or Ubuntu packages that moe2 needs and that are missing; says so; does nothing when all are there.
 set -eu
 packages="build-essential cmake ninja-build pkg-config libgomp1 libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev
-zlib1g-dev libzstd-dev libcmocka-dev gnuplot-nox xz-utils"
+zlib1g-dev libzstd-dev libcmocka-dev libmicrohttpd-dev libcurl4-openssl-dev gnuplot-nox xz-utils"
 command -v dpkg-query >/dev/null || { echo "install-deps: not a Debian system; needed: $packages"; exit 0; }
 missing=
 for p in $packages; do

@@ -14,7 +14,6 @@ struct job {
     bool json;
 };
 
-/* The prompt's ids, with what the tokenizer puts around a text. */
 static int read_prompt(struct job *j, struct err *err)
 {
     if (j->ids_text) {
@@ -23,15 +22,7 @@ static int read_prompt(struct job *j, struct err *err)
         j->ids.n = (size_t)n;
         return rc;
     }
-    int rc = tokenizer_encode(j->g.tok, NULL, &j->ids, j->prompt, strlen(j->prompt),
-                              TOKENIZER_SPECIAL, err);
-    int32_t eos = tokenizer_eos_id(j->g.tok);
-    while (!rc && j->ids.n > 1 && eos >= 0 && j->ids.v[j->ids.n - 1] == eos)
-        j->ids.n--; /* a text that goes on has no end */
-    int32_t bos = tokenizer_bos_id(j->g.tok);
-    if (!rc && !j->ids.n && bos >= 0)
-        rc = ids_append(&j->ids, &bos, 1, err);
-    return rc;
+    return generating_prompt(&j->ids, &j->g, j->prompt, err);
 }
 
 static int print_json(const struct job *j, const struct generated *r, struct err *err)

@@ -102,6 +102,18 @@ void generating_setup(struct generating *g, struct generator *out, bool shown)
         out->stops[out->n_stops++] = g->stop;
 }
 
+int generating_prompt(struct ids *out, const struct generating *g, const char *text,
+                      struct err *err)
+{
+    int rc = tokenizer_encode(g->tok, NULL, out, text, strlen(text), TOKENIZER_SPECIAL, err);
+    int32_t eos = tokenizer_eos_id(g->tok), bos = tokenizer_bos_id(g->tok);
+    while (!rc && out->n > 1 && eos >= 0 && out->v[out->n - 1] == eos)
+        out->n--; /* a text that goes on has no end */
+    if (!rc && !out->n && bos >= 0)
+        rc = ids_append(out, &bos, 1, err);
+    return rc;
+}
+
 void generating_report(const struct generated *r)
 {
     double n_decoded = (double)r->ids.n;

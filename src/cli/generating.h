@@ -63,6 +63,10 @@ void generating_close(struct generating *g);
 /* A generator of all that: it shows text on standard output if show, and ends at the model's end tokens. */
 void generating_setup(struct generating *g, struct generator *out, bool show);
 
+/* Appends the ids of a text that is to be gone on from, with what the tokenizer puts before one. */
+int generating_prompt(struct ids *out, const struct generating *g, const char *text,
+                      struct err *err);
+
 /* "prompt 512 tokens, 1,234.5 tokens/s; …" to stderr. */
 void generating_report(const struct generated *r);
 
