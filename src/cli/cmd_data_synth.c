@@ -25,6 +25,7 @@ static const char HELP[] =
     "  --few-shot N       rows of few_shot.jsonl (40)\n"
     "  --families a,b,…   only these\n"
     "  --seed N           (1)\n"
+    "  --language L       en, or it: the same questions in Italian, in the same files\n"
     "  --json             one JSON object instead of a table\n\n"
     "See moe2 help questions.\n\n"
     "examples:\n"
@@ -107,7 +108,7 @@ static int run(int argc, char **argv)
     struct synth_step step = synth_step_default();
     struct synth_report report;
     struct buf out = {0};
-    const char *families = NULL;
+    const char *families = NULL, *language = "en";
     int64_t seed = 1;
     bool json = false;
     const struct cli_flag flags[] = {
@@ -118,11 +119,15 @@ static int run(int argc, char **argv)
         {"--few-shot", FLAG_INT, &step.n_rows[SYNTH_FEW_SHOT], false},
         {"--families", FLAG_TEXT, &families, false},
         {"--seed", FLAG_INT, &seed, false},
+        {"--language", FLAG_TEXT, &language, false},
         {"--json", FLAG_BOOL, &json, false},
     };
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
     if (!rc && families)
         rc = read_families(&step.families, families, &err);
+    step.italian = strcmp(language, "it") == 0;
+    if (!rc && !step.italian && strcmp(language, "en") != 0)
+        rc = err_set(&err, MOE2_ECONFIG, "--language is \"%.40s\", wanted en or it", language);
     step.seed = (uint64_t)seed;
     step.sink = cli_sink();
     step.stop = cli_stop_flag();

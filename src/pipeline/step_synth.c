@@ -9,6 +9,7 @@
 #include "pipeline/qa_leak.h"
 #include "pipeline/step_corpus.h"
 #include "pipeline/step_gating_set.h"
+#include "pipeline/synth_italian.h"
 
 enum {
     MAX_DRAWS = 20000,   /* without a new question, before a family counts as used up */
@@ -102,6 +103,8 @@ static int put(struct making *m, enum synth_set set, int64_t i, struct err *err)
     int f = family_of(m, set, i), rc = draw(&item, &key, m, set, i, err);
     if (rc)
         return rc;
+    if (m->step->italian)
+        synth_italian(&item);
     snprintf(id, sizeof id, "%s-%016" PRIx64, synth_families[f].name, key.a);
     struct qa_row row = {.id = id,
                          .source = "synth",
@@ -172,6 +175,7 @@ static int write_manifest(const struct synth_report *r, const struct synth_step 
     jw_text(&w, "format", "moe2 procedural questions");
     jw_int(&w, "version", 1);
     jw_int(&w, "seed", (int64_t)step->seed);
+    jw_text(&w, "language", step->italian ? "it" : "en");
     synth_json(&w, r);
     jw_end(&w);
     int rc = path ? json_writer_end(&w, err) : err_set(err, MOE2_ELIMIT, "no memory for a path");
