@@ -6,7 +6,8 @@ file(GLOB CUDA_HEADERS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/cuda/*.
 set(CUDA_SHARED_SOURCES ${CMAKE_SOURCE_DIR}/src/base/err.c ${CMAKE_SOURCE_DIR}/src/tensor/dtype.c ${CMAKE_SOURCE_DIR}/src/tensor/nf4.c)
 
 if(MOE2_TESTS AND CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
-    add_library(moe2_cuda_emulated MODULE ${CUDA_SOURCES} src/kernels/cuda/emulate.cpp ${CUDA_SHARED_SOURCES}
+    add_library(moe2_cuda_emulated MODULE ${CUDA_SOURCES} src/kernels/cuda/emulate.cpp src/kernels/cuda/emulate_hopper.cpp
+        ${CUDA_SHARED_SOURCES}
         src/kernels/device_memory.c)
     set_source_files_properties(${CUDA_SOURCES} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
     target_link_libraries(moe2_cuda_emulated PRIVATE moe2_flags)
@@ -23,13 +24,18 @@ if(MOE2_CUDA)
     foreach(a ${MOE2_CUDA_ARCHITECTURES})
         list(APPEND gencode -gencode arch=compute_${a},code=sm_${a})
     endforeach()
+    set(hopper_gencode -gencode arch=compute_90a,code=sm_90a) # of files with instructions that no other card has
     set(objects)
     foreach(source ${CUDA_SOURCES})
         get_filename_component(name ${source} NAME_WE)
+        set(code ${gencode})
+        if(name MATCHES "_hopper$")
+            set(code ${hopper_gencode})
+        endif()
         set(object ${CMAKE_BINARY_DIR}/cuda/${name}.o)
         add_custom_command(OUTPUT ${object} DEPENDS ${source} ${CUDA_HEADERS}
             COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/cuda
-            COMMAND ${NVCC} -O3 -std=c++17 ${gencode} -lineinfo -Xcompiler -fPIC,-fvisibility=hidden,-Wall -I${CMAKE_SOURCE_DIR}/src
+            COMMAND ${NVCC} -O3 -std=c++17 ${code} -lineinfo -Xcompiler -fPIC,-fvisibility=hidden,-Wall -I${CMAKE_SOURCE_DIR}/src
                 -I${CMAKE_SOURCE_DIR}/include -c ${source} -o ${object}
             COMMENT "nvcc ${name}.cu" VERBATIM)
         list(APPEND objects ${object})

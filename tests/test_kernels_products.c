@@ -238,7 +238,7 @@ static void grouped_products_agree_with_the_reference(void **state)
     static const struct shape sides[] = {
         {0, 5, 3, 0}, {0, 33, 40, 2}, {0, 64, 300, 0}, {0, 17, 530, 1}};
     struct device *ref = open_table(0, 1);
-    for (int t = 1; t < N_ALL_TABLES; t++) {
+    for (int t = 1; t < N_CARD_TABLES; t++) {
         struct device *dev = open_table(t, 2);
         for (int kind = 0; dev && kind < 32; kind += t < N_CPU_TABLES ? 1 : 3) /* emulated */
             for (int i = 0; i < 4 * N_DIRECTIONS; i++) {
@@ -257,7 +257,7 @@ static void grouped_products_of_many_slots_do_too(void **state)
     (void)state;
     static const struct shape sides[] = {{0, 280, 40, 0}, {0, 72, 264, 8}, {0, 130, 131, 0}};
     struct device *ref = open_table(0, 1);
-    for (int t = 1; t < N_ALL_TABLES; t++) {
+    for (int t = 1; t < N_CARD_TABLES; t++) {
         struct device *dev = open_table(t, 2);
         for (int i = 0; dev && i < 3 * N_DIRECTIONS * 2; i++)
             for (int kind = 4; kind < 32; kind += 9) { /* 4, 13, 22, 31 */
@@ -273,7 +273,7 @@ static void grouped_products_of_many_slots_do_too(void **state)
 static void an_expert_without_slots_keeps_its_gradient(void **state)
 {
     (void)state;
-    for (int t = 0; t < N_ALL_TABLES; t++) {
+    for (int t = 0; t < N_CARD_TABLES; t++) {
         struct device *dev = open_table(t, 2);
         struct grouped_case c =
             grouped_case_of(BACKWARD_WEIGHT, (struct shape){0, 6, 5, 0}, 0, offsets);

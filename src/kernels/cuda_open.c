@@ -5,11 +5,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const struct name {
+    const char *name;
+    bool emulated, host_memory, plain;
+} names[] = {{"cuda", false, false, false},
+             {"cuda:plain", false, false, true},
+             {"cuda:host", false, true, false},
+             {"cuda:host:plain", false, true, true},
+             {"cuda:emulated", true, false, true},
+             {"cuda:emulated:hopper", true, false, false}};
+
+/* One of those, the first for "cuda:N". */
+static const struct name *find(const char *name)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i].name) == 0)
+            return &names[i];
+    return &names[0];
+}
+
 static int ordinal_of(const char *name)
 {
     char *end = NULL;
-    if (strcmp(name, "cuda") == 0 || strcmp(name, "cuda:emulated") == 0 ||
-        strcmp(name, "cuda:host") == 0)
+    if (strcmp(name, find(name)->name) == 0)
         return 0;
     if (strncmp(name, "cuda:", 5) != 0 || name[5] < '0' || name[5] > '9')
         return -1;
@@ -19,8 +37,8 @@ static int ordinal_of(const char *name)
 
 int cuda_open(struct device **out, const char *name, struct err *err)
 {
-    bool emulated = strcmp(name, "cuda:emulated") == 0;
-    const char *file = emulated ? "libmoe2_cuda_emulated.so" : "libmoe2_cuda.so";
+    const struct name *n = find(name);
+    const char *file = n->emulated ? "libmoe2_cuda_emulated.so" : "libmoe2_cuda.so";
     int ordinal = ordinal_of(name);
     if (ordinal < 0)
         return err_set(err, MOE2_ECONFIG, "device \"%s\" is unknown, wanted cuda or cuda:NUMBER",
@@ -35,5 +53,5 @@ int cuda_open(struct device **out, const char *name, struct err *err)
     memcpy(&open, &symbol, sizeof open);
     if (!open)
         return err_set(err, MOE2_ECONFIG, "device %s: %s is not moe2's", name, file);
-    return open(out, ordinal, strcmp(name, "cuda:host") == 0, CUDA_ABI, err);
+    return open(out, ordinal, n->host_memory, n->plain, CUDA_ABI, err);
 }

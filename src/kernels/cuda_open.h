@@ -6,14 +6,15 @@
 
 /* Both sides must mean the same by these structs. */
 #define CUDA_ABI                                                                                   \
-    (sizeof(struct kernels) * 1000 + sizeof(struct device) * 10 + sizeof(struct device_ops))
+    (sizeof(struct kernels) * 1000 + sizeof(struct device) * 10 + sizeof(struct device_ops) + 1)
 
-/* The library's one function. */
-typedef int cuda_opener(struct device **out, int ordinal, bool host_memory, size_t abi,
+/* The library's one function. plain: without what only newer cards than the oldest one have. */
+typedef int cuda_opener(struct device **out, int ordinal, bool host_memory, bool plain, size_t abi,
                         struct err *err);
 
-/* "cuda" (the first GPU), "cuda:N"; for tests "cuda:host", the first GPU working in the host's memory and waiting for each kernel, and
- * "cuda:emulated", whose kernels run on the CPU. MOE2_ECONFIG: no such library beside
+/* "cuda" (the first GPU), "cuda:N"; for tests "cuda:host", the first GPU working in the host's memory and waiting for each kernel,
+ * "cuda:emulated", whose kernels run on the CPU, "cuda:emulated:hopper", which has what Hopper GPUs have, and "cuda:plain" and
+ * "cuda:host:plain", which do without that on such a GPU. MOE2_ECONFIG: no such library beside
  * the program, no GPU, one that is too old. The library stays loaded. */
 int cuda_open(struct device **out, const char *name, struct err *err);
 

@@ -58,7 +58,7 @@ struct device_ops {
 };
 
 /* Opens a device by name: "cpu" (best table for this CPU), or "cpu:reference", "cpu:avx2", "cpu:avx512", "cpu:avx512vnni", "cpu:avx512bf16" to force one.
- * "cuda" (the first GPU), "cuda:N" and "cuda:emulated" (a GPU's kernels run on the CPU, for tests) are in libraries of their own, loaded here.
+ * "cuda" (the first GPU), "cuda:N", "cuda:plain" (the first GPU without what only newer ones have) and "cuda:emulated" (a GPU's kernels run on the CPU, for tests) are in libraries of their own, loaded here.
  * n_threads 0 takes every core in this process's affinity mask. Errors: MOE2_ECONFIG for an unknown name or a table that this CPU
  * can't run (the message lists those it can). */
 int device_open(struct device **out, const char *name, int n_threads, struct err *err);

@@ -46,6 +46,8 @@ struct cuda_state {
     struct blas *blas;
     int n_sms;           /* multiprocessors */
     size_t shared_bytes; /* dynamic shared memory that a block may ask for */
+    bool hopper;         /* compute capability 9.0, to be used as such (hopper.h) */
+    void *encode;        /* the driver's function that describes matrices to such a card */
     void *scratch;
     size_t scratch_bytes;
     int code; /* of the first failure, 0: none */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/hopper.h"
 #include "kernels/cuda_open.h"
 
 enum { ALIGN = 256 };
@@ -116,13 +117,16 @@ void cuda_read(struct device *dev, void *to_host, const void *from, size_t n_byt
     move(dev, to_host, from, n_bytes);
 }
 
-static int open_card(struct device *dev, int ordinal, struct err *err)
+static int open_card(struct device *dev, int ordinal, bool plain, struct err *err)
 {
     (void)ordinal;
     (void)err;
     struct cuda_state *s = cuda_of(dev);
     s->n_sms = 4;
     s->shared_bytes = 99 << 10; /* what the smallest of the cards that we build for has */
+    s->hopper = !plain;
+    if (s->hopper)
+        s->shared_bytes = 227 << 10;
     return 0;
 }
 
@@ -232,7 +236,7 @@ static void sync(struct device *dev)
     note(dev, cudaStreamSynchronize(stream_of(dev)), "waiting for the GPU");
 }
 
-static int open_card(struct device *dev, int ordinal, struct err *err)
+static int open_card(struct device *dev, int ordinal, bool plain, struct err *err)
 {
     struct cuda_state *s = cuda_of(dev);
     int n = 0, value = 0, major = 0, minor = 0;
@@ -261,6 +265,7 @@ static int open_card(struct device *dev, int ordinal, struct err *err)
     cudaDeviceGetAttribute(&s->n_sms, cudaDevAttrMultiProcessorCount, ordinal);
     cudaDeviceGetAttribute(&value, cudaDevAttrMaxSharedMemoryPerBlockOptin, ordinal);
     s->shared_bytes = (size_t)value;
+    s->hopper = !plain && major == 9 && minor == 0 && tensor_maps_open(s);
     return 0;
 }
 
@@ -325,7 +330,8 @@ static const struct device_ops ops = {take, give,  write, cuda_read, zero,      
                                       shut, check, room,  host_take, host_give, stash};
 
 extern "C" __attribute__((visibility("default"))) int
-moe2_cuda_open(struct device **out, int ordinal, bool host_memory, size_t abi, struct err *err)
+moe2_cuda_open(struct device **out, int ordinal, bool host_memory, bool plain, size_t abi,
+               struct err *err)
 {
     if (abi != CUDA_ABI)
         return err_set(err, MOE2_ECONFIG, "the CUDA library is of another build of moe2");
@@ -344,7 +350,9 @@ moe2_cuda_open(struct device **out, int ordinal, bool host_memory, size_t abi, s
     dev->state = s;
     dev->ops = &ops;
     cuda_table(&s->table);
-    int rc = open_card(dev, ordinal, err);
+    int rc = open_card(dev, ordinal, plain, err);
+    if (s->hopper)
+        s->table.name = "cuda:hopper";
     if (!rc)
         rc = blas_open(&s->blas, s->stream, err);
     if (rc) {

@@ -140,6 +140,16 @@ void __syncwarp(unsigned mask)
     moved = true;
 }
 
+void emulate_yield(void)
+{
+    to_scheduler(false);
+}
+
+void emulate_moved(void)
+{
+    moved = true;
+}
+
 const unsigned char *emulate_exchange(const void *mine, size_t n_bytes)
 {
     struct warp *w = &warps[(unsigned)now / 32];

@@ -51,6 +51,10 @@ void emulate_launch(dim3 grid, dim3 block, size_t shared, const std::function<vo
 void __syncthreads(void);
 void __syncwarp(unsigned mask = 0xffffffffu);
 
+/* For waits of other kinds: lets the others go on; says that something happened which somebody may wait for. */
+void emulate_yield(void);
+void emulate_moved(void);
+
 /* What each lane of this thread's warp gave, in all of them: [32] rows of n_bytes ≤ 64, until the next collective. */
 const unsigned char *emulate_exchange(const void *mine, size_t n_bytes);
 enum { EMULATED_ROW = 64 };

@@ -87,4 +87,7 @@ void tiles_f32(struct device *dev, enum tiles_direction d, struct tiles *t, enum
 /* All operands bf16, their rows beginning at 16 bytes and filled up with zeros to a multiple of 8. Sums in float32. */
 void tiles_bf16(struct device *dev, enum tiles_direction d, struct tiles *t);
 
+/* The same on a Hopper GPU. false, with nothing done, where the device is none or the product is too narrow to gain. */
+bool tiles_hopper(struct device *dev, enum tiles_direction d, const struct tiles *t);
+
 #endif

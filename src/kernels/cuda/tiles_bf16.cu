@@ -260,6 +260,8 @@ template <enum tiles_direction D> static void by_width(struct device *dev, struc
 
 void tiles_bf16(struct device *dev, enum tiles_direction d, struct tiles *t)
 {
+    if (tiles_hopper(dev, d, t))
+        return;
     if (d == FORWARD)
         by_width<FORWARD>(dev, t);
     else if (d == BACKWARD_INPUT)
