@@ -1,11 +1,12 @@
 /* Speed of matrix products on a GPU, at the shapes of large models, beside the largest dense product of the same run.
  *
- *     bench_cuda_products [--device cuda] [--json] [--small]
+ *     bench_cuda_products [--device cuda] [--json] [--small] [--experts]
  *
  * Each row is the median of 11 batches between two waits for the device, and counts multiply-adds as two. Operands are normal random
  * numbers: zeros would draw less power and look faster. "ratio" is to the first row, bf16 8192 cubed with weights that are bf16
  * already. The experts' rows are one layer of DeepSeek-V3 on 4,096 tokens that pick 8 of 256 experts at random: an expert has 128
  * tokens more or less, and its weights are read (its gradients written) for those. --small: the same at sizes for the emulator.
+ * --experts: of the dense products only the first. --device cuda:plain on a Hopper GPU: without the kernels that only it has.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ enum direction { FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT };
 static const char *const direction_names[] = {"forward", "backward_input", "backward_weight"};
 
 static struct device *dev;
-static bool json, small;
+static bool json, small, experts_only;
 static double reference; /* TFLOP/s of the first row */
 static struct {
     float *at; /* normal numbers on the device, from which all operands are copied */
@@ -150,9 +151,10 @@ static void row(const char *name, double operations, double s)
     if (reference == 0)
         reference = t;
     if (json)
-        printf("{\"device\": \"%s\", \"name\": \"%s\", \"ms\": %.4f, \"tflops\": %.4g, \"ratio\": "
+        printf("{\"device\": \"%s\", \"kernels\": \"%s\", \"name\": \"%s\", \"ms\": %.4f, "
+               "\"tflops\": %.4g, \"ratio\": "
                "%.4f}\n",
-               dev->name, name, s * 1e3, t, t / reference);
+               dev->name, dev->k->name, name, s * 1e3, t, t / reference);
     else
         printf("%-64s %9.3f ms %9.4g TFLOP/s  %5.2f\n", name, s * 1e3, t, t / reference);
     fflush(stdout);
@@ -197,7 +199,8 @@ static void all_dense(void)
                  {"qwen2.5-7b down", {4096, 3584, 18944, DT_BF16, DT_BF16}, true},
                  {"qwen2.5-7b head", {4096, 152064, 3584, DT_BF16, DT_BF16}, true},
                  {"dense", {4096, 4096, 4096, DT_F32, DT_F32}, true}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    size_t n = experts_only ? 1 : sizeof cases / sizeof *cases;
+    for (size_t i = 0; i < n; i++) {
         struct shape s = cases[i].s;
         if (small)
             s.M /= 128, s.N /= 128, s.K /= 128;
@@ -301,15 +304,20 @@ int main(int argc, char **argv)
             json = true;
         } else if (strcmp(argv[i], "--small") == 0) {
             small = true;
+        } else if (strcmp(argv[i], "--experts") == 0) {
+            experts_only = true;
         } else if (strcmp(argv[i], "--device") == 0 && i + 1 < argc) {
             name = argv[++i];
         } else {
-            fprintf(stderr, "usage: bench_cuda_products [--device NAME] [--json] [--small]\n");
+            fprintf(stderr, "usage: bench_cuda_products [--device NAME] [--json] [--small] "
+                            "[--experts]\n");
             return 2;
         }
     }
     if (device_open(&dev, name, 0, &err))
         stop(name, &err);
+    if (!json)
+        printf("kernels: %s\n", dev->k->name);
     block_make();
     all_dense();
     all_experts();

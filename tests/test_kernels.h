@@ -72,9 +72,8 @@ static const struct {
 /* The last four are CUDA's: its kernels emulated, and on a GPU, where there is one; then those with kernels for one kind of card or
  * without them, for the tests of kernels where that matters. */
 static const char *const table_names[] = {
-    "cpu:reference",  "cpu:avx2",      "cpu:avx512", "cpu:avx512vnni",
-    "cpu:avx512bf16", "cuda:emulated", "cuda:host",  "cuda:emulated:hopper",
-    "cuda:host:plain"};
+    "cpu:reference", "cpu:avx2",  "cpu:avx512",           "cpu:avx512vnni", "cpu:avx512bf16",
+    "cuda:emulated", "cuda:host", "cuda:emulated:hopper", "cuda:host:plain"};
 enum { N_CPU_TABLES = 5, N_TABLES = 5, N_ALL_TABLES = 7, N_CARD_TABLES = 9 };
 
 /* Arrays that kernels are given: the heap's, or memory that a GPU can read where there is one. */

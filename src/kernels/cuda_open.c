@@ -8,12 +8,9 @@
 static const struct name {
     const char *name;
     bool emulated, host_memory, plain;
-} names[] = {{"cuda", false, false, false},
-             {"cuda:plain", false, false, true},
-             {"cuda:host", false, true, false},
-             {"cuda:host:plain", false, true, true},
-             {"cuda:emulated", true, false, true},
-             {"cuda:emulated:hopper", true, false, false}};
+} names[] = {{"cuda", false, false, false},        {"cuda:plain", false, false, true},
+             {"cuda:host", false, true, false},    {"cuda:host:plain", false, true, true},
+             {"cuda:emulated", true, false, true}, {"cuda:emulated:hopper", true, false, false}};
 
 /* One of those, the first for "cuda:N". */
 static const struct name *find(const char *name)

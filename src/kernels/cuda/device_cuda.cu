@@ -329,9 +329,10 @@ static void shut(struct device *dev)
 static const struct device_ops ops = {take, give,  write, cuda_read, zero,      sync,
                                       shut, check, room,  host_take, host_give, stash};
 
-extern "C" __attribute__((visibility("default"))) int
-moe2_cuda_open(struct device **out, int ordinal, bool host_memory, bool plain, size_t abi,
-               struct err *err)
+extern "C" __attribute__((visibility("default"))) int moe2_cuda_open(struct device **out,
+                                                                     int ordinal, bool host_memory,
+                                                                     bool plain, size_t abi,
+                                                                     struct err *err)
 {
     if (abi != CUDA_ABI)
         return err_set(err, MOE2_ECONFIG, "the CUDA library is of another build of moe2");

@@ -196,8 +196,8 @@ template <int N> static __device__ __forceinline__ void group_wait(void)
     asm volatile("{\n"                                                                             \
                  ".reg .pred p;\n"                                                                 \
                  "setp.ne.b32 p, 1, 0;\n"                                                          \
-                 "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32.bf16.bf16 {" IN_##HALF "}, " A    \
-                 ", " B ", p, 1, 1, " TURN_A ", " TURN_B ";\n"                                     \
+                 "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32.bf16.bf16 {" IN_##HALF            \
+                 "}, " A ", " B ", p, 1, 1, " TURN_A ", " TURN_B ";\n"                             \
                  "}"                                                                               \
                  : OUT_##HALF(d, 0)                                                                \
                  : "l"(a), "l"(b), "n"((int)A_DEEP), "n"((int)B_DEEP))

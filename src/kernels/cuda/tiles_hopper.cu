@@ -197,9 +197,8 @@ static __device__ __forceinline__ void put_one(float *c, float x, bool accumulat
 
 /* Column after column of a tile is a row of the output: 8 lanes write 8 neighbours. */
 template <int N>
-static __device__ __forceinline__ void store_turned(const struct hopper &t,
-                                                    const struct tall_tile &p,
-                                                    const float (&sum)[2][N / 2])
+static __device__ __forceinline__ void
+store_turned(const struct hopper &t, const struct tall_tile &p, const float (&sum)[2][N / 2])
 {
     int lane = (int)threadIdx.x % 32, row = p.row + (int)threadIdx.x / GROUP * 2 * PIECE_COLUMNS +
                                             (int)threadIdx.x % GROUP / 32 * 16 + lane / 4;
@@ -240,9 +239,8 @@ static __device__ __forceinline__ void put_two(float *c, float x, float y, bool 
         put_one(c + 1, y, accumulate);
 }
 
-static __device__ __forceinline__ void store_gradient(const struct hopper &t,
-                                                      const struct tall_tile &p,
-                                                      const float (&sum)[2][WIDTH / 2])
+static __device__ __forceinline__ void
+store_gradient(const struct hopper &t, const struct tall_tile &p, const float (&sum)[2][WIDTH / 2])
 {
     int lane = (int)threadIdx.x % 32, row = p.row + (int)threadIdx.x / GROUP * 2 * PIECE_COLUMNS +
                                             (int)threadIdx.x % GROUP / 32 * 16 + lane / 4;
