@@ -63,6 +63,7 @@ static void settle(struct barrier *b)
     b->parity ^= 1;
     b->missing = b->arrivals;
     emulate_moved();
+    emulate_yield(); /* whoever waited goes on at once */
 }
 
 void barrier_init(uint64_t *b, int arrivals)
