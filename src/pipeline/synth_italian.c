@@ -3,6 +3,7 @@
 #include "pipeline/synth_italian.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 static const struct phrase {
@@ -164,7 +165,7 @@ static void translate(char *text, size_t bytes)
 {
     char english[SYNTH_QUESTION_BYTES];
     size_t at = 0, n = 0;
-    strcpy(english, text);
+    snprintf(english, sizeof english, "%s", text);
     text[0] = 0;
     while (english[at]) {
         const struct phrase *p = longest(&n, english + at, english);
