@@ -200,6 +200,39 @@ struct dropout_args {
     bool accumulate;
 };
 
+/* Routing of T tokens by rule alone: what route/route_rows.h defines, in its bits on every device. A row that valid says is padding picks
+ * nobody, −1 everywhere, one with a logit that is no finite number −2 everywhere; both have scores and weights 0. */
+enum { ROUTE_FAR_EXPERTS = 8192 }; /* E at most; of the rest the router's own limits hold */
+struct route_args {
+    float *scores;          /* [T,E] sigmoid (softmax) of the logits */
+    int32_t *idx;           /* [T,K] the best first */
+    float *weight;          /* [T,K] */
+    double *moments;        /* [ceil(T/64), 2] Σ s and Σ s² of 64 rows each, or NULL */
+    const float *logits;    /* [T,E] */
+    const float *bias;      /* [E] added for selection only */
+    const uint8_t *valid;   /* [T] 0: padding; or NULL: none is */
+    int64_t T, E, K;
+    int64_t n_group, topk_group; /* 1 and 1: the K best of all */
+    bool softmax;
+    bool group_max; /* a group scores its largest, else the sum of its two largest */
+    bool normed;    /* weights sum up to factor */
+    float factor;
+};
+
+/* Slots from picks: sorted by expert, then by token. S = T·K at most, the more T with a shared expert: number E, which every token
+ * picks with weight 1, slot n + t of token t behind the n others. */
+struct route_lists_args {
+    int32_t *offset;       /* [E+2], shared [E+3]: slots of expert e are offset[e] … offset[e+1]−1; last how many rows hold −2 */
+    int32_t *token;        /* [S] */
+    float *slot_weight;    /* [S] */
+    int32_t *position;     /* [T,K] the slot of each pick, −1 where there is none */
+    int32_t *first, *slot; /* [T+1], [S] as combine wants them, the slots of a token rising */
+    const int32_t *idx;    /* [T,K] */
+    const float *weight;   /* [T,K] */
+    int64_t T, E, K;
+    bool shared;
+};
+
 struct kernels {
     const char *name;
 
@@ -271,6 +304,13 @@ struct kernels {
                              int64_t n_tensors);
     /* norm[s] = ‖x[s]‖₂ over D (RD-ESI's performance: norm). */
     void (*row_norm)(struct device *dev, float *norm, const float *x, int64_t S, int64_t D);
+
+    /* ---- routing ---- */
+    void (*route_pick)(struct device *dev, const struct route_args *a);
+    void (*route_lists)(struct device *dev, const struct route_lists_args *a);
+    /* What came through the weights: with the forward's scores, idx, weight and position, dweight [S], adds into dlogits [T,E]. */
+    void (*route_backward)(struct device *dev, float *dlogits, const float *dweight,
+                           const int32_t *position, const struct route_args *a);
 
     /* ---- attention ---- */
     void (*attention_forward)(struct device *dev, const struct attention_args *a);

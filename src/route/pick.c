@@ -41,7 +41,7 @@ static bool group_chosen(const float *value, int g, int n_group, int topk_group)
     return before < topk_group;
 }
 
-static void mask_groups(float *c, const struct router_config *config)
+void mask_groups(float *c, const struct router_config *config)
 {
     float value[ROUTE_GROUPS_MAX];
     int n = config->n_experts / config->n_group;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "route/rd_esi.h"
+#include "route/route_rows.h"
 
 static int router_alloc(struct router *r, struct err *err)
 {
@@ -131,13 +132,13 @@ static bool score_block(struct router *r, struct route *route, const float *logi
             return false;
         score_rows(r->ops, s, logits + t * E, 1, route->E, r->config.score);
     }
-    if (batch->mode == ROUTE_TRAIN && incentive_has_bias(r->incentive))
+    if (router_wants_moments(r, batch->mode))
         r->ops->moments(moments, route->scores + first * E, (end - first) * E);
     return true;
 }
 
-static int not_finite(const struct router *r, const struct route *route, const float *logits,
-                      const struct route_batch *batch, struct err *err)
+int router_check_logits(const struct router *r, const struct route *route, const float *logits,
+                        const struct route_batch *batch, struct err *err)
 {
     for (int64_t t = 0; t < route->T; t++)
         for (int64_t i = 0; i < route->E && token_valid(batch, t); i++)
@@ -250,7 +251,7 @@ int router_pick(struct router *r, struct route *route, const float *logits,
             pick_block(r, route, batch, b);
     }
     if (bad)
-        return not_finite(r, route, logits, batch, err);
+        return router_check_logits(r, route, logits, batch, err);
     if (again) {
         reweigh(r, route);
     } else if (token_choice) {
@@ -262,6 +263,47 @@ int router_pick(struct router *r, struct route *route, const float *logits,
     if (train)
         count_step(r, route);
     return 0;
+}
+
+/* ---- the same, made where the logits are ---- */
+
+bool router_picks_far(const struct router *r, enum route_mode mode)
+{
+    const struct router_config *c = &r->config;
+    if ((c->pick != PICK_TOPK && c->pick != PICK_GROUP_TOPK) || c->combine != COMBINE_GATE ||
+        mode == ROUTE_RECOMPUTE || (c->capacity_factor > 0 && mode != ROUTE_EVAL))
+        return false;
+    struct incentive_draw draw = incentive_draw(r->incentive);
+    bool draws = draw.epsilon > 0 || draw.noise_std > 0;
+    return mode != ROUTE_TRAIN || (!draws && !incentive_wants_margins(r->incentive));
+}
+
+bool router_wants_moments(const struct router *r, enum route_mode mode)
+{
+    return mode == ROUTE_TRAIN && incentive_has_bias(r->incentive);
+}
+
+void router_far_begin(struct router *r, struct route *route, const struct route_batch *batch)
+{
+    count_valid(route, batch);
+    bias_now(r, route->bias, batch->mode);
+}
+
+void router_far_end(struct router *r, struct route *route, const int32_t *offset,
+                    const double *moments, const struct route_batch *batch)
+{
+    for (int i = 0; i < route->E; i++) {
+        route->expert_offsets[i] = offset[i];
+        route->picks[i] = offset[i + 1] - offset[i];
+    }
+    route->expert_offsets[route->E] = route->n = offset[route->E];
+    route->n_dropped = 0;
+    route->mode = batch->mode;
+    bool wanted = router_wants_moments(r, batch->mode);
+    for (int64_t b = 0; b < 2 * route_blocks(route->T); b++)
+        route->block_moments[b] = wanted ? moments[b] : 0;
+    if (batch->mode == ROUTE_TRAIN)
+        count_step(r, route);
 }
 
 /* ---- what was seen ---- */
@@ -326,9 +368,12 @@ void router_feed_right(struct router *r, const struct route *route, const int8_t
 }
 
 /* perf_i sums −w·∂L/∂w over the picks of i. */
-static void feed_loss(struct router *r, const struct route *route, const float *dweight,
+void router_feed_loss(struct router *r, const struct route *route, const float *dweight,
                       float grad_scale)
 {
+    bool training = route->mode == ROUTE_TRAIN || route->mode == ROUTE_RECOMPUTE;
+    if (!training || incentive_performance(r->incentive) != PERFORMANCE_LOSS)
+        return;
 #pragma omp parallel for schedule(static) if (route->T * route->E >= ROUTE_PARALLEL)
     for (int i = 0; i < route->E; i++) {
         double sum = 0;
@@ -339,21 +384,6 @@ static void feed_loss(struct router *r, const struct route *route, const float *
         r->sums.share[i] += (double)(end - first);
         r->sums.performed[i] += end - first;
     }
-}
-
-static void backward_token(const struct router *r, float *dlogits, const float *dweight,
-                           const struct route *route, int64_t t)
-{
-    int K = route->K;
-    float dw[ROUTE_PICKS_MAX], ds[ROUTE_PICKS_MAX];
-    const int32_t *idx = route->idx + t * K, *position = route->pick_position + t * K;
-    const float *s = route->scores + t * route->E;
-    if (idx[0] < 0)
-        return;
-    for (int k = 0; k < K; k++)
-        dw[k] = position[k] < 0 ? 0 : dweight[position[k]];
-    combine_backward(ds, dw, route->pick_weight + t * K, idx, s, &r->config);
-    score_backward_picked(dlogits + t * route->E, s, idx, ds, K, route->E, r->config.score, r->ops);
 }
 
 /* Expert choice: any number of picks a token, w = F·s, softmax scores. */
@@ -375,15 +405,16 @@ static void backward_chosen(const struct router *r, float *dlogits, const float 
 void router_backward(struct router *r, float *dlogits, const float *dweight,
                      const struct route *route, float grad_scale)
 {
-    bool training = route->mode == ROUTE_TRAIN || route->mode == ROUTE_RECOMPUTE;
-    if (training && incentive_performance(r->incentive) == PERFORMANCE_LOSS)
-        feed_loss(r, route, dweight, grad_scale);
+    int64_t E = route->E, K = route->K;
+    router_feed_loss(r, route, dweight, grad_scale);
     if (!dlogits)
         return;
 #pragma omp parallel for schedule(static) if (route->T * route->E >= ROUTE_PARALLEL)
     for (int64_t t = 0; t < route->T; t++) {
         if (route->idx)
-            backward_token(r, dlogits, dweight, route, t);
+            route_row_backward(dlogits + t * E, dweight, route->idx + t * K,
+                               route->pick_position + t * K, route->pick_weight + t * K,
+                               route->scores + t * E, &r->config);
         else
             backward_chosen(r, dlogits, dweight, route, t);
     }

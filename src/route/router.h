@@ -146,6 +146,33 @@ const struct router_config *router_config(const struct router *r);
 int router_pick(struct router *r, struct route *route, const float *logits,
                 const struct route_batch *batch, struct err *err);
 
+/* ---- picks made where the logits are ----
+ *
+ *     if (router_picks_far(r, mode)) {                        in router_pick's stead
+ *         router_far_begin(r, &route, &batch);                bias and n_valid of the route
+ *         … kernels route_pick and route_lists, with that bias …
+ *         router_far_end(r, &route, offset, moments, &batch);
+ *
+ * A device that keeps the logits makes scores, picks, weights and lists by itself, with the bits of
+ * router_pick (route_rows.h), and the router hears how many picks each expert got. Of the route
+ * then T, n_valid, n, n_dropped, bias, picks and expert_offsets hold; the other arrays must be
+ * copied from the device before a function is called that reads them: all of router_aux,
+ * router_aux_pool, router_feed_right and router_backward, weight for router_feed_loss. */
+
+/* Whether picks of that mode may be made so: no draws, no dropping, nothing kept of each token. */
+bool router_picks_far(const struct router *r, enum route_mode mode);
+void router_far_begin(struct router *r, struct route *route, const struct route_batch *batch);
+
+/* offset [E + 1] as of expert_offsets; moments [ceil(T / 64), 2] as of route_rows_moments, looked at
+ * in training where router_wants_moments says so. Not to be called where a logit was not finite. */
+void router_far_end(struct router *r, struct route *route, const int32_t *offset,
+                    const double *moments, const struct route_batch *batch);
+bool router_wants_moments(const struct router *r, enum route_mode mode);
+
+/* What router_pick says of logits [T, E] that are not all finite; 0 where they are. */
+int router_check_logits(const struct router *r, const struct route *route, const float *logits,
+                        const struct route_batch *batch, struct err *err);
+
 /* What router_feed_… wants in that mode; LOSS needs no call, router_backward takes it itself. */
 enum performance_kind router_wants(const struct router *r, enum route_mode mode);
 
@@ -162,6 +189,10 @@ void router_feed_right(struct router *r, const struct route *route, const int8_t
  * tokens for a mean, times any loss scaling). Once per micro-batch. */
 void router_backward(struct router *r, float *dlogits, const float *dweight,
                      const struct route *route, float grad_scale);
+
+/* The summing of `loss` alone, for picks made far away. Nothing where loss is not wanted. */
+void router_feed_loss(struct router *r, const struct route *route, const float *dweight,
+                      float grad_scale);
 
 /* The losses of aux.h and scale times their gradient added into dlogits [T, E] (NULL: values only).
  * Once per micro-batch, after router_pick and before the next one; scale is usually this

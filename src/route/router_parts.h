@@ -43,7 +43,9 @@ void score_rows(const struct row_ops *ops, float *s, const float *x, int64_t T, 
 void score_backward_picked(float *dx, const float *s, const int32_t *idx, const float *ds, int K,
                            int E, enum score_kind kind, const struct row_ops *ops);
 
-/* pick.c: the picks and weights of block b of token choice; scores are there already. */
+/* pick.c: c becomes −infinity outside the best groups; the picks and weights of block b of token
+ * choice, whose scores are there already. */
+void mask_groups(float *c, const struct router_config *config);
 void pick_block(struct router *r, struct route *route, const struct route_batch *batch, int64_t b);
 
 /* combine.c: weights of one token's picks from its scores, and the way back into ds [K]. c [E] are

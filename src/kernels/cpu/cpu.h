@@ -138,6 +138,10 @@ void nf4_to_f32_avx512(struct device *dev, float *out, const struct nf4 *q, int6
                        int64_t n);
 void ref_adamw8(struct device *dev, const struct adamw8_args *a);
 void ref_row_norm(struct device *dev, float *norm, const float *x, int64_t S, int64_t D);
+void ref_route_pick(struct device *dev, const struct route_args *a);
+void ref_route_lists(struct device *dev, const struct route_lists_args *a);
+void ref_route_backward(struct device *dev, float *dlogits, const float *dweight,
+                        const int32_t *position, const struct route_args *a);
 void ref_attention_forward(struct device *dev, const struct attention_args *a);
 void ref_attention_backward(struct device *dev, const struct attention_args *a,
                             const struct attention_grads *g);

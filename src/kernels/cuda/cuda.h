@@ -279,6 +279,10 @@ void cuda_nf4_to_bf16(struct device *dev, uint16_t *out, const struct nf4 *q, in
 void cuda_nf4_list_to_bf16(struct device *dev, uint16_t *const *out, const struct nf4 *const *q,
                            int64_t n_tensors);
 void cuda_row_norm(struct device *dev, float *norm, const float *x, int64_t S, int64_t D);
+void cuda_route_pick(struct device *dev, const struct route_args *a);
+void cuda_route_lists(struct device *dev, const struct route_lists_args *a);
+void cuda_route_backward(struct device *dev, float *dlogits, const float *dweight,
+                         const int32_t *position, const struct route_args *a);
 void cuda_attention_forward(struct device *dev, const struct attention_args *a);
 void cuda_attention_backward(struct device *dev, const struct attention_args *a,
                              const struct attention_grads *g);

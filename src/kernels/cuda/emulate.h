@@ -109,6 +109,22 @@ static inline int __any_sync(unsigned mask, int yes)
     return __ballot_sync(mask, yes) != 0;
 }
 
+static inline unsigned __reduce_max_sync(unsigned, unsigned x)
+{
+    const unsigned char *rows = emulate_exchange(&x, sizeof x);
+    for (int i = 0; i < 32; i++)
+        x = std::max(x, emulate_take<unsigned>(rows, i));
+    return x;
+}
+
+static inline unsigned __reduce_min_sync(unsigned, unsigned x)
+{
+    const unsigned char *rows = emulate_exchange(&x, sizeof x);
+    for (int i = 0; i < 32; i++)
+        x = std::min(x, emulate_take<unsigned>(rows, i));
+    return x;
+}
+
 static inline int __all_sync(unsigned mask, int yes)
 {
     return __ballot_sync(mask, yes) == 0xffffffffu;

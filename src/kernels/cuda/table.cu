@@ -32,6 +32,9 @@ void cuda_table(struct kernels *k)
     ROW(nf4_to_bf16);
     ROW(nf4_list_to_bf16);
     ROW(row_norm);
+    ROW(route_pick);
+    ROW(route_lists);
+    ROW(route_backward);
     ROW(attention_forward);
     ROW(attention_backward);
     ROW(dense_bytes);
