@@ -264,6 +264,70 @@ static void training_again_gives_the_same_bits(void **state)
     }
 }
 
+/* A forward of one sequence whose last five rows are padding. */
+static int padded_forward(struct side *s, struct err *err)
+{
+    int32_t ids[T], offset[2] = {0, T};
+    uint8_t padding[T];
+    for (int t = 0; t < T; t++) {
+        ids[t] = (int32_t)(t * 7 % V);
+        padding[t] = t >= T - 5;
+    }
+    struct batch batch = {.ids = ids, .offset = offset, .padding = padding, .B = 1, .T = T};
+    return decoder_forward(s->dec, &batch, DECODER_EVAL, err);
+}
+
+static void check_picks(const struct route *a, const struct route *b)
+{
+    assert_int_equal(a->n, b->n);
+    assert_int_equal(a->n_valid, b->n_valid);
+    assert_memory_equal(a->idx, b->idx, (size_t)(T * a->K) * sizeof *a->idx);
+    assert_memory_equal(a->pick_position, b->pick_position, (size_t)(T * a->K) * sizeof(int32_t));
+    assert_memory_equal(a->picks, b->picks, (size_t)a->E * sizeof *a->picks);
+    assert_memory_equal(a->expert_offsets, b->expert_offsets, (size_t)(a->E + 1) * sizeof(int64_t));
+    assert_memory_equal(a->token, b->token, (size_t)a->n * sizeof *a->token);
+    assert_memory_equal(a->expert, b->expert, (size_t)a->n * sizeof *a->expert);
+    assert_memory_equal(a->token_offsets, b->token_offsets, (T + 1) * sizeof *a->token_offsets);
+    assert_memory_equal(a->position, b->position, (size_t)a->n * sizeof *a->position);
+    for (int64_t p = 0; p < a->n; p++)
+        assert_true(fabsf(a->weight[p] - b->weight[p]) < 1e-5f);
+}
+
+/* Weights of the router's first expert so large that its logits are no numbers. */
+static void break_router(struct side *s)
+{
+    int64_t n = 0;
+    struct param *p = decoder_params(s->dec, &n);
+    float large[72];
+    for (int i = 0; i < 72; i++)
+        large[i] = 3e38f;
+    for (int64_t i = 0; i < n; i++)
+        if (strstr(p[i].name, "mlp.gate.weight"))
+            s->dev->ops->write(s->dev, p[i].data, large, sizeof large);
+}
+
+static void picks_and_complaints_about_logits_are_those_of_the_cpu(void **state)
+{
+    const char *device = device_of(state);
+    struct side cpu, gpu;
+    struct err a = {0}, b = {0};
+    side_open(&cpu, "cpu", &test_cases[0]);
+    side_open(&gpu, device, &test_cases[0]);
+    must(padded_forward(&cpu, &a), &a);
+    must(padded_forward(&gpu, &b), &b);
+    check_picks(decoder_picks(cpu.dec, 1), decoder_picks(gpu.dec, 1));
+    break_router(&cpu);
+    break_router(&gpu);
+    assert_int_equal(padded_forward(&cpu, &a), MOE2_ENUMERIC);
+    assert_int_equal(padded_forward(&gpu, &b), MOE2_ENUMERIC);
+    char *end = strstr(a.msg, " is "); /* infinite, or the difference of two such: NaN */
+    assert_non_null(end);
+    assert_non_null(strstr(a.msg, "layer 1: the router's logit of expert 0 for token 0"));
+    assert_memory_equal(a.msg, b.msg, (size_t)(end - a.msg));
+    side_close(&cpu);
+    side_close(&gpu);
+}
+
 static void a_limit_of_memory_is_kept_in_one_sentence(void **state)
 {
     struct device *dev = NULL;
@@ -301,6 +365,7 @@ int main(void)
 #define ON(device)                                                                                 \
     cmocka_unit_test_prestate(training_is_that_of_the_cpu, device),                                \
         cmocka_unit_test_prestate(training_again_gives_the_same_bits, device),                     \
+        cmocka_unit_test_prestate(picks_and_complaints_about_logits_are_those_of_the_cpu, device), \
         cmocka_unit_test_prestate(a_limit_of_memory_is_kept_in_one_sentence, device),              \
         cmocka_unit_test_prestate(a_model_that_does_not_fit_is_refused_and_leaves_nothing, device)
     static char emulated[] = "cuda:emulated", gpu[] = "cuda";

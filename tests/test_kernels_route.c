@@ -178,8 +178,8 @@ static void picks_lists_and_gradients_have_the_same_bits_on_every_table(void **s
                 const struct shape *s = &shapes[i];
                 char where[128];
                 struct run want, got;
-                snprintf(where, sizeof where, "%s, E %d, K %d, T %d, logits %d",
-                         table_names[table], (int)s->E, (int)s->K, (int)s->T, make);
+                snprintf(where, sizeof where, "%s, E %d, K %d, T %d, logits %d", table_names[table],
+                         (int)s->E, (int)s->K, (int)s->T, make);
                 run_open(&want, s, (enum make)make, 3);
                 run_open(&got, s, (enum make)make, 3);
                 run_on(plain, &want, s->shared);

@@ -204,13 +204,13 @@ struct dropout_args {
  * nobody, −1 everywhere, one with a logit that is no finite number −2 everywhere; both have scores and weights 0. */
 enum { ROUTE_FAR_EXPERTS = 8192 }; /* E at most; of the rest the router's own limits hold */
 struct route_args {
-    float *scores;          /* [T,E] sigmoid (softmax) of the logits */
-    int32_t *idx;           /* [T,K] the best first */
-    float *weight;          /* [T,K] */
-    double *moments;        /* [ceil(T/64), 2] Σ s and Σ s² of 64 rows each, or NULL */
-    const float *logits;    /* [T,E] */
-    const float *bias;      /* [E] added for selection only */
-    const uint8_t *valid;   /* [T] 0: padding; or NULL: none is */
+    float *scores;        /* [T,E] sigmoid (softmax) of the logits */
+    int32_t *idx;         /* [T,K] the best first */
+    float *weight;        /* [T,K] */
+    double *moments;      /* [ceil(T/64), 2] Σ s and Σ s² of 64 rows each, or NULL */
+    const float *logits;  /* [T,E] */
+    const float *bias;    /* [E] added for selection only */
+    const uint8_t *valid; /* [T] 0: padding; or NULL: none is */
     int64_t T, E, K;
     int64_t n_group, topk_group; /* 1 and 1: the K best of all */
     bool softmax;
@@ -222,7 +222,8 @@ struct route_args {
 /* Slots from picks: sorted by expert, then by token. S = T·K at most, the more T with a shared expert: number E, which every token
  * picks with weight 1, slot n + t of token t behind the n others. */
 struct route_lists_args {
-    int32_t *offset;       /* [E+2], shared [E+3]: slots of expert e are offset[e] … offset[e+1]−1; last how many rows hold −2 */
+    int32_t *
+        offset; /* [E+2], shared [E+3]: slots of expert e are offset[e] … offset[e+1]−1; last how many rows hold −2 */
     int32_t *token;        /* [S] */
     float *slot_weight;    /* [S] */
     int32_t *position;     /* [T,K] the slot of each pick, −1 where there is none */

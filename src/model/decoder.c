@@ -381,9 +381,9 @@ struct device *decoder_device(const struct decoder *dec)
     return dec->dev;
 }
 
-const struct route *decoder_picks(const struct decoder *dec, int64_t layer)
+const struct route *decoder_picks(struct decoder *dec, int64_t layer)
 {
-    return dec->layers[layer].router ? &dec->layers[layer].route : NULL;
+    return dec->layers[layer].router ? whole_route(dec, &dec->layers[layer]) : NULL;
 }
 
 struct decoder_times decoder_take_times(struct decoder *dec)

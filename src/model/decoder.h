@@ -179,6 +179,6 @@ struct decoder_times {
 struct decoder_times decoder_take_times(struct decoder *dec);
 
 /* The picks of the last forward in an MoE layer, for measures: valid until the next forward. */
-const struct route *decoder_picks(const struct decoder *dec, int64_t layer);
+const struct route *decoder_picks(struct decoder *dec, int64_t layer);
 
 #endif

@@ -53,14 +53,35 @@ static void plan_routes(struct plan *p, struct decoder *dec, struct layer *l, in
 {
     l->logits = take_f32(p, T * dec->d.E);
     l->d_aux = dec->train && router_has_aux(l->router) ? take_f32(p, T * dec->d.E) : NULL;
-    if (dec->dev->host_memory) {
-        l->lists.first = take(p, T + 1, sizeof(int32_t));
-        return;
-    }
     l->lists.first = take(p, T + 1, sizeof(int32_t));
+    if (dec->dev->host_memory)
+        return;
     l->lists.position = take(p, S, sizeof(int32_t));
     l->lists.token = take(p, S, sizeof(int32_t));
     l->lists.weight = take_f32(p, S);
+    l->far = (struct far_route){.logits = l->logits,
+                                .token = l->lists.token,
+                                .first = l->lists.first,
+                                .slot = l->lists.position,
+                                .slot_weight = l->lists.weight,
+                                .bias = dec->far.bias,
+                                .valid = dec->far.valid,
+                                .report = dec->far.report,
+                                .host_report = dec->host_report};
+    l->far.scores = take_f32(p, T * dec->d.E);
+    l->far.weight = take_f32(p, T * dec->d.K);
+    l->far.idx = take(p, T * dec->d.K, sizeof(int32_t));
+    l->far.position = take(p, T * dec->d.K, sizeof(int32_t));
+}
+
+/* What the layers' routes on the device have in common. */
+static void plan_far(struct plan *p, struct decoder *dec, int64_t T)
+{
+    if (dec->dev->host_memory || !dec->d.E)
+        return;
+    dec->far.bias = take_f32(p, dec->d.E);
+    dec->far.valid = take(p, T, 1);
+    dec->far.report = take(p, (int64_t)far_report_bytes(T, dec->d.E), 1);
 }
 
 static int64_t widest_mlp(const struct decoder *dec)
@@ -90,6 +111,7 @@ static void plan_base(struct plan *p, struct decoder *dec, int64_t T, int64_t S)
         two[l % 2] = l < 2 ? dec->x[l] : two[l % 2];
         dec->x[l] = two[l % 2];
     }
+    plan_far(p, dec, T);
     for (int64_t l = 0; l < d->L; l++) {
         struct layer *layer = &dec->layers[l];
         if (layer->router)
@@ -200,6 +222,23 @@ static int reserve_staging(struct decoder *dec, int64_t T, int64_t S, struct err
     return grow(&dec->host_f32, (size_t)(routes > T ? routes : T) * sizeof *dec->host_f32, err);
 }
 
+/* The host's side of a report: new when it is to hold more. */
+static int reserve_report(struct decoder *dec, int64_t T, struct err *err)
+{
+    struct device *dev = dec->dev;
+    size_t wanted = dev->host_memory || !dec->d.E ? 0 : far_report_bytes(T, dec->d.E);
+    if (wanted <= dec->n_report)
+        return 0;
+    if (dec->host_report)
+        dev->ops->host_free(dev, dec->host_report, dec->n_report);
+    dec->n_report = 0;
+    dec->host_report = dev->ops->host_alloc(dev, wanted);
+    if (!dec->host_report)
+        return err_set(err, MOE2_ELIMIT, "no memory of the host for %zu bytes of routes", wanted);
+    dec->n_report = wanted;
+    return 0;
+}
+
 static int reserve_host(struct decoder *dec, int64_t T, int64_t S, struct err *err)
 {
     int rc = 0;
@@ -210,6 +249,8 @@ static int reserve_host(struct decoder *dec, int64_t T, int64_t S, struct err *e
     if (rc || (rc = grow(&dec->host_i32, (size_t)(T + 1) * sizeof *dec->host_i32, err)) ||
         (rc = grow(&dec->host_valid, (size_t)T, err)) ||
         (rc = grow(&dec->host_right, (size_t)T, err)))
+        return rc;
+    if ((rc = reserve_report(dec, T, err)))
         return rc;
     return reserve_staging(dec, T, S, err);
 }
@@ -354,4 +395,6 @@ void decoder_release_memory(struct decoder *dec)
     free(dec->host_right);
     free(dec->host_f32);
     free(dec->host_seq);
+    if (dec->host_report)
+        dec->dev->ops->host_free(dec->dev, dec->host_report, dec->n_report);
 }

@@ -14,6 +14,7 @@
 #define MOE2_MODEL_DECODER_PARTS_H
 
 #include "model/decoder.h"
+#include "model/far_route.h"
 #include "model/frozen.h"
 #include "model/lora.h"
 #include "model/mapped.h"
@@ -65,8 +66,10 @@ struct layer {
     struct route route;
     void *route_memory; /* host */
     struct slot_lists lists;
-    float *logits; /* device [T, E] of the last forward, kept for the z loss */
-    float *d_aux;  /* device [T, E] gradient of the auxiliary losses; NULL when there are none */
+    struct far_route far; /* where the device picks; no memory where the host reads it */
+    bool is_far, fetched; /* the last picks were made there; the route has them too */
+    float *logits;        /* device [T, E] of the last forward, kept for the z loss */
+    float *d_aux; /* device [T, E] gradient of the auxiliary losses; NULL when there are none */
     struct block_acts acts;
 };
 
@@ -125,11 +128,14 @@ struct decoder {
     int32_t *ids, *pos, *targets; /* device [T] */
     float *cos, *sin;             /* device [cap_positions, dr/2] */
     float softmax_scale;
-    int32_t *host_i32;   /* [T+1], for what is made on the host */
-    uint8_t *host_valid; /* [T] */
-    int8_t *host_right;  /* [T] */
-    float *host_f32;     /* [S + 2·T·E]; NULL on a device whose memory the host can read */
-    int64_t *host_seq;   /* [B+1] */
+    int32_t *host_i32;    /* [T+1], for what is made on the host */
+    uint8_t *host_valid;  /* [T] */
+    int8_t *host_right;   /* [T] */
+    struct far_route far; /* what all layers' have in common: bias, valid, report */
+    float *host_f32;      /* [S + 2·T·E]; NULL on a device whose memory the host can read */
+    void *host_report;    /* of far_route.h, host_alloc's; likewise */
+    size_t n_report;
+    int64_t *host_seq; /* [B+1] */
     int64_t cap_sequences;
 
     /* the forward that is under way */
@@ -230,6 +236,9 @@ void mlp_backward(struct decoder *dec, const struct mlp *m, const float *gate_up
 /* Copies between host and device that cost nothing where the host reads device memory: the pointer
  * itself is taken. */
 const float *to_host(struct decoder *dec, const float *device, int64_t n);
+
+/* A layer's route, all of it, wherever its picks were made. */
+struct route *whole_route(struct decoder *dec, struct layer *layer);
 
 /* decoder_find_nonfinite after a forward that got through the first n_blocks only. Outside
  * training only the last block's output is still there to be looked at. */

@@ -42,6 +42,8 @@ static void upload(struct decoder *dec, const struct batch *batch)
         dec->host_seq[b] = batch->offset[b];
     for (int64_t t = 0; t < batch->T && batch->padding; t++)
         dec->host_valid[t] = !batch->padding[t];
+    if (batch->padding && dec->far.valid)
+        dec->dev->ops->write(dec->dev, dec->far.valid, dec->host_valid, (size_t)batch->T);
 }
 
 /* What a block keeps its activations in. */
@@ -238,7 +240,7 @@ static void fill_pool(struct decoder *dec, struct aux_pool *pool, const struct r
 {
     for (int64_t l = 0; l < dec->d.L; l++)
         if (dec->layers[l].router)
-            router_aux_pool(pool, dec->layers[l].router, &dec->layers[l].route, rb);
+            router_aux_pool(pool, dec->layers[l].router, whole_route(dec, &dec->layers[l]), rb);
 }
 
 static double layer_aux(struct decoder *dec, struct layer *layer, const struct route_batch *rb,
@@ -248,10 +250,11 @@ static double layer_aux(struct decoder *dec, struct layer *layer, const struct r
     struct device *dev = dec->dev;
     struct aux_losses losses = {0};
     float *d = dev->host_memory ? layer->d_aux : dec->host_f32 + n;
-    const float *logits = to_host(dec, layer->logits, n);
+    bool z = router_config(layer->router)->aux.z_coef > 0;
+    const float *logits = z ? to_host(dec, layer->logits, n) : NULL;
     memset(d, 0, (size_t)n * sizeof *d);
-    router_aux(layer->router, scale != 0 ? d : NULL, &losses, &layer->route, logits, rb, pool,
-               scale);
+    router_aux(layer->router, scale != 0 ? d : NULL, &losses, whole_route(dec, layer), logits, rb,
+               pool, scale);
     if (!dev->host_memory)
         dev->ops->write(dev, layer->d_aux, d, (size_t)n * sizeof *d);
     return losses.balance + losses.sequence + losses.z;
@@ -274,7 +277,7 @@ static double router_losses(struct decoder *dec, const struct batch *batch, floa
         if (!layer->router)
             continue;
         if (router_wants(layer->router, ROUTE_TRAIN) == PERFORMANCE_ACCURACY)
-            router_feed_right(layer->router, &layer->route, dec->host_right);
+            router_feed_right(layer->router, whole_route(dec, layer), dec->host_right);
         if (layer->d_aux)
             sum += layer_aux(dec, layer, &rb, dec->pool ? &pool : NULL, scale);
     }

@@ -36,6 +36,14 @@ static void make_lists(struct decoder *dec, struct layer *layer)
     dev->ops->write(dev, l->weight, r->weight, (size_t)r->n * sizeof *r->weight);
 }
 
+struct route *whole_route(struct decoder *dec, struct layer *layer)
+{
+    if (layer->is_far && !layer->fetched)
+        far_route_fetch(dec->dev, &layer->route, &layer->far);
+    layer->fetched = true;
+    return &layer->route;
+}
+
 /* The clock where routing begins: what a device still does for others is not routing's. */
 static double routing_begins(struct decoder *dec)
 {
@@ -49,6 +57,16 @@ static enum route_mode route_mode_of(const struct decoder *dec)
     if (dec->looks_ahead)
         return ROUTE_EVAL_LOOKAHEAD;
     return dec->mode == DECODER_TRAIN ? ROUTE_TRAIN : ROUTE_EVAL;
+}
+
+static int pick_far(struct decoder *dec, struct layer *layer, const struct route_batch *rb,
+                    struct err *err)
+{
+    int rc = far_route_pick(dec->dev, layer->router, &layer->route, &layer->far, rb, false, err);
+    if (!rc)
+        memcpy(layer->lists.offset, far_offset(&layer->far, dec->T),
+               (size_t)(dec->d.E + 1) * sizeof *layer->lists.offset);
+    return rc;
 }
 
 static int pick(struct decoder *dec, struct layer *layer, const struct batch *batch,
@@ -65,6 +83,10 @@ static int pick(struct decoder *dec, struct layer *layer, const struct batch *ba
     product_forward(dec, layer->logits, d->E, dec->s.y, d->D, layer->p.router, T, d->E, d->D,
                     false);
     route_bind(&layer->route, router_config(layer->router), T, layer->route_memory);
+    layer->is_far = far_route_can(dec->dev, layer->router, rb.mode);
+    layer->fetched = false;
+    if (layer->is_far)
+        return pick_far(dec, layer, &rb, err);
     int rc =
         router_pick(layer->router, &layer->route, to_host(dec, layer->logits, T * d->E), &rb, err);
     if (rc)
@@ -174,6 +196,45 @@ static void experts_backward(struct decoder *dec, struct layer *layer, struct bl
     experts_product_backward_input(dec, layer, EXPERTS_UP, s->slot_out, s->slot_d_gate_up, NULL);
 }
 
+/* The gradient of the picks' weights, in slot_scalar, into d_logits by the router itself. */
+static void backward_near(struct decoder *dec, struct layer *layer, float scale)
+{
+    struct device *dev = dec->dev;
+    struct scratch *s = &dec->s;
+    size_t n_bytes = (size_t)(dec->T * dec->d.E) * sizeof(float);
+    const float *d_weight = to_host(dec, s->slot_scalar, layer->route.n);
+    if (dev->host_memory) {
+        router_backward(layer->router, s->d_logits, d_weight, &layer->route, scale);
+        return;
+    }
+    float *host = dec->host_f32 + dec->cap_slots;
+    dev->ops->read(dev, host, s->d_logits, n_bytes);
+    router_backward(layer->router, host, d_weight, &layer->route, scale);
+    dev->ops->write(dev, s->d_logits, host, n_bytes);
+}
+
+/* Whether the router is to be told the weights' gradient. */
+static bool learns_from_loss(const struct decoder *dec, const struct layer *layer)
+{
+    return dec->mode == DECODER_TRAIN &&
+           router_wants(layer->router, ROUTE_TRAIN) == PERFORMANCE_LOSS;
+}
+
+/* The same by the device, for which nobody waits but a router that learns from the loss. */
+static void backward_far(struct decoder *dec, struct layer *layer, float scale)
+{
+    struct device *dev = dec->dev;
+    struct route *route = &layer->route;
+    far_route_backward(dev, dec->s.d_logits, dec->s.slot_scalar, layer->router, dec->T,
+                       &layer->far);
+    if (!learns_from_loss(dec, layer))
+        return;
+    if (!layer->fetched)
+        dev->ops->read(dev, route->weight, layer->far.slot_weight,
+                       (size_t)route->n * sizeof *route->weight);
+    router_feed_loss(layer->router, route, to_host(dec, dec->s.slot_scalar, route->n), scale);
+}
+
 /* logits = W_r · y; their gradient comes through the weights of the picks and from the auxiliary
  * losses. Adds into dy. */
 static void router_layer_backward(struct decoder *dec, struct layer *layer, float scale,
@@ -183,20 +244,13 @@ static void router_layer_backward(struct decoder *dec, struct layer *layer, floa
     struct device *dev = dec->dev;
     struct scratch *s = &dec->s;
     int64_t n = dec->T * d->E;
-    double begun_s = routing_begins(dec);
+    bool waits = !layer->is_far || learns_from_loss(dec, layer);
+    double begun_s = waits ? routing_begins(dec) : clock_s();
     if (layer->d_aux)
         dev->k->copy(dev, s->d_logits, layer->d_aux, n);
     else
         dev->ops->zero(dev, s->d_logits, (size_t)n * sizeof *s->d_logits);
-    const float *d_weight = to_host(dec, s->slot_scalar, layer->route.n);
-    if (dev->host_memory) {
-        router_backward(layer->router, s->d_logits, d_weight, &layer->route, scale);
-    } else {
-        float *host = dec->host_f32 + dec->cap_slots;
-        dev->ops->read(dev, host, s->d_logits, (size_t)n * sizeof *host);
-        router_backward(layer->router, host, d_weight, &layer->route, scale);
-        dev->ops->write(dev, s->d_logits, host, (size_t)n * sizeof *host);
-    }
+    (layer->is_far ? backward_far : backward_near)(dec, layer, scale);
     dec->times.routing_s += clock_s() - begun_s;
     product_backward_weight(dec, layer->p.router, s->d_logits, d->E, s->y, d->D, dec->T, d->E,
                             d->D);

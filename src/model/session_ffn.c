@@ -7,6 +7,8 @@
 
 #include "model/session_parts.h"
 
+enum { FAR_ROWS = 32 }; /* from which a device's launches cost less than the host's loops */
+
 static void norm(struct session *s, struct session_layer *l, int64_t T)
 {
     int64_t D = s->d.D;
@@ -46,6 +48,23 @@ static void make_lists(struct session *s, const struct route *r, bool shared)
     session_send(s, s->b.slots, s->b.host_slots, to.n_bytes);
 }
 
+/* The same where the device makes it all. */
+static int pick_far(struct session *s, struct session_layer *l, struct route *route,
+                    const struct route_batch *batch, bool shared, struct err *err)
+{
+    struct session_slots to = session_slots_at(s, s->b.slots, route->T);
+    struct far_route *f = &s->b.far;
+    f->token = to.x_row;
+    f->slot_weight = to.weight;
+    f->first = to.first;
+    f->slot = to.slot;
+    int rc = far_route_pick(s->dev, l->picks, route, f, batch, shared, err);
+    if (!rc)
+        memcpy(s->b.host_offset, far_offset(f, route->T),
+               (size_t)(route->E + 1 + shared) * sizeof(int32_t));
+    return rc;
+}
+
 /* Who works for T rows of b.y, into the lists. */
 static int pick(struct session *s, struct session_layer *l, int64_t T, bool shared, struct err *err)
 {
@@ -54,10 +73,12 @@ static int pick(struct session *s, struct session_layer *l, int64_t T, bool shar
     struct route_batch batch = {.mode = ROUTE_EVAL, .n_seqs = 1};
     batch.seq_offsets = (int64_t[]){0, T};
     session_product(s, b->logits, s->d.E, b->y, s->d.D, &l->router, T, NULL, false);
+    route_bind(&route, router_config(l->picks), T, b->route_memory);
+    if (T >= FAR_ROWS && far_route_can(s->dev, l->picks, batch.mode))
+        return pick_far(s, l, &route, &batch, shared, err);
     if (b->host_logits != b->logits)
         s->dev->ops->read(s->dev, b->host_logits, b->logits,
                           (size_t)(T * s->d.E) * sizeof *b->logits);
-    route_bind(&route, router_config(l->picks), T, b->route_memory);
     int rc = router_pick(l->picks, &route, b->host_logits, &batch, err);
     if (!rc)
         make_lists(s, &route, shared);

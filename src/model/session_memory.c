@@ -93,6 +93,15 @@ static void plan_experts(struct plan *p, struct session *s, int64_t T)
     b->slot_h = take_f32(p, S * d->F);
     b->slot_out = take_f32(p, S * d->D);
     b->slots = take(p, (int64_t)session_slots_at(s, NULL, T).n_bytes, 1);
+    if (s->dev->host_memory)
+        return;
+    b->far.logits = b->logits;
+    b->far.scores = take_f32(p, T * d->E);
+    b->far.weight = take_f32(p, T * d->K);
+    b->far.idx = take(p, T * d->K, sizeof(int32_t));
+    b->far.position = take(p, T * d->K, sizeof(int32_t));
+    b->far.bias = take_f32(p, d->E);
+    b->far.report = take(p, (int64_t)far_report_bytes(T, d->E), 1);
 }
 
 static void plan_device(struct plan *p, struct session *s)
@@ -141,6 +150,7 @@ static void plan_host(struct plan *p, struct session *s)
         return;
     b->host_slots = take(p, (int64_t)session_slots_at(s, NULL, s->rows).n_bytes, 1);
     b->host_logits = take_f32(p, s->rows * d->E);
+    b->far.host_report = take(p, (int64_t)far_report_bytes(s->rows, d->E), 1);
 }
 
 static int fill_rope(struct session *s, struct err *err)

@@ -3,6 +3,7 @@
 #define MOE2_MODEL_SESSION_PARTS_H
 
 #include "kernels/kernels.h"
+#include "model/far_route.h"
 #include "model/session.h"
 #include "model/source.h"
 #include "route/router.h"
@@ -70,6 +71,7 @@ struct session_buffers {
     char *rows, *host_rows;            /* struct session_rows */
     char *slots, *host_slots;          /* struct session_slots */
     float *host_logits;                /* [T, E] */
+    struct far_route far;              /* where the device picks, but what lies in slots */
     int32_t *host_offset;              /* [max(E, H) + 2] */
     void *route_memory;                /* host */
     int64_t head_rows;

@@ -223,7 +223,7 @@ static __global__ void pick_rows(struct route_args a)
 static __global__ void sum_moments(double *moments, const float *s, int64_t T, int64_t E)
 {
     int64_t first = (int64_t)blockIdx.x * MOMENT_ROWS;
-    int64_t n = (T - first < MOMENT_ROWS ? T - first : MOMENT_ROWS) * E;
+    int64_t rows = MOMENT_ROWS, n = (T - first < rows ? T - first : rows) * E;
     int lane = threadIdx.x;
     bool square = lane >= SUM_LANES;
     double sum = 0;

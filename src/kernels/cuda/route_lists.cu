@@ -144,7 +144,8 @@ void cuda_route_lists(struct device *dev, const struct route_lists_args *a)
     struct route_lists_args args = *a;
     int64_t n_chunks = (a->T + CHUNK - 1) / CHUNK;
     size_t columns = (size_t)a->E + 2, n_bytes = ((size_t)a->E + CHUNK * (size_t)a->K) * 4;
-    int32_t *counts = (int32_t *)cuda_scratch(dev, (size_t)(n_chunks + 1) * columns * sizeof *counts);
+    int32_t *counts =
+        (int32_t *)cuda_scratch(dev, (size_t)(n_chunks + 1) * columns * sizeof *counts);
     if (!counts)
         return;
     cuda_allow_shared(dev, (const void *)count_chunks, columns * 4);
