@@ -46,6 +46,11 @@ void piece_fetch(void *to, const tensor_map *m, int32_t column, int32_t row, uin
 void emulate_group_product(float *d, int n, uint64_t a, uint64_t b, bool a_deep, bool b_deep);
 void emulate_group_wait(int n);
 
+static inline void tensor_map_prefetch(const tensor_map *m)
+{
+    (void)m;
+}
+
 template <int N> static inline void registers_give(void)
 {
 }
@@ -135,6 +140,12 @@ static __device__ __forceinline__ void piece_fetch(void *to, const tensor_map *m
                  "[%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(to)),
                  "l"(m), "r"(column), "r"(row), "r"(shared_address(b))
                  : "memory");
+}
+
+/* Brings m itself nearer, for copies to come. */
+static __device__ __forceinline__ void tensor_map_prefetch(const tensor_map *m)
+{
+    asm volatile("prefetch.tensormap [%0];" ::"l"(m) : "memory");
 }
 
 /* ---- registers, moved between the four warps that copy and those that multiply ---- */

@@ -2,7 +2,7 @@
  *
  * An expert has about as many slots as a tile is wide, so its weight is what takes the time, and every number of it should be read
  * once. So weights stand on the tall side of a tile, 256 rows of them, and slots across, 32 to 192 in steps of 32: an expert's slots
- * are one tile's columns, and the output's tile lies turned. Gradients of weights are tiles of 256 rows and 128 columns.
+ * are one tile's columns, and the output's tile lies turned. Gradients of weights are tiles of 256 rows and 192 columns.
  *
  *     FORWARD          cᵀ [n, slot]   w[e] rows n, inner k                slots: rows, inner k
  *     BACKWARD_INPUT   cᵀ [k, slot]   w[e] DEEP: rows inner n, lines k    slots: rows, inner n
@@ -27,7 +27,6 @@ enum {
     LEFT = HEIGHT * PIECE_ROW_BYTES,         /* bytes of a stage's tall operand */
     STEP = 32,                               /* of widths */
     WIDEST = 192,
-    WIDTH = 128, /* of a gradient's tiles */
     STAGE = LEFT + WIDEST * PIECE_ROW_BYTES,
     SHARED = STAGES * STAGE + PIECE_ALIGN + 2 * STAGES * (int)sizeof(uint64_t),
     GIVEN = 40, /* registers of a thread that copies, and of one that multiplies */
@@ -127,6 +126,8 @@ static __device__ __forceinline__ void fetch_all(const struct hopper &t, const s
     struct turn at = {0, 0};
     for (int i = (int)blockIdx.x; i < t.n_tiles; i += (int)gridDim.x) {
         struct tall_tile p = tile_at<D>(t, i);
+        if (D != BACKWARD_WEIGHT && i + (int)gridDim.x < t.n_tiles)
+            tensor_map_prefetch(&t.maps[tile_at<D>(t, i + (int)gridDim.x).part]);
         for (int step = 0; step < p.n_steps; step++) {
             barrier_wait(&r.empty[at.stage], at.parity ^ 1);
             fetch<D>(t, p, step * DEPTH, r.stages + at.stage * STAGE, &r.full[at.stage]);
@@ -149,7 +150,7 @@ static __device__ __forceinline__ void multiply(float (&sum)[2][N / 2], uint32_t
 {
     constexpr bool A_DEEP = D != FORWARD, B_DEEP = D == BACKWARD_WEIGHT;
     constexpr int ALONG = INNER * 2, DOWN = INNER * PIECE_ROW_BYTES;
-    int group = (int)threadIdx.x / GROUP;
+    int group = __shfl_sync(ALL_LANES, (int)threadIdx.x / GROUP, 0); /* the same for a warp */
     uint64_t a = piece_descriptor(stage + (uint32_t)(group * 2 * PIECE), PIECE),
              b = piece_descriptor(stage + LEFT, PIECE);
 #pragma unroll
@@ -223,39 +224,54 @@ store_turned(const struct hopper &t, const struct tall_tile &p, const float (&su
     }
 }
 
-/* Two neighbours of the output. */
-static __device__ __forceinline__ void put_two(float *c, float x, float y, bool second, bool pairs,
-                                               bool accumulate)
+/* Two neighbours each of TIMES blocks of 8 columns; where the output is added to, all are read before any is written. */
+enum { TIMES = 4 };
+
+static __device__ __forceinline__ void put_pairs(float *c, const float *sum, bool accumulate)
 {
-    if (pairs && second) {
-        float2 *to = (float2 *)c, was = make_float2(0, 0);
-        if (accumulate)
-            was = *to;
-        *to = make_float2(was.x + x, was.y + y);
-        return;
-    }
-    put_one(c, x, accumulate);
-    if (second)
-        put_one(c + 1, y, accumulate);
+    float2 was[TIMES] = {};
+    if (accumulate)
+#pragma unroll
+        for (int j = 0; j < TIMES; j++)
+            was[j] = *(const float2 *)(c + j * 8);
+#pragma unroll
+    for (int j = 0; j < TIMES; j++)
+        *(float2 *)(c + j * 8) = make_float2(was[j].x + sum[j * 4], was[j].y + sum[j * 4 + 1]);
+}
+
+/* The same with `left` columns from c on. */
+static __device__ __forceinline__ void put_some(float *c, const float *sum, int left,
+                                                bool accumulate)
+{
+#pragma unroll
+    for (int j = 0; j < TIMES; j++)
+#pragma unroll
+        for (int second = 0; second < 2; second++)
+            if (j * 8 + second < left)
+                put_one(c + j * 8 + second, sum[j * 4 + second], accumulate);
 }
 
 static __device__ __forceinline__ void
-store_gradient(const struct hopper &t, const struct tall_tile &p, const float (&sum)[2][WIDTH / 2])
+store_gradient(const struct hopper &t, const struct tall_tile &p, const float (&sum)[2][WIDEST / 2])
 {
     int lane = (int)threadIdx.x % 32, row = p.row + (int)threadIdx.x / GROUP * 2 * PIECE_COLUMNS +
                                             (int)threadIdx.x % GROUP / 32 * 16 + lane / 4;
-    int column = p.column + lane % 4 * 2;
+    int left = t.columns - p.column - lane % 4 * 2;
+    float *w = (float *)t.parts[p.part].w + p.column + lane % 4 * 2;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         int down = row + i / 2 * PIECE_COLUMNS + i % 2 * 8;
         if (down >= t.rows)
             continue;
-        float *c = (float *)t.parts[p.part].w + (int64_t)down * t.ldw + column;
+        float *c = w + (int64_t)down * t.ldw;
 #pragma unroll
-        for (int j = 0; j < WIDTH / 8; j++)
-            if (column + j * 8 < t.columns)
-                put_two(c + j * 8, sum[i / 2][j * 4 + i % 2 * 2], sum[i / 2][j * 4 + i % 2 * 2 + 1],
-                        column + j * 8 + 1 < t.columns, t.pairs, t.accumulate);
+        for (int j = 0; j < WIDEST / 8; j += TIMES) {
+            const float *from = &sum[i / 2][j * 4 + i % 2 * 2];
+            if (t.pairs && j * 8 + TIMES * 8 <= left)
+                put_pairs(c + j * 8, from, t.accumulate);
+            else
+                put_some(c + j * 8, from, left - j * 8, t.accumulate);
+        }
     }
 }
 
@@ -278,7 +294,7 @@ static __device__ __forceinline__ void make_all(const struct hopper &t, const st
     for (int i = (int)blockIdx.x; i < t.n_tiles; i += (int)gridDim.x) {
         struct tall_tile p = tile_at<D>(t, i);
         if constexpr (D == BACKWARD_WEIGHT) {
-            make<D, WIDTH>(t, p, r, &at);
+            make<D, WIDEST>(t, p, r, &at);
         } else {
             if (p.width == STEP)
                 make<D, STEP>(t, p, r, &at);
@@ -333,10 +349,10 @@ static bool add(struct device *dev, struct hopper *h, const struct tiles *t, int
 {
     struct part *p = &h->parts[h->n];
     tensor_map *maps = &h->maps[D == BACKWARD_WEIGHT ? 2 * h->n : h->n];
-    *p = {t->w[e], t->offset[e], t->offset[e + 1] - t->offset[e], h->n_tiles, 0, WIDTH};
+    *p = {t->w[e], t->offset[e], t->offset[e + 1] - t->offset[e], h->n_tiles, 0, WIDEST};
     h->n++;
     if (D == BACKWARD_WEIGHT) {
-        p->across = (h->columns + WIDTH - 1) / WIDTH;
+        p->across = (h->columns + WIDEST - 1) / WIDEST;
         const uint16_t *a = (const uint16_t *)t->a + p->slot * t->lda,
                        *b = (const uint16_t *)t->b + p->slot * t->ldb;
         if (!tensor_map_make(dev, &maps[0], a, t->side, p->slots, t->lda, DEPTH) ||
@@ -401,7 +417,7 @@ bool tiles_hopper(struct device *dev, enum tiles_direction d, const struct tiles
     if (!cuda_of(dev)->hopper)
         return false;
     bool tall = (d == BACKWARD_WEIGHT ? t->side : t->across) > HEIGHT / 2;
-    if (!tall || (d == BACKWARD_WEIGHT ? t->across <= WIDTH / 2 : t->inner < 1))
+    if (!tall || (d == BACKWARD_WEIGHT ? t->across <= WIDEST / 2 : t->inner < 1))
         return false;
     if (d == FORWARD)
         product<FORWARD>(dev, t);
