@@ -251,7 +251,7 @@ static void status_looks_and_does_nothing(void **state)
     assert_string_equal("its inputs or its configuration changed", r.results[0].reason);
     assert_string_equal("5 bytes", r.results[0].said);
     assert_int_equal(STEP_WAITS, r.results[1].state);
-    assert_int_equal(STEP_NOT_BUILT, r.results[2].state);
+    assert_int_equal(STEP_LEFT_OUT, r.results[2].state);
     assert_string_equal("no hands", r.results[2].reason);
     assert_int_equal(STEP_WAITS, r.results[3].state);
     steps_report_release(&r);

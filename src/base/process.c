@@ -4,11 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "base/file.h"
 
 extern char **environ;
 
@@ -83,4 +87,50 @@ int process_run(struct process_result *result, struct buf *out, const struct pro
     r.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     *result = r;
     return 0;
+}
+
+int process_cores(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n > 0 ? n : 1;
+}
+
+int process_start(int64_t *pid, const char *const *argv, const char *log, struct err *err)
+{
+    pid_t child = 0;
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    posix_spawn_file_actions_adddup2(&actions, 1, 2);
+    int failed = posix_spawnp(&child, argv[0], &actions, &attributes,
+                              (char *const *)(uintptr_t)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    *pid = child;
+    if (failed)
+        return err_set(err, MOE2_EIO, "%s: can't be started: %s", argv[0], strerror(failed));
+    return 0;
+}
+
+void process_last_line(char out[256], const char *log)
+{
+    struct buf text = {.max_bytes = 16 << 20};
+    snprintf(out, 256, "it said nothing");
+    if (file_read(&text, log, NULL) == 0) {
+        size_t end = text.n;
+        while (end > 0 && (text.bytes[end - 1] == '\n' || text.bytes[end - 1] == ' '))
+            end--;
+        size_t begin = end;
+        while (begin > 0 && text.bytes[begin - 1] != '\n')
+            begin--;
+        if (end > begin)
+            snprintf(out, 256, "%.*s", (int)(end - begin < 250 ? end - begin : 250),
+                     text.bytes + begin);
+    }
+    buf_release(&text);
 }

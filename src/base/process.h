@@ -35,4 +35,14 @@ struct process_result {
 int process_run(struct process_result *result, struct buf *out, const struct process *p,
                 struct err *err);
 
+/* The cores that this process may use; at least 1. */
+int process_cores(void);
+
+/* Starts a program in a process group of its own, so that Ctrl-C reaches it through us alone; what it says goes to the file `log`.
+ * *pid is for waitpid. MOE2_EIO. */
+int process_start(int64_t *pid, const char *const *argv, const char *log, struct err *err);
+
+/* The last line of a log that says something: why a program failed. */
+void process_last_line(char out[256], const char *log);
+
 #endif

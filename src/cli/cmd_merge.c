@@ -1,92 +1,38 @@
 /* moe2 merge: a model with the adapters of a folder in its weights, as a checkpoint of its own. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "cli/cli.h"
-#include "model/decoder.h"
-#include "model/router_file.h"
-#include "train/checkpoint.h"
-#include "train/folder.h"
+#include "train/adapter_merge.h"
 
-struct merge {
-    const char *model, *adapter, *out, *dtype;
-};
-
-static int find_type(enum dtype *type, const struct merge *m, const struct decoder *dec,
-                     struct err *err)
+static int read_type(struct adapter_merge *m, const char *word, struct err *err)
 {
-    *type = decoder_config(dec)->dtype;
-    if (m->dtype && strcmp(m->dtype, "bf16") == 0)
-        *type = DT_BF16;
-    else if (m->dtype && strcmp(m->dtype, "f32") == 0)
-        *type = DT_F32;
-    else if (m->dtype)
-        return err_set(err, MOE2_ECONFIG, "--dtype is \"%s\", wanted f32 or bf16", m->dtype);
-    if (*type != DT_F32 && *type != DT_F16)
-        *type = DT_BF16;
+    if (!word)
+        return 0;
+    m->has_dtype = true;
+    m->dtype = strcmp(word, "bf16") == 0 ? DT_BF16 : DT_F32;
+    if (m->dtype == DT_F32 && strcmp(word, "f32") != 0)
+        return err_set(err, MOE2_ECONFIG, "--dtype is \"%s\", wanted f32 or bf16", word);
     return 0;
-}
-
-/* The routers that trained with the adapters, or the model's own, go along. */
-static int write(struct decoder *dec, const char *temp, enum dtype type, const struct merge *m,
-                 struct err *err)
-{
-    char *a = path_join(m->adapter, "router_state.safetensors"),
-         *b = path_join(m->model, "router_state.safetensors"),
-         *to = path_join(temp, "router_state.safetensors");
-    int rc = a && b && to ? decoder_save(dec, temp, type, err)
-                          : err_set(err, MOE2_ELIMIT, "%s: no memory for names", temp);
-    if (!rc && (file_exists(a) || file_exists(b)))
-        rc = router_file_save(to, dec, err);
-    if (!rc)
-        rc = checkpoint_copy_tokenizer(temp, m->model, err);
-    free(a);
-    free(b);
-    free(to);
-    return rc;
-}
-
-static int merge(const struct merge *m, struct device *dev, struct err *err)
-{
-    struct decoder *dec = NULL;
-    char *temp = NULL;
-    enum dtype type = DT_F32;
-    if (file_exists(m->out))
-        return err_set(err, MOE2_ECONFIG, "%s is there already", m->out);
-    struct decoder_options o = {.dir = m->model, .adapter = m->adapter, .log = cli_sink()};
-    int rc = decoder_open(&dec, &o, dev, err);
-    if (!rc)
-        rc = find_type(&type, m, dec, err);
-    if (!rc)
-        rc = folder_begin(&temp, m->out, err);
-    if (!rc) {
-        rc = write(dec, temp, type, m, err);
-        if (!rc)
-            rc = folder_commit(m->out, err);
-        if (rc)
-            folder_abort(m->out);
-    }
-    free(temp);
-    decoder_free(dec);
-    return rc;
 }
 
 static int run(int argc, char **argv)
 {
-    struct merge m = {0};
+    struct adapter_merge m = {.log = cli_sink()};
+    const char *type = NULL;
     const struct cli_flag flags[] = {{"--model", FLAG_TEXT, &m.model, true},
                                      {"--adapter", FLAG_TEXT, &m.adapter, true},
                                      {"--out", FLAG_TEXT, &m.out, true},
-                                     {"--dtype", FLAG_TEXT, &m.dtype, false}};
+                                     {"--dtype", FLAG_TEXT, &type, false}};
     struct err err = {0};
     struct device *dev = NULL;
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
     if (!rc)
+        rc = read_type(&m, type, &err);
+    if (!rc)
         rc = device_open(&dev, "cpu", 0, &err);
     if (!rc)
-        rc = merge(&m, dev, &err);
+        rc = adapter_merge(&m, dev, &err);
     device_close(dev);
     if (rc)
         return cli_fail("merge", &err);

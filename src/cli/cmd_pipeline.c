@@ -202,7 +202,7 @@ static int run_steps(const struct words *w, struct pipeline *p, struct err *err)
 {
     struct steps_report report = {0};
     int n = 0;
-    const struct step *steps = pipeline_steps(&n);
+    const struct step *steps = pipeline_steps(&n, p);
     struct steps_options o = {.steps = steps,
                               .n_steps = n,
                               .ctx = p,
@@ -248,6 +248,7 @@ static int run(int argc, char **argv)
         rc = pipeline_config_read(&config, w.config, w.set, w.n_set, &err);
     if (!rc)
         rc = pipeline_open(&p, &config, cli_sink(), cli_stop_flag(), &err);
+    p.program = "/proc/self/exe";
     if (!rc)
         rc = run_steps(&w, &p, &err);
     pipeline_close(&p);

@@ -1,23 +1,18 @@
 /* The runs of a comparison as processes, a few at a time. Each stands in a process group of its own, so that Ctrl-C reaches it once: through
  * us. What it says goes to DIR/logs/NAME.txt, whose last line explains a failure. */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/file.h"
+#include "base/process.h"
 #include "pipeline/compare_plan.h"
 #include "report/run_metrics.h"
-
-extern char **environ;
 
 enum { POLL_MS = 50, STOP_STATUS = 130 };
 
@@ -98,7 +93,7 @@ static int start(struct compare_plan *plan, struct compare_job *job, struct err 
 {
     char **words = NULL, *log = log_path(plan, job);
     const char *argv[COMPARE_MAX_SETTINGS + 16] = {plan->o->program};
-    int n = 1, failed = 0;
+    int n = 1;
     int rc = log ? plan_words(&words, plan, job, err)
                  : err_set(err, MOE2_ELIMIT, "no memory for a name");
     if (rc)
@@ -107,47 +102,13 @@ static int start(struct compare_plan *plan, struct compare_job *job, struct err 
         argv[n] = words[n - 1];
         n++;
     }
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    posix_spawn_file_actions_adddup2(&actions, 1, 2);
-    pid_t pid = 0;
-    failed =
-        posix_spawnp(&pid, argv[0], &actions, &attributes, (char *const *)(uintptr_t)argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    if (failed)
-        rc = err_set(err, MOE2_EIO, "%s: can't be started: %s", argv[0], strerror(failed));
-    job->pid = pid;
-    job->state = failed ? JOB_FAILED : JOB_RUNNING;
+    rc = process_start(&job->pid, argv, log, err);
+    job->state = rc ? JOB_FAILED : JOB_RUNNING;
     job->seconds = -clock_s();
 done:
     plan_words_free(words);
     free(log);
     return rc;
-}
-
-/* The last line of a file that says something, into out. */
-static void last_line(char out[256], const char *path)
-{
-    struct buf text = {.max_bytes = 16 << 20};
-    snprintf(out, 256, "it said nothing");
-    if (file_read(&text, path, NULL) == 0) {
-        size_t end = text.n;
-        while (end > 0 && (text.bytes[end - 1] == '\n' || text.bytes[end - 1] == ' '))
-            end--;
-        size_t begin = end;
-        while (begin > 0 && text.bytes[begin - 1] != '\n')
-            begin--;
-        if (end > begin)
-            snprintf(out, 256, "%.*s", (int)(end - begin < 250 ? end - begin : 250),
-                     text.bytes + begin);
-    }
-    buf_release(&text);
 }
 
 static void say_failed(const struct compare_plan *plan, const struct compare_job *job, int status,
@@ -157,7 +118,7 @@ static void say_failed(const struct compare_plan *plan, const struct compare_job
     if (WIFSIGNALED(status))
         snprintf(line, sizeof line, "ended by signal %d", WTERMSIG(status));
     else
-        last_line(line, log ? log : "");
+        process_last_line(line, log ? log : "");
     log_line(plan->o->log, LOG_WARN, "%s failed: %s", job->name, line);
     if (++*n_failed == 1)
         buf_printf(why, NULL, "%s: %s", job->name, line);

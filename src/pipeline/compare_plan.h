@@ -41,7 +41,7 @@ struct compare_job {
     enum job_state state;
     bool was_done; /* before this call */
     double seconds;
-    long pid;
+    int64_t pid;
 };
 
 struct trial {

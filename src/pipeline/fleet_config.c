@@ -14,6 +14,8 @@ static const struct yaml_key KEYS[] = {
     {"curves", YAML_KEY_TEXT_LIST, AT(curves), NULL, .help = "the imported curve of each expert"},
     {"outcomes", YAML_KEY_TEXT_LIST, AT(outcomes), "[]",
      .help = "the column of the outcomes that stands for each expert; empty: its own name"},
+    {"bases", YAML_KEY_TEXT_LIST, AT(bases), "[]",
+     .help = "the checkpoint folder that each expert is trained on (experts.train)"},
 };
 
 static int64_t find(const struct yaml_texts *list, const char *name)
@@ -62,6 +64,8 @@ static int check(const struct fleet_config *f, const char *path, struct err *err
         rc = same_length(&f->curves, "curves", n, "experts", path, err);
     if (!rc && f->outcomes.n)
         rc = same_length(&f->outcomes, "outcomes", n, "experts", path, err);
+    if (!rc && f->bases.n)
+        rc = same_length(&f->bases, "bases", n, "experts", path, err);
     for (int64_t i = 0; i < n && !rc; i++)
         if (find(&f->devices, f->on.values[i]) < 0)
             rc = err_set(err, MOE2_ECONFIG, "%s: expert \"%.60s\" is on \"%.60s\", no device of it",

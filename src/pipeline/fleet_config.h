@@ -1,5 +1,5 @@
 /* A fleet as a YAML file: its devices, its experts, on which device each expert runs, whose curve it has, and whose recorded answers
- * stand for it. Lists run in parallel: the i-th of `on`, `curves` and `outcomes` belongs to the i-th of `experts`.
+ * stand for it. Lists run in parallel: the i-th of `on`, `curves`, `outcomes` and `bases` belongs to the i-th of `experts`.
  *
  *     struct fleet_config f;
  *     fleet_config_read(&f, "configs/fleet/demo.yaml", err);
@@ -21,7 +21,9 @@ struct fleet_config {
     struct yaml_texts on;       /* [n] names of devices */
     struct yaml_texts curves;   /* [n] names of imported curves */
     struct yaml_texts outcomes; /* [n] columns of the outcomes, or [0]: the experts' own names */
-    struct yaml_config *yaml;   /* owned */
+    struct yaml_texts
+        bases; /* [n] checkpoint folders that the experts are trained on, or [0]: none are */
+    struct yaml_config *yaml; /* owned */
 };
 
 /* Reads and checks a fleet. Errors: as yaml_read; MOE2_ECONFIG where lists differ in length, a device is not there or named twice. */

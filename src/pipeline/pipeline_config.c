@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/answer_set.h"
+
 static const char *const GATING[] = {"mmlu", "mmlu_pro", NULL};
 static const char *const SYNTHETIC[] = {"when_missing", "always", "never", NULL};
 static const char *const COSTS[] = {"deployed", "routed", NULL};
@@ -40,6 +42,11 @@ static const struct yaml_key KEYS[] = {
      .help = "questions, outcomes and curves of a seeded model instead of real ones"},
     {"data.synthetic_rows", YAML_KEY_INT, AT(data.synthetic_rows), "2000", 100, 1e6,
      .help = "synthetic gating questions"},
+    {"data.by_rules", YAML_KEY_INT, AT(data.by_rules), "0", 0, 1e7,
+     .help = "questions for the experts made by rules, as moe2 data synth makes them, instead of "
+             "published sets; 0: none"},
+    {"data.by_rules_gating", YAML_KEY_INT, AT(data.by_rules_gating), "1000", 100, 1e7,
+     .help = "and for the gating set, with data.by_rules"},
 
     {"embed.model", YAML_KEY_TEXT, AT(embed.model), "hashed",
      .help = "hashed features, or the folder of a sentence encoder"},
@@ -51,6 +58,17 @@ static const struct yaml_key KEYS[] = {
 
     {"fleet", YAML_KEY_TEXT, AT(fleet), "configs/fleet/demo.yaml",
      .help = "experts, their devices, curves and recorded outcomes"},
+    {"experts.train", YAML_KEY_BOOL, AT(experts.train), "false",
+     .help = "fine-tune an expert on each cluster (the fleet's bases) and ask them, instead of "
+             "recorded outcomes"},
+    {"experts.config", YAML_KEY_TEXT, AT(experts.config), "configs/finetune/expert.yaml",
+     .help = "of moe2 finetune, for all experts"},
+    {"experts.jobs", YAML_KEY_INT, AT(experts.jobs), "0", 0, 64,
+     .help = "trained at once; 0: as many as cores"},
+    {"experts.answer", YAML_KEY_CHOICE, AT(experts.answer), "letter", .choices = answer_form_names,
+     .help = "how they are asked: for the letter, or for the text"},
+    {"experts.quantized_questions", YAML_KEY_INT, AT(experts.quantized_questions), "200", 0, 1e6,
+     .help = "of gating_train that merged and quantised experts are compared on; 0: all"},
     {"outcomes.answers", YAML_KEY_TEXT, AT(outcomes.answers), "mmlu_pro/outcomes_correct.csv",
      .help = "recorded: who was right on which gating question"},
     {"outcomes.predictions", YAML_KEY_TEXT, AT(outcomes.predictions), "mmlu_pro/predictions.csv",

@@ -31,6 +31,7 @@ struct pipeline_config {
         bool allow_overlap;
         int synthetic;
         int64_t synthetic_rows;
+        int64_t by_rules, by_rules_gating; /* rows made by rules instead of read; 0: read */
     } data;
     struct {
         const char *model; /* "hashed", or the folder of an encoder */
@@ -40,6 +41,13 @@ struct pipeline_config {
         int64_t k, restarts;
     } cluster;
     const char *fleet;
+    struct {
+        bool train; /* on the clusters, instead of recorded outcomes */
+        const char *config;
+        int64_t jobs;
+        int answer; /* enum answer_form */
+        int64_t quantized_questions;
+    } experts;
     struct {
         const char *answers, *predictions, *chars; /* recorded, one row a gating question */
     } outcomes;

@@ -10,6 +10,7 @@
 #include "pipeline/step_corpus.h"
 #include "pipeline/step_embed.h"
 #include "pipeline/step_gating_set.h"
+#include "pipeline/step_synth.h"
 #include "pipeline/synthetic.h"
 
 /* ---- the data ---- */
@@ -34,39 +35,94 @@ static int resolve(const char **out, struct pipeline *p, const char *word, struc
     return *word && !*out ? MOE2_ELIMIT : 0;
 }
 
-static int real_data(struct pipeline *p, struct err *err)
-{
-    const struct pipeline_config *c = p->config;
-    int rc = resolve(&p->answers, p, c->outcomes.answers, err);
-    if (!rc)
-        rc = resolve(&p->predictions, p, c->outcomes.predictions, err);
-    if (!rc)
-        rc = resolve(&p->chars, p, c->outcomes.chars, err);
-    if (!rc)
-        rc = resolve(&p->import, p, c->profile.import, err);
-    if (!rc)
-        rc = fleet_config_read(&p->fleet, c->fleet, err);
-    if (rc)
-        return rc;
-    const char **columns =
-        arena_alloc(&p->arena, (size_t)p->fleet.experts.n * sizeof *columns, err);
-    if (!columns)
-        return MOE2_ELIMIT;
-    for (int64_t i = 0; i < p->fleet.experts.n; i++)
-        columns[i] = fleet_column(&p->fleet, i);
-    p->columns = (struct yaml_texts){columns, p->fleet.experts.n};
-    p->note = p->fleet.outcomes.n ? "recorded answers of real models stand for the experts, which "
-                                    "are not trained yet"
-                                  : NULL;
-    return 0;
-}
-
-static int synthetic_set(struct pipeline *p, int set, const char *name, struct err *err)
+static int made_set(struct pipeline *p, int set, const char *name, struct err *err)
 {
     const char **paths = arena_alloc(&p->arena, sizeof *paths, err);
     if (!paths || !(paths[0] = pipeline_path(p, name, err)))
         return MOE2_ELIMIT;
     p->sets[set] = (struct qa_paths){paths, 1};
+    return 0;
+}
+
+/* The fleet, and whose columns its outcomes have. */
+static int read_fleet(struct pipeline *p, struct err *err)
+{
+    const struct pipeline_config *c = p->config;
+    int rc = fleet_config_read(&p->fleet, c->fleet, err);
+    if (rc)
+        return rc;
+    p->trains = c->experts.train;
+    if (p->trains && p->fleet.bases.n != p->fleet.experts.n)
+        return err_set(err, MOE2_ECONFIG,
+                       "%s: bases has %lld entries, wanted %lld, one for each of experts "
+                       "(experts.train)",
+                       c->fleet, (long long)p->fleet.bases.n, (long long)p->fleet.experts.n);
+    if (p->trains && p->fleet.experts.n != c->cluster.k)
+        return err_set(err, MOE2_ECONFIG,
+                       "cluster.k is %lld, wanted %lld, one for each of %s's experts",
+                       (long long)c->cluster.k, (long long)p->fleet.experts.n, c->fleet);
+    const char **columns =
+        arena_alloc(&p->arena, (size_t)p->fleet.experts.n * sizeof *columns, err);
+    if (!columns)
+        return MOE2_ELIMIT;
+    for (int64_t i = 0; i < p->fleet.experts.n; i++)
+        columns[i] = p->trains ? p->fleet.experts.values[i] : fleet_column(&p->fleet, i);
+    p->columns = (struct yaml_texts){columns, p->fleet.experts.n};
+    return 0;
+}
+
+/* Questions by rules in place of published sets. */
+static int rule_data(struct pipeline *p, struct err *err)
+{
+    const struct pipeline_config *c = p->config;
+    const char *dir = pipeline_path(p, "by_rules", err);
+    struct synth_step step = synth_step_default();
+    struct synth_report report;
+    step.out_dir = dir;
+    step.n_rows[SYNTH_TRAIN] = c->data.by_rules;
+    step.n_rows[SYNTH_GATING_TRAIN] = c->data.by_rules_gating;
+    step.n_rows[SYNTH_GATING_TEST] = 0;
+    step.seed = (uint64_t)c->seed;
+    step.sink = p->sink;
+    step.stop = p->stop;
+    memset(p->sets, 0, sizeof p->sets);
+    p->gating = QA_MMLU;
+    int rc = dir ? synth_run(&report, &step, err) : MOE2_ELIMIT;
+    if (!rc)
+        rc = made_set(p, QA_MMLU, "by_rules/gating_train.jsonl", err);
+    if (!rc)
+        rc = made_set(p, QA_ARC, "by_rules/combined_train.jsonl", err);
+    if (!rc)
+        rc = read_fleet(p, err);
+    if (!rc && !p->trains)
+        rc = err_set(err, MOE2_ECONFIG,
+                     "nobody's answers to questions made by rules are recorded (data.by_rules), "
+                     "wanted experts.train: true");
+    if (!rc)
+        rc = resolve(&p->import, p, c->profile.import, err);
+    p->note =
+        "questions are made by rules, and small models trained on them stand for the experts; "
+        "costs are those of the models and devices that they stand for";
+    return rc;
+}
+
+static int real_data(struct pipeline *p, struct err *err)
+{
+    const struct pipeline_config *c = p->config;
+    int rc = c->experts.train ? 0 : resolve(&p->answers, p, c->outcomes.answers, err);
+    if (!rc && !c->experts.train)
+        rc = resolve(&p->predictions, p, c->outcomes.predictions, err);
+    if (!rc && !c->experts.train)
+        rc = resolve(&p->chars, p, c->outcomes.chars, err);
+    if (!rc)
+        rc = resolve(&p->import, p, c->profile.import, err);
+    if (!rc)
+        rc = read_fleet(p, err);
+    if (rc)
+        return rc;
+    p->note = !p->trains && p->fleet.outcomes.n
+                  ? "recorded answers of real models stand for the experts"
+                  : NULL;
     return 0;
 }
 
@@ -82,9 +138,9 @@ static int synthetic_data(struct pipeline *p, struct err *err)
     int rc = dir && columns ? synthetic_make(dir, c->data.synthetic_rows, (uint64_t)c->seed, err)
                             : MOE2_ELIMIT;
     if (!rc)
-        rc = synthetic_set(p, QA_MMLU_PRO, "synthetic/questions.jsonl", err);
+        rc = made_set(p, QA_MMLU_PRO, "synthetic/questions.jsonl", err);
     if (!rc)
-        rc = synthetic_set(p, QA_ARC, "synthetic/corpus.jsonl", err);
+        rc = made_set(p, QA_ARC, "synthetic/corpus.jsonl", err);
     if (rc)
         return rc;
     p->answers = pipeline_path(p, "synthetic/outcomes.csv", err);
@@ -100,6 +156,8 @@ int pipeline_open(struct pipeline *p, const struct pipeline_config *config,
                   const struct log_sink *sink, const volatile int *stop, struct err *err)
 {
     *p = (struct pipeline){.config = config, .sink = sink, .stop = stop};
+    if (config->data.by_rules)
+        return rule_data(p, err);
     int rc = 0;
     for (int s = 0; s < QA_N_SOURCES && !rc; s++)
         rc = resolve_set(p, s, err);
@@ -335,9 +393,9 @@ static int run_cluster(struct buf *said, void *ctx, struct err *err)
 
 /* ---- the table ---- */
 
-const struct step *pipeline_steps(int *n)
+const struct step *pipeline_steps(int *n, struct pipeline *p)
 {
-    static const char needs_training[] = "needs fine-tuning, which moe2 can't do yet";
+    static const char recorded[] = "recorded answers stand for the experts (experts.train)";
     static const struct step steps[] = {
         {"gating_set", "the questions that the gate learns from and is tested on", NULL,
          declare_gating_set, run_gating_set},
@@ -345,8 +403,8 @@ const struct step *pipeline_steps(int *n)
         {"embed", "a vector for every question", NULL, declare_embed, run_embed},
         {"cluster", "the corpus in clusters, one for each expert", NULL, declare_cluster,
          run_cluster},
-        {"experts", "a fine-tuned expert a cluster", needs_training, NULL, NULL},
-        {"quantize", "the experts in 4 bits", needs_training, NULL, NULL},
+        {"experts", "a fine-tuned expert a cluster", NULL, declare_experts, run_experts},
+        {"quantize", "the experts in 4 bits", NULL, declare_quantize, run_quantize},
         {"outcomes", "what every expert answered on every gating question", NULL, declare_outcomes,
          run_outcomes},
         {"gate", "who answers what best", NULL, declare_gate, run_gate},
@@ -356,5 +414,9 @@ const struct step *pipeline_steps(int *n)
         {"report", "all of it on one page", NULL, declare_report, run_report},
     };
     *n = (int)(sizeof steps / sizeof *steps);
-    return steps;
+    memcpy(p->steps, steps, sizeof steps);
+    for (int i = 0; i < *n && !p->trains; i++)
+        if (steps[i].run == run_experts || steps[i].run == run_quantize)
+            p->steps[i].left_out = recorded;
+    return p->steps;
 }

@@ -3,7 +3,7 @@
  *
  *     struct pipeline p;
  *     pipeline_open(&p, &config, sink, stop, err);
- *     struct steps_options o = {.steps = pipeline_steps(&n), .ctx = &p, …};
+ *     struct steps_options o = {.steps = pipeline_steps(&n, &p), .ctx = &p, …};
  *     pipeline_close(&p);
  *
  * Each row calls the same function as the command of its name. docs/building.md lists what each reads and makes.
@@ -22,12 +22,16 @@ struct pipeline {
     const char *
         note; /* what must be said of everything made: that it is synthetic, or whose answers stand for the experts' */
     bool synthetic;
+    bool trains; /* experts of our own are trained and asked */
+    const char
+        *program; /* moe2 itself, for processes; set by the caller where experts are trained */
     struct qa_paths sets[QA_N_SOURCES];
     enum qa_source gating;
     const char *answers, *predictions, *chars; /* NULL: none */
     const char *import;                        /* NULL: synthetic curves */
     struct fleet_config fleet;                 /* empty: synthetic */
-    struct yaml_texts columns;                 /* the experts, as the outcomes call them */
+    struct step steps[STEPS_MAX];
+    struct yaml_texts columns; /* the experts, as the outcomes call them */
     const struct log_sink *sink;
     const volatile int *stop;
 };
@@ -38,8 +42,8 @@ int pipeline_open(struct pipeline *p, const struct pipeline_config *config,
                   const struct log_sink *sink, const volatile int *stop, struct err *err);
 void pipeline_close(struct pipeline *p); /* a zeroed one is fine */
 
-/* The steps; ctx is a struct pipeline. */
-const struct step *pipeline_steps(int *n);
+/* The steps, the pipeline's own; it is their ctx. */
+const struct step *pipeline_steps(int *n, struct pipeline *p);
 
 /* ---- between the files of the steps ---- */
 
@@ -52,6 +56,15 @@ const char *pipeline_path(struct pipeline *p, const char *name, struct err *err)
 /* Declares NULL-ended lists of names under OUT, and the keys that begin with the prefixes. */
 int pipeline_needs(struct step_needs *needs, struct pipeline *p, const char *const *inputs,
                    const char *const *outputs, const char *const *keys, struct err *err);
+
+/* pipeline_steps_experts.c */
+int declare_experts(struct step_needs *needs, void *ctx, struct err *err);
+int run_experts(struct buf *said, void *ctx, struct err *err);
+int declare_quantize(struct step_needs *needs, void *ctx, struct err *err);
+int run_quantize(struct buf *said, void *ctx, struct err *err);
+
+/* Asks the experts in 4 bits the questions of a file; DIR gets outcomes.csv, predictions.csv and lengths.csv. */
+int pipeline_ask(struct pipeline *p, const char *questions, const char *dir, struct err *err);
 
 /* pipeline_steps_fleet.c */
 int declare_outcomes(struct step_needs *needs, void *ctx, struct err *err);

@@ -28,6 +28,12 @@ static const char *recorded(const struct pipeline *p, int table)
     return table == ANSWERS ? p->answers : table == PREDICTIONS ? p->predictions : p->chars;
 }
 
+/* Whether there is such a table: experts of our own make all three. */
+static bool has_table(const struct pipeline *p, int table)
+{
+    return p->trains || recorded(p, table);
+}
+
 /* "results/accuracy/outcomes_train.csv"; side NULL: the whole. */
 static const char *table_path(struct pipeline *p, int table, const char *side, struct err *err)
 {
@@ -37,18 +43,35 @@ static const char *table_path(struct pipeline *p, int table, const char *side, s
     return pipeline_path(p, name, err);
 }
 
+/* What they are made of: recorded tables, or the experts themselves. */
+static int declare_sources(struct step_needs *needs, struct pipeline *p, struct err *err)
+{
+    int rc = 0;
+    if (!p->trains && !p->answers)
+        return err_set(
+            err, MOE2_ECONFIG,
+            "outcomes.answers is empty, and there are no experts to ask (experts.train)");
+    for (int t = 0; t < N_TABLES && !rc; t++)
+        if (recorded(p, t))
+            rc = step_input(needs, recorded(p, t), err);
+    for (int64_t i = 0; i < p->columns.n && !rc && p->trains; i++) {
+        char name[192];
+        snprintf(name, sizeof name, "experts/%.120s-Q4", p->columns.values[i]);
+        rc = step_input(needs, pipeline_path(p, name, err), err);
+    }
+    if (!rc && p->trains)
+        rc = pipeline_config_values(&needs->config, p->config, "experts.answer", err);
+    return rc;
+}
+
 int declare_outcomes(struct step_needs *needs, void *ctx, struct err *err)
 {
     struct pipeline *p = ctx;
-    int rc = p->answers ? 0
-                        : err_set(err, MOE2_ECONFIG,
-                                  "outcomes.answers is empty, and there are no experts to ask yet");
+    int rc = declare_sources(needs, p, err);
     for (int t = 0; t < N_TABLES && !rc; t++) {
-        if (!recorded(p, t))
+        if (!has_table(p, t))
             continue;
-        rc = step_input(needs, recorded(p, t), err);
-        if (!rc)
-            rc = step_output(needs, table_path(p, t, NULL, err), err);
+        rc = step_output(needs, table_path(p, t, NULL, err), err);
         for (int s = 0; s < 2 && !rc; s++)
             rc = step_output(needs, table_path(p, t, sides[s], err), err);
     }
@@ -166,11 +189,44 @@ static int by_subject(struct buf *said, struct pipeline *p, struct err *err)
     return rc;
 }
 
+static int copy_file(const char *to, const char *from, struct err *err)
+{
+    struct file_map map = {0};
+    int rc = file_map(&map, from, err);
+    if (!rc)
+        rc = file_write(to, map.bytes, map.n_bytes, err);
+    file_unmap(&map);
+    return rc;
+}
+
+/* Experts of our own: every one on every question of both sides. */
+static int ask_experts(struct pipeline *p, struct err *err)
+{
+    int rc = 0;
+    for (int s = 0; s < 2 && !rc; s++) {
+        char name[96];
+        const char *questions = pipeline_path(p, side_files[s], err);
+        snprintf(name, sizeof name, "results/accuracy/asked_%s", sides[s]);
+        const char *dir = pipeline_path(p, name, err);
+        rc = questions && dir ? pipeline_ask(p, questions, dir, err) : MOE2_ELIMIT;
+        for (int t = 0; t < N_TABLES && !rc; t++) {
+            snprintf(name, sizeof name, "results/accuracy/asked_%s/%s.csv", sides[s], tables[t]);
+            const char *from = pipeline_path(p, name, err), *to = table_path(p, t, sides[s], err);
+            rc = from && to ? copy_file(to, from, err) : MOE2_ELIMIT;
+        }
+    }
+    for (int t = 0; t < N_TABLES && !rc; t++)
+        rc = join_sides(p, t, err);
+    return rc;
+}
+
 int run_outcomes(struct buf *said, void *ctx, struct err *err)
 {
     struct pipeline *p = ctx;
     const char *dir = pipeline_path(p, "results/accuracy", err);
     int rc = dir ? dir_make(dir, err) : MOE2_ELIMIT;
+    if (!rc && p->trains)
+        rc = ask_experts(p, err);
     for (int t = 0; t < LENGTHS && !rc; t++)
         if (recorded(p, t))
             rc = cut_table(p, t, recorded(p, t), err);
@@ -247,11 +303,17 @@ int run_gate(struct buf *said, void *ctx, struct err *err)
 
 /* ---- profile ---- */
 
+/* Curves of nobody: with synthetic answers, and where questions by rules need no other data and none is there. */
+static bool has_made_curves(const struct pipeline *p)
+{
+    return p->synthetic || (p->config->data.by_rules && (!p->import || !file_exists(p->import)));
+}
+
 int declare_profile(struct step_needs *needs, void *ctx, struct err *err)
 {
     struct pipeline *p = ctx;
     int rc = 0;
-    if (!p->synthetic) {
+    if (!has_made_curves(p)) {
         rc = p->import ? step_input(needs, p->import, err)
                        : err_set(err, MOE2_ECONFIG, "profile.import is empty");
         if (!rc)
@@ -261,7 +323,8 @@ int declare_profile(struct step_needs *needs, void *ctx, struct err *err)
               : pipeline_needs(
                     needs, p, STEP_NAMES(),
                     STEP_NAMES("results/latency/latency.json", "results/energy/energy.json"),
-                    p->synthetic ? STEP_NAMES("data.synthetic") : STEP_NAMES("profile.", "fleet"),
+                    has_made_curves(p) ? STEP_NAMES("data.synthetic", "fleet")
+                                       : STEP_NAMES("profile.", "fleet"),
                     err);
 }
 
@@ -275,16 +338,18 @@ static int synthetic_profile(struct pipeline *p, struct err *err)
         const char *dir = pipeline_path(p, dirs[i], err);
         rc = dir ? dir_make(dir, err) : MOE2_ELIMIT;
     }
-    return rc ? rc : synthetic_curves(latency, energy, err);
+    return rc ? rc : synthetic_curves(latency, energy, &p->columns, err);
 }
 
 int run_profile(struct buf *said, void *ctx, struct err *err)
 {
     struct pipeline *p = ctx;
     struct profile_set set = {0};
-    if (p->synthetic) {
+    if (has_made_curves(p)) {
         int rc = synthetic_profile(p, err);
-        return rc ? rc : buf_printf(said, err, "%d curves; %s", SYNTHETIC_EXPERTS, SYNTHETIC_NOTE);
+        return rc ? rc
+                  : buf_printf(said, err, "%lld curves; " SYNTHETIC_CURVES_NOTE,
+                               (long long)p->columns.n);
     }
     struct profile_step step = {.import = p->import,
                                 .fleet = p->config->fleet,

@@ -4,13 +4,13 @@
 
 #include <inttypes.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/file.h"
+#include "base/process.h"
 #include "io/csv_write.h"
 #include "pipeline/answer_part.h"
 #include "pipeline/file_hash.h"
@@ -104,17 +104,10 @@ static void *take_experts(void *ctx)
     }
 }
 
-static int n_cores(void)
-{
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n > 0 ? n : 1;
-}
-
 static int n_jobs(const struct answering_all *all, int *n_threads)
 {
     const struct answer_step *step = all->step;
-    int cores = step->threads ? (int)step->threads : n_cores(), open = 0;
+    int cores = step->threads ? (int)step->threads : process_cores(), open = 0;
     for (int i = 0; i < step->n_experts; i++)
         open += !all->parts[i].complete;
     int jobs = step->jobs ? (int)step->jobs : cores;

@@ -13,7 +13,7 @@
 
 const char *step_state_name(enum step_state state)
 {
-    static const char *const names[] = {"done", "ran", "to do", "waits", "not built yet", "passed"};
+    static const char *const names[] = {"done", "ran", "to do", "waits", "left out", "passed"};
     return names[state];
 }
 
@@ -138,7 +138,7 @@ static bool is_pending(const struct work *w, const char *path)
     return false;
 }
 
-/* state and reason of a step that is neither passed nor not built. */
+/* state and reason of a step that is neither passed nor left out. */
 static int judge(struct step_result *r, struct file_hash *key, const struct work *w, int i,
                  const struct step_needs *needs, struct err *err)
 {
@@ -260,9 +260,9 @@ static int do_step(struct work *w, int i, struct err *err)
     struct step_result *r = &w->report->results[i];
     struct step_needs needs;
     struct file_hash key = {0};
-    if (step->not_built) {
-        r->state = STEP_NOT_BUILT;
-        snprintf(r->reason, sizeof r->reason, "%s", step->not_built);
+    if (step->left_out) {
+        r->state = STEP_LEFT_OUT;
+        snprintf(r->reason, sizeof r->reason, "%s", step->left_out);
         return 0;
     }
     copy_entry(r, steps_manifest_find(&w->manifest, step->name));

@@ -42,18 +42,18 @@ int step_output(struct step_needs *n, const char *path, struct err *err);
 struct step {
     const char *name, *summary;
     const char *
-        not_built; /* why the step can't run yet; NULL: it can. Such a step is passed over, and said so */
+        left_out; /* why the step has nothing to do here; NULL: it has. Such a step is passed over, and said so */
     int (*declare)(struct step_needs *needs, void *ctx, struct err *err);
     int (*run)(struct buf *said, void *ctx, struct err *err); /* said: one line on what came out */
 };
 
 enum step_state {
-    STEP_DONE,      /* nothing to do */
-    STEP_RAN,       /* just now */
-    STEP_TODO,      /* never came to its end, or something changed: reason says what */
-    STEP_WAITS,     /* for a step before it that is to be done */
-    STEP_NOT_BUILT, /* reason says why */
-    STEP_PASSED,    /* before --from or behind --to */
+    STEP_DONE,     /* nothing to do */
+    STEP_RAN,      /* just now */
+    STEP_TODO,     /* never came to its end, or something changed: reason says what */
+    STEP_WAITS,    /* for a step before it that is to be done */
+    STEP_LEFT_OUT, /* reason says why */
+    STEP_PASSED,   /* before --from or behind --to */
 };
 const char *step_state_name(enum step_state state);
 

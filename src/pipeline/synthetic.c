@@ -283,31 +283,33 @@ int synthetic_make(const char *dir, int64_t n_rows, uint64_t seed, struct err *e
 
 /* ---- costs ---- */
 
-static int add_curve(struct curves *set, int e, bool energy, struct err *err)
+static int add_curve(struct curves *set, const char *expert, int64_t e, bool energy,
+                     struct err *err)
 {
     static const struct curve_fit fast[2] = {{0.02, 0.00005, 0.011}, {2, 0.01, 0.45}};
     static const struct curve_fit slow[2] = {{0.05, 0.0004, 0.022}, {0.5, 0.004, 0.26}};
     struct curve *c = NULL;
-    int rc = curves_add(&c, set, synthetic_expert(e), err);
+    int rc = curves_add(&c, set, expert, err);
     if (rc)
         return rc;
     c->device = e < 3 ? "synthetic fast device" : "synthetic slow device";
     c->unit = energy ? "J" : "s";
     c->source = CURVE_ESTIMATED;
-    c->note = SYNTHETIC_NOTE;
+    c->note = SYNTHETIC_CURVES_NOTE;
     c->fit = e < 3 ? fast[energy] : slow[energy];
     c->rms = c->largest = NAN;
     return 0;
 }
 
-int synthetic_curves(const char *latency_path, const char *energy_path, struct err *err)
+int synthetic_curves(const char *latency_path, const char *energy_path,
+                     const struct yaml_texts *experts, struct err *err)
 {
     struct curves latency = {0}, energy = {0};
     int rc = 0;
-    for (int e = 0; e < SYNTHETIC_EXPERTS && !rc; e++) {
-        rc = add_curve(&latency, e, false, err);
+    for (int64_t e = 0; e < experts->n && !rc; e++) {
+        rc = add_curve(&latency, experts->values[e], e, false, err);
         if (!rc)
-            rc = add_curve(&energy, e, true, err);
+            rc = add_curve(&energy, experts->values[e], e, true, err);
     }
     if (!rc)
         rc = curves_write(latency_path, &latency, err);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "io/yaml.h"
 
 enum { SYNTHETIC_EXPERTS = 8, SYNTHETIC_CORPUS_ROWS = 600 };
 
@@ -21,8 +22,11 @@ enum { SYNTHETIC_EXPERTS = 8, SYNTHETIC_CORPUS_ROWS = 600 };
 /* Makes the files unless DIR/synthetic.json says that they are there for this seed and number of rows. */
 int synthetic_make(const char *dir, int64_t n_rows, uint64_t seed, struct err *err);
 
-/* latency.json and energy.json of the eight experts: the first three fast and hungry, the others slow and frugal. */
-int synthetic_curves(const char *latency_path, const char *energy_path, struct err *err);
+#define SYNTHETIC_CURVES_NOTE "SYNTHETIC costs, made by moe2: of no real device"
+
+/* latency.json and energy.json of the named experts: the first three fast and hungry, the others slow and frugal. */
+int synthetic_curves(const char *latency_path, const char *energy_path,
+                     const struct yaml_texts *experts, struct err *err);
 
 /* "synthetic-3" */
 const char *synthetic_expert(int i);
