@@ -224,6 +224,28 @@ static void what_can_not_be_scored_is_named(void **state)
     assert_string_equal(err.msg, "0 tokens are read at once, wanted 1 or more");
 }
 
+static void a_session_scores_as_the_decoder_does(void **state)
+{
+    struct golden *g = *state;
+    struct session *session = NULL;
+    struct err err = {0};
+    struct session_options so = {.model = TEST_DIR "/fixtures/choice", .capacity = 256};
+    assert_int_equal(0, session_open(&session, &so, g->dev, &err));
+    for (int i = 0; i < g->n; i++) {
+        const struct golden_case *gc = &g->cases[i];
+        struct choice_score scores[MAX_OPTIONS];
+        struct choice *c = NULL;
+        struct choice_ask ask = {gc->context, (const char *const *)gc->options, gc->n_options};
+        struct choice_options o = {.max_length = gc->max_length, .prefix = 0, .bos = gc->bos};
+        if (choice_new_kept(&c, session, g->tok, &o, &err))
+            fail_msg("%s", err.msg);
+        assert_int_equal(0, choice_score(scores, c, &ask, 1, &err));
+        check_case(gc, scores);
+        choice_free(c);
+    }
+    session_free(session);
+}
+
 static void an_id_beyond_the_vocabulary_is_refused(void **state)
 {
     struct golden *g = *state;
@@ -334,6 +356,7 @@ int main(void)
         cmocka_unit_test(batches_of_questions_change_nothing),
         cmocka_unit_test(the_best_option_depends_on_what_scores_are_divided_by),
         cmocka_unit_test(what_can_not_be_scored_is_named),
+        cmocka_unit_test(a_session_scores_as_the_decoder_does),
         cmocka_unit_test(an_id_beyond_the_vocabulary_is_refused),
         cmocka_unit_test(a_models_adapters_count),
         cmocka_unit_test(prompts_have_the_forms_of_mmlu_and_of_arc),

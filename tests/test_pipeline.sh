@@ -44,7 +44,7 @@ check "it says that the data is made up" grep -q "^note: SYNTHETIC" first.out
 for step in gating_set corpus embed cluster outcomes gate profile select report; do
     check "$step ran" grep -qE "^$step +ran " first.out
 done
-check "experts are not built yet" grep -qE "^experts +not built yet" first.out
+check "there is nothing to train" grep -qE "^experts +left out" first.out
 for f in data/gating_train.jsonl data/combined_train.jsonl data/embeddings.npy data/cluster_7.jsonl results/accuracy/outcomes.csv \
     results/accuracy/predictions_test.csv results/accuracy/lengths_train.csv results/accuracy/by_subject.csv gating/gating.safetensors \
     gating/oof_scores.npy gating/test_scores.npy results/latency/latency.json results/energy/energy.json \

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_BATCH_TOKENS = 2048 };
+enum { DEFAULT_BATCH_TOKENS = 2048, ROWS_AT_ONCE = 16 /* of logits, from a session */ };
 
 const char *const choice_norm_names[CHOICE_N_NORMS] = {"none", "chars", "bytes"};
 
@@ -20,7 +20,9 @@ struct mark {
 };
 
 struct choice {
-    struct decoder *dec;
+    struct decoder *dec;     /* or … */
+    struct session *session; /* … NULL */
+    int64_t V;
     const struct tokenizer *tok;
     struct tokenizer_scratch *scratch;
     struct choice_options options;
@@ -33,37 +35,58 @@ struct choice {
     struct ids context, whole;
 };
 
-int choice_new(struct choice **out, struct decoder *dec, const struct tokenizer *tok,
-               const struct choice_options *options, struct err *err)
+/* Everything but the model's own: n tokens of a batch, rows of logits. */
+static int new_choice(struct choice **out, const struct choice *init, int64_t n, int64_t n_rows,
+                      struct err *err)
 {
-    if (options->max_length < 1)
-        return err_set(err, MOE2_ECONFIG, "%" PRId64 " tokens are read at once, wanted 1 or more",
-                       options->max_length);
     struct choice *c = calloc(1, sizeof *c);
     if (!c)
         return err_set(err, MOE2_ELIMIT, "no memory for scoring options");
-    c->dec = dec;
-    c->tok = tok;
-    c->options = *options;
-    if (!c->options.batch_tokens)
-        c->options.batch_tokens = DEFAULT_BATCH_TOKENS;
+    *c = *init;
     c->text.max_bytes = CHOICE_MAX_TEXT_BYTES;
-    int64_t n = c->options.batch_tokens > c->options.max_length ? c->options.batch_tokens
-                                                                : c->options.max_length;
     c->capacity = n;
     c->ids = malloc((size_t)n * sizeof *c->ids);
     c->targets = malloc((size_t)n * sizeof *c->targets);
     c->offset = calloc((size_t)n + 1, sizeof *c->offset);
     c->nll = malloc((size_t)n * sizeof *c->nll);
-    c->logits = malloc((size_t)decoder_config(dec)->vocab_size * sizeof *c->logits);
+    c->logits = malloc((size_t)(c->V * n_rows) * sizeof *c->logits);
     int rc = c->ids && c->targets && c->offset && c->nll && c->logits
-                 ? tokenizer_scratch_new(&c->scratch, tok, err)
+                 ? tokenizer_scratch_new(&c->scratch, c->tok, err)
                  : err_set(err, MOE2_ELIMIT, "no memory for batches of %" PRId64 " tokens", n);
     if (rc)
         choice_free(c);
     else
         *out = c;
     return rc;
+}
+
+int choice_new(struct choice **out, struct decoder *dec, const struct tokenizer *tok,
+               const struct choice_options *options, struct err *err)
+{
+    struct choice init = {
+        .dec = dec, .tok = tok, .options = *options, .V = decoder_config(dec)->vocab_size};
+    if (options->max_length < 1)
+        return err_set(err, MOE2_ECONFIG, "%" PRId64 " tokens are read at once, wanted 1 or more",
+                       options->max_length);
+    if (!init.options.batch_tokens)
+        init.options.batch_tokens = DEFAULT_BATCH_TOKENS;
+    int64_t n = init.options.batch_tokens > options->max_length ? init.options.batch_tokens
+                                                                : options->max_length;
+    return new_choice(out, &init, n, 1, err);
+}
+
+int choice_new_kept(struct choice **out, struct session *session, const struct tokenizer *tok,
+                    const struct choice_options *options, struct err *err)
+{
+    struct choice init = {.session = session,
+                          .tok = tok,
+                          .options = *options,
+                          .V = session_config(session)->vocab_size};
+    if (options->max_length < 1 || options->max_length > session_capacity(session))
+        return err_set(err, MOE2_ECONFIG,
+                       "%" PRId64 " tokens are read at once, wanted 1 to the session's %" PRId64,
+                       options->max_length, session_capacity(session));
+    return new_choice(out, &init, options->max_length, ROWS_AT_ONCE + 1, err);
 }
 
 void choice_free(struct choice *c)
@@ -100,7 +123,7 @@ static double log_share(const float *logits, int64_t V, int32_t token)
 
 static int score_marks(struct choice *c, struct err *err)
 {
-    int64_t V = decoder_config(c->dec)->vocab_size, row = -1;
+    int64_t row = -1;
     for (int64_t k = 0; k < c->n_marks; k++) {
         const struct mark *m = &c->marks[k];
         double ll = 0;
@@ -112,7 +135,7 @@ static int score_marks(struct choice *c, struct err *err)
             if (rc)
                 return rc;
             row = m->first;
-            ll = log_share(c->logits, V, m->token);
+            ll = log_share(c->logits, c->V, m->token);
         }
         if (!isfinite(ll)) {
             int rc = decoder_find_nonfinite(c->dec, false, err);
@@ -184,16 +207,21 @@ static int64_t n_inputs(const struct choice *c, int64_t n_option)
     return n < c->options.max_length ? n : c->options.max_length;
 }
 
+static int too_long(const struct choice *c, int64_t n_option, struct err *err)
+{
+    return err_set(err, MOE2_ELIMIT,
+                   "an option has %" PRId64 " tokens, wanted at most the %" PRId64
+                   " that are read at once",
+                   n_option, c->options.max_length);
+}
+
 /* An option with a sequence of its own. */
 static int put_option(struct choice *c, struct choice_score *score, const int32_t *option,
                       int64_t n_option, struct err *err)
 {
     int64_t first = 0, n = n_inputs(c, n_option);
     if (n_option > n)
-        return err_set(err, MOE2_ELIMIT,
-                       "an option has %" PRId64 " tokens, wanted at most the %" PRId64
-                       " that are read at once",
-                       n_option, c->options.max_length);
+        return too_long(c, n_option, err);
     int rc = put_sequence(&first, c, option, n_option, n, err);
     for (int64_t i = 0; i < n_option && !rc; i++)
         c->targets[first + n - n_option + i] = option[i];
@@ -202,13 +230,12 @@ static int put_option(struct choice *c, struct choice_score *score, const int32_
 
 static int check_ids(const struct choice *c, const struct ids *ids, struct err *err)
 {
-    int64_t V = decoder_config(c->dec)->vocab_size;
     for (size_t i = 0; i < ids->n; i++)
-        if (ids->v[i] < 0 || ids->v[i] >= V)
+        if (ids->v[i] < 0 || ids->v[i] >= c->V)
             return err_set(err, MOE2_ECONFIG,
                            "the tokenizer gives id %" PRId32
                            ", which is not in the model's vocabulary of %" PRId64,
-                           ids->v[i], V);
+                           ids->v[i], c->V);
     return 0;
 }
 
@@ -264,6 +291,58 @@ static int put_shared(struct choice *c, struct choice_score *scores, int n, stru
     return rc;
 }
 
+/* ---- a question through a session ---- */
+
+static int add_row(struct choice_score *score, const struct choice *c, int64_t row, int32_t token,
+                   struct err *err)
+{
+    double ll = log_share(c->logits + row * c->V, c->V, token);
+    if (!isfinite(ll))
+        return err_set(err, MOE2_ENUMERIC, "the log-likelihood is %g", ll);
+    score->ll += ll;
+    return 0;
+}
+
+/* The session keeps the context, whose row of logits is the last; the option is read behind it, some tokens at a time, and
+ * forgotten again. */
+static int read_option(struct choice *c, struct choice_score *score, const int32_t *option,
+                       int64_t n_option, struct err *err)
+{
+    int64_t n_kept = session_length(c->session);
+    int rc = add_row(score, c, ROWS_AT_ONCE, option[0], err);
+    for (int64_t at = 0; at < n_option - 1 && !rc; at += ROWS_AT_ONCE) {
+        int64_t n = n_option - 1 - at < ROWS_AT_ONCE ? n_option - 1 - at : ROWS_AT_ONCE;
+        rc = session_forward(c->session, option + at, n, c->logits, n, err);
+        for (int64_t i = 0; i < n && !rc; i++)
+            rc = add_row(score, c, i, option[at + i + 1], err);
+    }
+    session_rewind(c->session, n_kept);
+    return rc;
+}
+
+/* The context goes through once, or again where an option leaves it less room. */
+static int read_ask(struct choice *c, struct choice_score *scores, const int64_t *n_option, int n,
+                    struct err *err)
+{
+    int64_t n_context = (int64_t)c->context.n, at = 0, cut = -1;
+    int rc = 0;
+    for (int i = 0; i < n && !rc; i++) {
+        int64_t n_now = n_inputs(c, n_option[i]), cut_now = n_context + n_option[i] - 1 - n_now;
+        if (n_option[i] > n_now)
+            return too_long(c, n_option[i], err);
+        if (cut_now != cut) {
+            session_rewind(c->session, 0);
+            rc = session_forward(c->session, c->context.v + cut_now, n_context - cut_now,
+                                 c->logits + ROWS_AT_ONCE * c->V, 1, err);
+            cut = cut_now;
+        }
+        if (!rc)
+            rc = read_option(c, &scores[i], c->whole.v + at, n_option[i], err);
+        at += n_option[i];
+    }
+    return rc;
+}
+
 static int put_ask(struct choice *c, struct choice_score *scores, const struct choice_ask *ask,
                    struct err *err)
 {
@@ -284,6 +363,8 @@ static int put_ask(struct choice *c, struct choice_score *scores, const struct c
     }
     if (!rc)
         rc = check_ids(c, &c->whole, err);
+    if (!rc && c->session)
+        return read_ask(c, scores, n_option, ask->n_options, err);
     if (!rc && shared)
         return put_shared(c, scores, ask->n_options, err);
     for (int i = 0; i < ask->n_options && !rc; i++) {

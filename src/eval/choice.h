@@ -13,12 +13,14 @@
  *
  * Options go through the model as sequences of one batch. Where every option of a question is one
  * token (letters), the context goes through once and the options are read from its last row of
- * logits.
+ * logits. With a session in the decoder's place (choice_new_kept) questions go through one by one: the
+ * context once, each option behind what is kept of it.
  */
 #ifndef MOE2_EVAL_CHOICE_H
 #define MOE2_EVAL_CHOICE_H
 
 #include "model/decoder.h"
+#include "model/session.h"
 #include "text/tokenizer.h"
 
 enum {
@@ -52,6 +54,10 @@ struct choice;
 /* dec and tok are borrowed until choice_free; the scorer is one thread's. */
 int choice_new(struct choice **out, struct decoder *dec, const struct tokenizer *tok,
                const struct choice_options *options, struct err *err);
+
+/* The same with a session, whose capacity is max_length or more; batch_tokens is not looked at. */
+int choice_new_kept(struct choice **out, struct session *session, const struct tokenizer *tok,
+                    const struct choice_options *options, struct err *err);
 void choice_free(struct choice *c); /* NULL is fine */
 
 /* The scores of n questions' options, one behind the other, into scores [Σ n_options]. Errors name

@@ -16,11 +16,13 @@ struct answer_model_options {
     int64_t batch_tokens;  /* 0: 2,048 */
     bool bos;              /* in front of every context */
     bool bf16;
+    bool keeps; /* by a session, which reads a context once for all options; not with an adapter */
 };
 
 struct answer_model {
     struct device *dev;
-    struct decoder *dec;
+    struct decoder *dec; /* or … */
+    struct session *session;
     struct tokenizer *tokenizer;
     struct choice *choice;
 };

@@ -162,7 +162,8 @@ static int open_model(struct answering *a, struct err *err)
                                      .window = step->window,
                                      .batch_tokens = step->batch_tokens,
                                      .bos = step->bos,
-                                     .bf16 = step->bf16};
+                                     .bf16 = step->bf16,
+                                     .keeps = step->form == ANSWER_TEXT};
     return answer_model_open(&a->model, &o, err);
 }
 
