@@ -244,7 +244,9 @@ static int run_gating_set(struct buf *said, void *ctx, struct err *err)
     int rc = step.out_dir ? gating_set_run(&r, &step, err) : MOE2_ELIMIT;
     return rc ? rc
               : buf_printf(said, err, "%s: %lld train, %lld test, %lld subjects",
-                           p->synthetic ? "synthetic" : qa_source_names[r.source],
+                           p->synthetic               ? "synthetic"
+                           : p->config->data.by_rules ? "by rules"
+                                                      : qa_source_names[r.source],
                            (long long)r.n_train, (long long)r.n_test, (long long)r.n_subjects);
 }
 

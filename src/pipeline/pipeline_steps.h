@@ -66,6 +66,9 @@ int run_quantize(struct buf *said, void *ctx, struct err *err);
 /* Asks the experts in 4 bits the questions of a file; DIR gets outcomes.csv, predictions.csv and lengths.csv. */
 int pipeline_ask(struct pipeline *p, const char *questions, const char *dir, struct err *err);
 
+/* The same of the bases, each once, untrained. */
+int pipeline_ask_bases(struct pipeline *p, const char *questions, const char *dir, struct err *err);
+
 /* pipeline_steps_fleet.c */
 int declare_outcomes(struct step_needs *needs, void *ctx, struct err *err);
 int run_outcomes(struct buf *said, void *ctx, struct err *err);

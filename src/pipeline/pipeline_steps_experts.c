@@ -150,30 +150,49 @@ int run_quantize(struct buf *said, void *ctx, struct err *err)
 
 /* ---- asking ---- */
 
-int pipeline_ask(struct pipeline *p, const char *questions, const char *dir, struct err *err)
+static int ask(struct pipeline *p, const struct answer_expert *list, int64_t n,
+               const char *questions, const char *dir, struct err *err)
 {
     struct answer_step step = answer_step_default();
     struct answer_report report = {0};
-    struct experts_step experts = step_of(p, err);
-    struct answer_expert list[FLEET_MAX_EXPERTS] = {{0}};
-    int rc = is_whole(&experts) ? 0 : MOE2_ELIMIT;
-    for (int64_t i = 0; i < experts.n && !rc; i++) {
-        char name[192];
-        snprintf(name, sizeof name, "experts/%.120s-Q4", experts.experts[i].name);
-        list[i] =
-            (struct answer_expert){experts.experts[i].name, pipeline_path(p, name, err), NULL};
-        rc = list[i].dir ? 0 : MOE2_ELIMIT;
-    }
     step.questions = questions;
     step.out_dir = dir;
     step.experts = list;
-    step.n_experts = (int)experts.n;
-    step.form = experts.form;
-    step.threads = experts.threads;
+    step.n_experts = (int)n;
+    step.form = (enum answer_form)p->config->experts.answer;
+    step.threads = p->config->threads;
     step.sink = p->sink;
     step.stop = p->stop;
-    if (!rc)
-        rc = answer_run(&report, &step, err);
+    int rc = answer_run(&report, &step, err);
     answer_report_release(&report);
     return rc;
+}
+
+int pipeline_ask(struct pipeline *p, const char *questions, const char *dir, struct err *err)
+{
+    struct answer_expert list[FLEET_MAX_EXPERTS] = {{0}};
+    for (int64_t i = 0; i < p->fleet.experts.n; i++) {
+        char name[192];
+        snprintf(name, sizeof name, "experts/%.120s-Q4", p->fleet.experts.values[i]);
+        list[i] =
+            (struct answer_expert){p->fleet.experts.values[i], pipeline_path(p, name, err), NULL};
+        if (!list[i].dir)
+            return MOE2_ELIMIT;
+    }
+    return ask(p, list, p->fleet.experts.n, questions, dir, err);
+}
+
+int pipeline_ask_bases(struct pipeline *p, const char *questions, const char *dir, struct err *err)
+{
+    struct answer_expert list[FLEET_MAX_EXPERTS] = {{0}};
+    int64_t n = 0;
+    for (int64_t i = 0; i < p->fleet.bases.n; i++) {
+        const char *base = p->fleet.bases.values[i], *slash = strrchr(base, '/');
+        bool seen = false;
+        for (int64_t k = 0; k < n; k++)
+            seen |= strcmp(list[k].dir, base) == 0;
+        if (!seen)
+            list[n++] = (struct answer_expert){slash && slash[1] ? slash + 1 : base, base, NULL};
+    }
+    return ask(p, list, n, questions, dir, err);
 }

@@ -75,6 +75,10 @@ int declare_outcomes(struct step_needs *needs, void *ctx, struct err *err)
         for (int s = 0; s < 2 && !rc; s++)
             rc = step_output(needs, table_path(p, t, sides[s], err), err);
     }
+    if (!rc && p->trains)
+        rc = pipeline_needs(needs, p, STEP_NAMES(),
+                            STEP_NAMES("results/accuracy/asked_bases/outcomes.csv"), STEP_NAMES(),
+                            err);
     for (int64_t i = 0; i < p->columns.n && !rc; i++)
         rc = buf_printf(&needs->config, err, "expert=%s\n", p->columns.values[i]);
     return rc ? rc
@@ -217,6 +221,10 @@ static int ask_experts(struct pipeline *p, struct err *err)
     }
     for (int t = 0; t < N_TABLES && !rc; t++)
         rc = join_sides(p, t, err);
+    const char *test = pipeline_path(p, side_files[1], err);
+    const char *bases = pipeline_path(p, "results/accuracy/asked_bases", err);
+    if (!rc)
+        rc = test && bases ? pipeline_ask_bases(p, test, bases, err) : MOE2_ELIMIT;
     return rc;
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "pipeline/expert_matrix.h"
 #include "pipeline/pipeline_steps.h"
 #include "pipeline/smo_tables.h"
 #include "pipeline/study.h"
@@ -24,11 +25,14 @@ int declare_report(struct step_needs *needs, void *ctx, struct err *err)
     struct pipeline *p = ctx;
     int rc = pipeline_needs(
         needs, p,
-        STEP_NAMES("results/accuracy/outcomes_train.csv", "results/accuracy/outcomes_test.csv",
-                   "gating/oof_scores.npy", "gating/test_scores.npy",
-                   "results/latency/latency.json", "results/energy/energy.json",
-                   "results/smo_tables/table4_both.json"),
+        STEP_NAMES("results/accuracy/outcomes.csv", "results/accuracy/outcomes_train.csv",
+                   "results/accuracy/outcomes_test.csv", "gating/oof_scores.npy",
+                   "gating/test_scores.npy", "results/latency/latency.json",
+                   "results/energy/energy.json", "results/smo_tables/table4_both.json"),
         STEP_NAMES("results/report.html"), STEP_NAMES("report.", "select.", "seed"), err);
+    if (!rc && p->trains)
+        rc = pipeline_needs(needs, p, STEP_NAMES("results/accuracy/asked_bases/outcomes.csv"),
+                            STEP_NAMES(), STEP_NAMES(), err);
     if (rc || !has_study(p))
         return rc;
     rc = pipeline_needs(needs, p,
@@ -73,6 +77,27 @@ static int make_study(struct study_summary *sum, struct pipeline *p, struct err 
     return ready ? study_run(sum, &o, err) : MOE2_ELIMIT;
 }
 
+/* Who is good at what, of all questions; bases too, of the test's. */
+static int make_matrix(struct table **out, struct pipeline *p, const char *figures, struct err *err)
+{
+    struct expert_matrix m = {0};
+    struct figure_set set;
+    const char *all = pipeline_path(p, "results/accuracy/outcomes.csv", err);
+    const char *bases = pipeline_path(p, "results/accuracy/asked_bases/outcomes.csv", err);
+    int rc = all && bases ? expert_matrix_add(&m, all, p->sink, err) : MOE2_ELIMIT;
+    if (!rc && p->trains)
+        rc = expert_matrix_add(&m, bases, p->sink, err);
+    if (!rc)
+        rc = expert_matrix_table(out, &m, err);
+    if (!rc) {
+        figure_set_open(&set, "gnuplot", figures, p->sink);
+        expert_matrix_figure(&m, &set, "expert_matrix");
+        figure_set_close(&set);
+    }
+    expert_matrix_release(&m);
+    return rc;
+}
+
 /* The page of the build. lead: its first sentence. */
 static int make_page(struct pipeline *p, const struct smo_report *r, const char *lead,
                      struct err *err)
@@ -80,7 +105,7 @@ static int make_page(struct pipeline *p, const struct smo_report *r, const char 
     static const char *const titles[] = {"Table II: limits of latency",
                                          "Table III: limits of energy", "Table IV: both limits"};
     struct fleet_section sections[MAX_SECTIONS];
-    struct table *tables[SMO_N_TABLES] = {NULL};
+    struct table *tables[SMO_N_TABLES] = {NULL}, *matrix = NULL;
     const char *figures = pipeline_path(p, "results/figures", err);
     const char *page = pipeline_path(p, "results/report.html", err);
     struct buf counts = {0};
@@ -99,6 +124,17 @@ static int make_page(struct pipeline *p, const struct smo_report *r, const char 
                        "with proof; test, best single and some member are measured on gating_test, "
                        "which nothing was fitted to or chosen on."};
     }
+    if (!rc)
+        rc = make_matrix(&matrix, p, figures, err);
+    sections[n++] = (struct fleet_section){
+        .title = "Who is good at what",
+        .text = p->trains ? "Every expert was trained on one cluster of the corpus; the bases are "
+                            "what they were trained from, asked the test questions only."
+                          : NULL,
+        .table = matrix,
+        .caption = "Per cent of the gating questions answered right.",
+        .figure = "expert_matrix",
+        .figure_caption = "Answers right by expert and subject."};
     sections[n++] = (struct fleet_section){
         .title = "What an answer costs",
         .text = "Curves of the devices: what is published, estimated or made up is said at each "
@@ -112,6 +148,7 @@ static int make_page(struct pipeline *p, const struct smo_report *r, const char 
         rc = page_fleet_write(page, figures, "moe2: the two-level build", lead, sections, n, err);
     for (int t = 0; t < SMO_N_TABLES; t++)
         table_free(tables[t]);
+    table_free(matrix);
     buf_release(&counts);
     return rc;
 }
