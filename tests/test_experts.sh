@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# moe2 pipeline with experts of our own, end to end on tiny bases: trained on the clusters, merged, in 4 bits, asked; nothing twice; what
+# must fail.
+set -u
+moe2=$1
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+n_passed=0
+n_failed=0
+
+check() { # NAME COMMAND…
+    local name=$1
+    shift
+    if "$@" >check.out 2>&1; then
+        n_passed=$((n_passed + 1))
+    else
+        echo "FAILED: $name"
+        sed 's/^/    /' check.out | tail -20
+        n_failed=$((n_failed + 1))
+    fi
+}
+
+fails() { # NAME STATUS MESSAGE WORDS…
+    local name=$1 status=$2 message=$3
+    shift 3
+    "$moe2" pipeline "$@" >/dev/null 2>fails.err
+    local seen=$?
+    check "$name (status $seen, wanted $status)" test "$seen" = "$status"
+    check "$name (message)" grep -qF -- "$message" fails.err
+    grep -qF -- "$message" fails.err || sed 's/^/    seen: /' fails.err
+}
+
+cat >tiny.json <<'J'
+{"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "vocab_size": 264, "hidden_size": 64, "intermediate_size": 64,
+ "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "hidden_act": "silu", "initializer_range": 0.02,
+ "rms_norm_eps": 1e-06, "rope_theta": 10000.0, "max_position_embeddings": 512, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+ "bos_token_id": 0, "eos_token_id": 1}
+J
+echo "some text" >text.txt
+check "a tokenizer of single bytes" "$moe2" tokenizer train --input text.txt --vocab-size 258 --out tok
+for base in big little; do
+    check "a base, $base" "$moe2" init --config tiny.json --out $base --dtype bf16 --seed "${#base}"
+    cp tok/tokenizer* $base/
+done
+cat >fleet.yaml <<'Y'
+name: two experts
+devices: [a, b]
+kinds: [rtx-4090-like, agx-orin]
+experts: [big-0, little-1]
+on: [a, b]
+curves: [x, y]
+bases: [big, little]
+Y
+cat >expert.yaml <<'Y'
+name: expert
+base.path: big
+lora: {r: 4, alpha: 8}
+data: {examples: x, choices: text}
+train: {epochs: 1, batch_tokens: 1024, sequence: 512, lr: 0.01}
+Y
+cat >build.yaml <<'Y'
+out: build
+data: {by_rules: 160, by_rules_gating: 100}
+embed.dim: 64
+cluster.k: 2
+fleet: fleet.yaml
+experts: {train: true, config: expert.yaml, answer: text, quantized_questions: 8}
+gate: {kind: knn, folds: 3}
+profile.import: nowhere
+report.fleets: ""
+Y
+
+check "the whole build" "$moe2" pipeline --config build.yaml
+cp check.out first.out
+for step in gating_set corpus embed cluster experts quantize outcomes gate profile select report; do
+    check "$step ran" grep -qE "^$step +ran " first.out
+done
+for f in experts/big-0/adapter_config.json experts/little-1/adapter_model.safetensors experts/big-0-Q4/config.json experts/logs/big-0.txt \
+    results/accuracy/outcomes.csv results/accuracy/predictions_train.csv results/accuracy/lengths_test.csv results/accuracy/by_subject.csv \
+    results/accuracy/quantized.csv results/accuracy/asked_bases/outcomes.csv gating/gate.json results/smo_tables/table4_both.csv \
+    results/report.html; do
+    check "$f is made" test -s build/$f
+done
+check "nothing merged is left" test ! -e build/experts/big-0.merged
+check "the weights are NF4" grep -q bitsandbytes build/experts/little-1-Q4/config.json
+check "every gating question was asked" test "$(wc -l <build/results/accuracy/outcomes.csv)" = 101
+check "of both experts" grep -q '^question_id,.*,big-0,little-1$' build/results/accuracy/outcomes.csv
+check "the page has the matrix" grep -q "Who is good at what" build/results/report.html
+check "and the bases" grep -q "<td[^>]*>little</td>" build/results/report.html
+check "costs are said to be made up" grep -q SYNTHETIC build/results/latency/latency.json
+"$moe2" pipeline --config build.yaml --json >again.json 2>/dev/null
+check "the second run does nothing" grep -q '"ran": 0' again.json
+
+# one adapter is gone: its run is finished and its adapter is put back, with the same bytes
+sum=$(sha256sum build/experts/big-0/adapter_model.safetensors | cut -d' ' -f1)
+rm -r build/experts/big-0
+check "what is gone is made again" "$moe2" pipeline --config build.yaml
+cp check.out again.out
+check "and is what it was" test "$(sha256sum build/experts/big-0/adapter_model.safetensors | cut -d' ' -f1)" = "$sum"
+check "what follows needs nothing" test "$(grep -cE '^[a-z_]+ +ran ' again.out)" = 1
+sed -i 's/lr: 0.01/lr: 0.02/' expert.yaml
+check "another configuration trains anew" "$moe2" pipeline --config build.yaml
+check "other adapters come out" test "$(sha256sum build/experts/big-0/adapter_model.safetensors | cut -d' ' -f1)" != "$sum"
+
+sed 's/bases: .*/bases: [big]/' fleet.yaml >one.yaml
+fails "a base is missing" 2 "one.yaml: bases has 1 entries, wanted 2" --config build.yaml --set fleet=one.yaml
+sed 's/bases: .*/bases: []/' fleet.yaml >none.yaml
+fails "no bases" 2 "bases has 0 entries, wanted 2, one for each of experts (experts.train)" --config build.yaml --set fleet=none.yaml
+sed 's/bases: .*/bases: [big, gone]/' fleet.yaml >gone.yaml
+fails "a base that is not there" 1 "gone" --config build.yaml --out other --set fleet=gone.yaml
+fails "as many clusters as experts" 2 "cluster.k is 3, wanted 2, one for each of fleet.yaml's experts" --config build.yaml --set cluster.k=3
+fails "nobody answered these" 2 "wanted experts.train: true" --config build.yaml --set experts.train=false
+sed 's/r: 4/r: 0/' expert.yaml >bad.yaml
+fails "a run that fails says why" 1 ": moe2 finetune: bad.yaml:3: lora.r is " --config build.yaml --out other --set experts.config=bad.yaml
+check "and leaves no expert" test ! -e other/experts/big-0
+
+echo "$n_passed passed, $n_failed failed"
+[ "$n_failed" = 0 ]
