@@ -59,11 +59,15 @@ done
 check "families are chosen" "$moe2" data synth --out d --families dates,logic --train 100 --gating-train 10 --gating-test 10 --few-shot 0
 check "half of each" test "$(grep -c '"subject":"logic"' d/combined_train.jsonl)" = 50
 check "and no other" test "$(grep -cvE '"subject":"(logic|dates)"' d/combined_train.jsonl)" = 0
+check "the same in Italian" "$moe2" data synth --language it --out it --train 500 --gating-train 40 --gating-test 20 --few-shot 0
+check "has the same ids" cmp <(head -500 a/combined_train.jsonl | cut -d'"' -f4) <(cut -d'"' -f4 it/combined_train.jsonl)
+check "in other words" test -z "$(comm -12 <(questions a/combined_train.jsonl | grep -v '^$') <(questions it/combined_train.jsonl))"
 check "they are read as questions to embed" "$moe2" embed --features hashed --fit a/gating_train.jsonl --in a/gating_train.jsonl --out e.npy
 
 fails "no folder" 2 "--out is missing (see --help)"
 fails "an unknown family" 2 '--families has "date", the nearest is dates' --families date --out out
 fails "no family" 2 "--families is empty, wanted arithmetic, …" --families "" --out out
+fails "another language" 2 '--language is "fr", wanted en or it' --language fr --out out
 fails "a negative size" 2 "combined_train.jsonl would have -5 rows, wanted 0 to 67108864" --train -5 --out out
 : >file
 "$moe2" data synth --out file/x >/dev/null 2>fails.err

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "pipeline/step_synth.h"
+#include "pipeline/synth_italian.h"
 
 enum { N_QUESTIONS = 6000 };
 static const double limit = 5 * 0.0056;
@@ -54,6 +55,33 @@ static void every_question_has_four_different_options_and_fits(void **state)
                 for (int k = 0; k < i; k++)
                     assert_string_not_equal(x.options[i], x.options[k]);
             }
+        }
+}
+
+/* Of English nothing is left but the words of lists; the answer is the same option. */
+static void questions_are_put_in_italian(void **state)
+{
+    (void)state;
+    static const char *const english[] = {"What",  "Which", "How ",  "Who",   "Put ", "Take ",
+                                          "Let ",  "Move",  "If ",   " the ", " of ", " is ",
+                                          " and ", " or ",  " has ", " are ", "day",  "ary ",
+                                          "metre", "litre", "gram "};
+    struct rng rng;
+    rng_init(&rng, 2);
+    for (int f = 0; f < SYNTH_N_FAMILIES; f++)
+        for (int n = 0; n < 1000; n++) {
+            struct synth_item x, y;
+            synth_families[f].make(&x, &rng);
+            y = x;
+            synth_italian(&y);
+            assert_int_equal(x.answer, y.answer);
+            assert_int_equal(y.question[strlen(y.question) - 1], '?');
+            for (size_t w = 0; w < sizeof english / sizeof *english; w++)
+                if (strstr(y.question, english[w]))
+                    fail_msg("\"%s\" is left in: %s", english[w], y.question);
+            for (int i = 1; i < SYNTH_OPTIONS; i++)
+                for (int k = 0; k < i; k++)
+                    assert_string_not_equal(y.options[i], y.options[k]);
         }
 }
 
@@ -486,6 +514,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_question_has_four_different_options_and_fits),
+        cmocka_unit_test(questions_are_put_in_italian),
         cmocka_unit_test(no_guesser_tells_the_right_option_by_the_options),
         cmocka_unit_test(arithmetic_is_right),
         cmocka_unit_test(the_next_term_follows_the_rule_of_the_others),
