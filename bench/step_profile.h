@@ -170,9 +170,14 @@ TIMED(cross_entropy,
       (struct device * dev, float *nll, uint8_t *right, float *logits, const int32_t *target,
        int64_t T, int64_t V, int64_t ldl, float scale),
       (dev, nll, right, logits, target, T, V, ldl, scale))
-TIMED(adamw, (struct device * dev, const struct adamw_args *a), (dev, a))
-
-TIMED(adamw8, (struct device * dev, const struct adamw8_args *a), (dev, a))
+TIMED(adamw_list, (struct device * dev, const struct adamw_args *a, int64_t n), (dev, a, n))
+TIMED(adamw8_list, (struct device * dev, const struct adamw8_args *a, int64_t n), (dev, a, n))
+TIMED(route_pick, (struct device * dev, const struct route_args *a), (dev, a))
+TIMED(route_lists, (struct device * dev, const struct route_lists_args *a), (dev, a))
+TIMED(route_backward,
+      (struct device * dev, float *dlogits, const float *dweight, const int32_t *position,
+       const struct route_args *a),
+      (dev, dlogits, dweight, position, a))
 TIMED(dropout, (struct device * dev, const struct dropout_args *a), (dev, a))
 TIMED(nf4_to_bf16,
       (struct device * dev, uint16_t *out, const struct nf4 *q, int64_t first, int64_t n),
@@ -217,11 +222,14 @@ static void profile_open(struct device *dev)
     t->copy = timed_copy;
     t->to_bf16 = timed_to_bf16;
     t->cross_entropy = timed_cross_entropy;
-    t->adamw = timed_adamw;
+    t->adamw_list = timed_adamw_list;
+    t->adamw8_list = timed_adamw8_list;
+    t->route_pick = timed_route_pick;
+    t->route_lists = timed_route_lists;
+    t->route_backward = timed_route_backward;
     t->nf4_to_bf16 = timed_nf4_to_bf16;
     t->dropout = timed_dropout;
     t->bias_forward = timed_bias_forward;
-    t->adamw8 = timed_adamw8;
     dev->k = t;
 }
 

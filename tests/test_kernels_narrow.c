@@ -231,6 +231,128 @@ static void moments_in_8_bits_are_the_same_bits_on_every_table(void **state)
     }
 }
 
+/* ---- lists of tensors ---- */
+
+enum { TENSORS = 150, LARGEST = 9000 };
+
+/* Odd sizes, some of them nothing, and places that 16 bytes fit and don't. */
+static int64_t size_of_tensor(int64_t i)
+{
+    return i % 13 == 5 ? 0 : i == 77 ? LARGEST : 1 + i * i % 700;
+}
+
+/* What tensors side by side become after a step in 32 and one in 8 bits, and the sums of their squares. */
+struct moved {
+    struct moments m;
+    float *m32, *v32;
+    int64_t n;
+    double sums[TENSORS];
+};
+
+static void move_list(struct device *dev, struct adamw_args *a, struct adamw8_args *b, bool list)
+{
+    if (list) {
+        dev->k->adamw_list(dev, a, TENSORS);
+        dev->k->adamw8_list(dev, b, TENSORS);
+    }
+    for (int i = 0; i < TENSORS && !list; i++) {
+        dev->k->adamw(dev, &a[i]);
+        dev->k->adamw8(dev, &b[i]);
+    }
+    device_sync(dev);
+}
+
+static void sum_list(struct device *dev, struct moved *s, const float *const *x, const int64_t *n,
+                     bool list)
+{
+    if (list)
+        dev->k->sum_squares_list(dev, s->sums, x, n, TENSORS);
+    for (int i = 0; i < TENSORS && !list; i++)
+        s->sums[i] = dev->k->sum_squares(dev, x[i], n[i]);
+}
+
+static struct moved moved(struct device *dev, bool list)
+{
+    struct moved s = {.n = 0};
+    struct adamw_args a[TENSORS];
+    struct adamw8_args b[TENSORS];
+    float maps[2][256];
+    const float *x[TENSORS];
+    int64_t n[TENSORS], at = 0, blocks = 0;
+    for (int64_t i = 0; i < TENSORS; i++)
+        s.n += n[i] = size_of_tensor(i);
+    nf4_dynamic_map(maps[0], 1);
+    nf4_dynamic_map(maps[1], 0);
+    s.m = (struct moments){randoms(s.n, 1),
+                           randoms(s.n, 2),
+                           calloc((size_t)s.n, 4),
+                           calloc((size_t)s.n, 4),
+                           calloc((size_t)s.n + 1, 2),
+                           calloc((size_t)s.n, 1),
+                           calloc((size_t)s.n, 1)};
+    s.m32 = randoms(s.n, 3);
+    s.v32 = calloc((size_t)s.n, 4);
+    for (int64_t i = 0; i < TENSORS; i++) {
+        a[i] = (struct adamw_args){.p = s.m.p + at,
+                                   .m = s.m32 + at,
+                                   .v = s.v32 + at,
+                                   .g = s.m.g + at,
+                                   .p_bf16 = i % 3 ? s.m.p_bf16 + at : NULL,
+                                   .n = n[i],
+                                   .lr = 1e-2f,
+                                   .beta1 = 0.9f,
+                                   .beta2 = 0.99f,
+                                   .eps = 1e-8f,
+                                   .weight_decay = i % 2 ? 0.1f : 0,
+                                   .grad_scale = 0.7f,
+                                   .correction1 = 0.1f,
+                                   .correction2 = 0.01f};
+        b[i] = (struct adamw8_args){
+            a[i],    s.m.m + at, s.m.v + at, s.m.m_absmax + blocks, s.m.v_absmax + blocks,
+            maps[0], maps[1]};
+        x[i] = a[i].g;
+        at += n[i];
+        blocks += (n[i] + ADAMW8_BLOCK - 1) / ADAMW8_BLOCK;
+    }
+    move_list(dev, a, b, list);
+    sum_list(dev, &s, x, n, list);
+    return s;
+}
+
+static void moved_free(struct moved *s)
+{
+    moments_free(&s->m);
+    free(s->m32);
+    free(s->v32);
+}
+
+static void lists_of_tensors_are_moved_and_summed_as_each_alone(void **state)
+{
+    (void)state;
+    for (int table = 0; table < N_ALL_TABLES; table++) {
+        struct device *dev = open_table(table, 2);
+        if (!dev)
+            continue;
+        struct moved want = moved(dev, false), got = moved(dev, true);
+        check_same("p", got.m.p, want.m.p, want.n);
+        check_same("m", got.m32, want.m32, want.n);
+        check_same("v", got.v32, want.v32, want.n);
+        check_same("m's absmax", got.m.m_absmax, want.m.m_absmax, want.n);
+        check_same("v's absmax", got.m.v_absmax, want.m.v_absmax, want.n);
+        assert_memory_equal(got.m.m, want.m.m, (size_t)want.n);
+        assert_memory_equal(got.m.v, want.m.v, (size_t)want.n);
+        assert_memory_equal(got.m.p_bf16, want.m.p_bf16, (size_t)want.n * 2);
+        assert_memory_equal(got.sums, want.sums, sizeof want.sums);
+        check_guard(got.m.p, got.n);
+        dev->k->adamw_list(dev, NULL, 0);
+        dev->k->adamw8_list(dev, NULL, 0);
+        dev->k->sum_squares_list(dev, NULL, NULL, NULL, 0);
+        moved_free(&want);
+        moved_free(&got);
+        device_close(dev);
+    }
+}
+
 /* y after dropout of T rows with gaps; "kind" chooses in place, keys of rows, accumulation. */
 static float *dropped(struct device *dev, int64_t T, int64_t D, int64_t gap, int kind, float drop)
 {
@@ -320,6 +442,7 @@ int main(void)
         cmocka_unit_test(lists_of_nf4_tensors_are_widened_as_each_alone),
         cmocka_unit_test(moments_in_8_bits_lead_nearly_the_same_way),
         cmocka_unit_test(moments_in_8_bits_are_the_same_bits_on_every_table),
+        cmocka_unit_test(lists_of_tensors_are_moved_and_summed_as_each_alone),
         cmocka_unit_test(dropout_is_the_same_on_every_table),
         cmocka_unit_test(dropout_keeps_its_share_and_depends_on_seed_and_key_alone),
     };

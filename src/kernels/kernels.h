@@ -349,8 +349,15 @@ struct kernels {
     /* ---- optimizer ---- */
     void (*adamw)(struct device *dev, const struct adamw_args *a);
     void (*adamw8)(struct device *dev, const struct adamw8_args *a);
+    /* The same for many tensors, host arrays [n_tensors], with the bits of one after the other; arrays, n and weight_decay are each one's,
+     * the rest is the same in all. */
+    void (*adamw_list)(struct device *dev, const struct adamw_args *a, int64_t n_tensors);
+    void (*adamw8_list)(struct device *dev, const struct adamw8_args *a, int64_t n_tensors);
     /* Σ x², in double and in a fixed order whatever the threads (host result). */
     double (*sum_squares)(struct device *dev, const float *x, int64_t n);
+    /* The same of each of many tensors, into sums; all arrays host [n_tensors]. */
+    void (*sum_squares_list)(struct device *dev, double *sums, const float *const *x,
+                             const int64_t *n, int64_t n_tensors);
     /* Index of the first NaN or infinity, −1 if none (host result). */
     int64_t (*find_nonfinite)(struct device *dev, const float *x, int64_t n);
 };

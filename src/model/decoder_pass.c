@@ -150,16 +150,13 @@ static void head_backward(struct decoder *dec, int64_t first, int64_t n, bool fr
 static void count_chunk(struct decoder *dec, const struct batch *batch, int64_t first, int64_t n,
                         struct loss_result *out)
 {
-    uint8_t rights[256];
-    for (int64_t i = 0; i < n; i += (int64_t)sizeof rights) {
-        int64_t m = n - i < (int64_t)sizeof rights ? n - i : (int64_t)sizeof rights;
-        dec->dev->ops->read(dec->dev, rights, dec->s.head_right + i, (size_t)m);
-        for (int64_t j = 0; j < m; j++) {
-            bool scored = batch->targets[first + i + j] >= 0;
-            out->n_targets += scored;
-            out->n_right += scored && rights[j];
-            dec->host_right[first + i + j] = scored ? (int8_t)rights[j] : -1;
-        }
+    int8_t *rights = dec->host_right + first;
+    dec->dev->ops->read(dec->dev, rights, dec->s.head_right, (size_t)n);
+    for (int64_t i = 0; i < n; i++) {
+        bool scored = batch->targets[first + i] >= 0;
+        out->n_targets += scored;
+        out->n_right += scored && rights[i];
+        rights[i] = scored ? rights[i] : -1;
     }
     const float *nll = to_host(dec, dec->s.head_nll, n);
     for (int64_t i = 0; i < n; i++)

@@ -17,6 +17,9 @@
 #include "io/safetensors.h"
 #include "tensor/nf4.h"
 
+/* Tensors in one call: of a norm, of a step. */
+enum { SUMMED = 1024, MOVED = 128 };
+
 struct optimizer {
     struct optimizer_config config;
     struct device *dev;
@@ -139,17 +142,24 @@ void optimizer_free(struct optimizer *opt)
     free(opt);
 }
 
-/* Where each tensor's sum must be waited for, gradients that lie one behind the other are summed as one: the list alone says which do,
- * so that the order of the sum is still its own. */
+/* Where sums must be waited for, many are made at once, and gradients that lie one behind the other are summed as one: the list alone
+ * says which do, so that the order of the sum is still its own. */
 static double squares_of_runs(const struct optimizer *opt)
 {
-    double sum = 0;
-    for (int64_t i = 0, end; i < opt->n; i = end) {
-        const struct param *first = opt->params[i];
-        int64_t n = first->n;
-        for (end = i + 1; end < opt->n && opt->params[end]->grad == first->grad + n; end++)
-            n += opt->params[end]->n;
-        sum += opt->dev->k->sum_squares(opt->dev, first->grad, n);
+    const float *x[SUMMED];
+    int64_t n[SUMMED];
+    double sums[SUMMED], sum = 0;
+    for (int64_t i = 0; i < opt->n;) {
+        int64_t k = 0;
+        for (; k < SUMMED && i < opt->n; k++) {
+            x[k] = opt->params[i]->grad;
+            n[k] = opt->params[i++]->n;
+            for (; i < opt->n && opt->params[i]->grad == x[k] + n[k]; i++)
+                n[k] += opt->params[i]->n;
+        }
+        opt->dev->k->sum_squares_list(opt->dev, sums, x, n, k);
+        for (int64_t j = 0; j < k; j++)
+            sum += sums[j];
     }
     return sum;
 }
@@ -191,21 +201,43 @@ static bool is_neighbour(const struct param *a, const struct param *b)
            decays(a) == decays(b);
 }
 
-static void step_8_bits(struct optimizer *opt, int64_t i, const struct adamw_args *a)
+/* Tensors to be moved, in as few calls as there is room for. */
+struct moves {
+    struct adamw_args a[MOVED];
+    struct adamw8_args b[MOVED]; /* those in 8 bits */
+    int64_t n, n8;
+};
+
+/* Moves what is listed, if that is full or must be. */
+static void move(struct moves *l, struct device *dev, bool must)
 {
-    struct adamw8_args narrow = {.a = *a,
-                                 .m = opt->m8 + opt->first8[i],
-                                 .v = opt->v8 + opt->first8[i],
-                                 .m_absmax = opt->m + opt->first[i],
-                                 .v_absmax = opt->v + opt->first[i],
-                                 .m_map = opt->m_map,
-                                 .v_map = opt->v_map};
-    opt->dev->k->adamw8(opt->dev, &narrow);
+    if (l->n == MOVED || must) {
+        dev->k->adamw_list(dev, l->a, l->n);
+        l->n = 0;
+    }
+    if (l->n8 == MOVED || must) {
+        dev->k->adamw8_list(dev, l->b, l->n8);
+        l->n8 = 0;
+    }
+}
+
+static void list_8_bits(struct moves *l, const struct optimizer *opt, int64_t i,
+                        const struct adamw_args *a)
+{
+    l->b[l->n8++] = (struct adamw8_args){.a = *a,
+                                         .m = opt->m8 + opt->first8[i],
+                                         .v = opt->v8 + opt->first8[i],
+                                         .m_absmax = opt->m + opt->first[i],
+                                         .v_absmax = opt->v + opt->first[i],
+                                         .m_map = opt->m_map,
+                                         .v_map = opt->v_map};
 }
 
 void optimizer_step(struct optimizer *opt, double lr, double norm)
 {
     const struct optimizer_config *c = &opt->config;
+    struct moves moves;
+    moves.n = moves.n8 = 0;
     opt->n_steps++;
     struct adamw_args a = {
         .lr = (float)lr,
@@ -230,10 +262,12 @@ void optimizer_step(struct optimizer *opt, double lr, double norm)
         a.n = narrow ? p->n : opt->first[end] - opt->first[i];
         a.weight_decay = decays(p) ? (float)c->weight_decay : 0;
         if (narrow)
-            step_8_bits(opt, i, &a);
+            list_8_bits(&moves, opt, i, &a);
         else
-            opt->dev->k->adamw(opt->dev, &a);
+            moves.a[moves.n++] = a;
+        move(&moves, opt->dev, false);
     }
+    move(&moves, opt->dev, true);
 }
 
 int64_t optimizer_n_steps(const struct optimizer *opt)

@@ -161,6 +161,10 @@ void ref_cached_attention(struct device *dev, const struct cached_attention_args
 void ref_cross_entropy(struct device *dev, float *nll, uint8_t *right, float *logits,
                        const int32_t *target, int64_t T, int64_t V, int64_t ldl, float scale);
 void ref_adamw(struct device *dev, const struct adamw_args *a);
+void ref_adamw_list(struct device *dev, const struct adamw_args *a, int64_t n_tensors);
+void ref_adamw8_list(struct device *dev, const struct adamw8_args *a, int64_t n_tensors);
+void ref_sum_squares_list(struct device *dev, double *sums, const float *const *x, const int64_t *n,
+                          int64_t n_tensors);
 double ref_sum_squares(struct device *dev, const float *x, int64_t n);
 int64_t ref_find_nonfinite(struct device *dev, const float *x, int64_t n);
 

@@ -59,3 +59,9 @@ void ref_adamw8(struct device *dev, const struct adamw8_args *a)
     for (int64_t b = 0; b < n_blocks; b++)
         block(a, b);
 }
+
+void ref_adamw8_list(struct device *dev, const struct adamw8_args *a, int64_t n_tensors)
+{
+    for (int64_t i = 0; i < n_tensors; i++)
+        dev->k->adamw8(dev, &a[i]);
+}

@@ -50,7 +50,10 @@ void table_reference(struct cpu_state *s)
         .cross_entropy = ref_cross_entropy,
         .adamw = ref_adamw,
         .adamw8 = ref_adamw8,
+        .adamw_list = ref_adamw_list,
+        .adamw8_list = ref_adamw8_list,
         .sum_squares = ref_sum_squares,
+        .sum_squares_list = ref_sum_squares_list,
         .find_nonfinite = ref_find_nonfinite,
     };
 }

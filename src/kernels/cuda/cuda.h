@@ -303,7 +303,11 @@ void cuda_cross_entropy(struct device *dev, float *nll, uint8_t *right, float *l
                         const int32_t *target, int64_t T, int64_t V, int64_t ldl, float scale);
 void cuda_adamw(struct device *dev, const struct adamw_args *a);
 void cuda_adamw8(struct device *dev, const struct adamw8_args *a);
+void cuda_adamw_list(struct device *dev, const struct adamw_args *a, int64_t n_tensors);
+void cuda_adamw8_list(struct device *dev, const struct adamw8_args *a, int64_t n_tensors);
 double cuda_sum_squares(struct device *dev, const float *x, int64_t n);
+void cuda_sum_squares_list(struct device *dev, double *sums, const float *const *x,
+                           const int64_t *n, int64_t n_tensors);
 int64_t cuda_find_nonfinite(struct device *dev, const float *x, int64_t n);
 
 void cuda_table(struct kernels *k);

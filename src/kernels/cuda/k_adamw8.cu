@@ -1,10 +1,10 @@
 /* AdamW with moments in 8 bits: a block of threads some blocks of 256 numbers, one after the other, so that it pays to bring the two
- * maps to shared memory. Each operation is rounded by
- * itself, as on the CPU, so that codes on the edge between two levels fall alike.
+ * maps to shared memory. Each operation is rounded by itself, as on the CPU, so that codes on the edge between two levels fall alike.
+ * Lists of tensors as in k_adamw.cu.
  */
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/rows.h"
 
-enum { RUN = 8, MAP = 256, PADDED = MAP + MAP / ALL_WARP };
+enum { RUN = 8, MAP = 256, PADDED = MAP + MAP / ALL_WARP, LIST = 24 };
 
 struct maps {
     float m[MAP], v[MAP];
@@ -73,23 +73,80 @@ static __device__ __forceinline__ void step(const struct adamw8_args *q, int64_t
     }
 }
 
-static __global__ void adamw8(struct adamw8_args q, struct maps maps, int64_t n_blocks)
+struct adamw8_one {
+    float *p;
+    const float *g;
+    uint16_t *p_bf16;
+    uint8_t *m, *v;
+    float *m_absmax, *v_absmax;
+    int64_t n;
+    float weight_decay;
+    unsigned first; /* block */
+};
+
+struct adamw8_many {
+    struct adamw_args all; /* what is the same for all of them */
+    struct maps maps;
+    struct adamw8_one e[LIST];
+    int n;
+};
+
+static __device__ __forceinline__ struct adamw8_args args_of(const struct adamw8_one &e,
+                                                             const struct adamw_args &all)
+{
+    struct adamw8_args q;
+    q.a = all;
+    q.a.p = e.p;
+    q.a.g = e.g;
+    q.a.p_bf16 = e.p_bf16;
+    q.a.n = e.n;
+    q.a.weight_decay = e.weight_decay;
+    q.m = e.m;
+    q.v = e.v;
+    q.m_absmax = e.m_absmax;
+    q.v_absmax = e.v_absmax;
+    return q;
+}
+
+static __global__ void adamw8(const __grid_constant__ struct adamw8_many list)
 {
     __shared__ float m_map[PADDED], v_map[PADDED], part[ALL_WARP];
-    m_map[place((int)threadIdx.x)] = maps.m[threadIdx.x];
-    v_map[place((int)threadIdx.x)] = maps.v[threadIdx.x];
+    m_map[place((int)threadIdx.x)] = list.maps.m[threadIdx.x];
+    v_map[place((int)threadIdx.x)] = list.maps.v[threadIdx.x];
     __syncthreads();
-    int64_t first = (int64_t)blockIdx.x * RUN;
+    const struct adamw8_one &e = list.e[entry_of(list.e, list.n)];
+    struct adamw8_args q = args_of(e, list.all);
+    int64_t n_blocks = (e.n + ADAMW8_BLOCK - 1) / ADAMW8_BLOCK;
+    int64_t first = (int64_t)(blockIdx.x - e.first) * RUN;
     for (int64_t b = first; b < min(first + RUN, n_blocks); b++)
         step(&q, b, m_map, v_map, part);
 }
 
+static struct adamw8_one entry_at(const struct adamw8_args *q, unsigned first)
+{
+    return {q->a.p,      q->a.g, q->a.p_bf16,       q->m, q->v, q->m_absmax,
+            q->v_absmax, q->a.n, q->a.weight_decay, first};
+}
+
+void cuda_adamw8_list(struct device *dev, const struct adamw8_args *a, int64_t n_tensors)
+{
+    struct adamw8_many list;
+    if (n_tensors) {
+        list.all = a[0].a;
+        memcpy(list.maps.m, a[0].m_map, sizeof list.maps.m);
+        memcpy(list.maps.v, a[0].v_map, sizeof list.maps.v);
+    }
+    for (int64_t i = 0; i < n_tensors;) {
+        unsigned blocks = 0;
+        for (list.n = 0; list.n < LIST && i < n_tensors; i++) {
+            list.e[list.n++] = entry_at(&a[i], blocks);
+            blocks += blocks_for(a[i].a.n, RUN * ADAMW8_BLOCK);
+        }
+        LAUNCH(dev, adamw8, blocks, ADAMW8_BLOCK, 0, list);
+    }
+}
+
 void cuda_adamw8(struct device *dev, const struct adamw8_args *a)
 {
-    struct adamw8_args q = *a;
-    struct maps maps;
-    int64_t n_blocks = (a->a.n + ADAMW8_BLOCK - 1) / ADAMW8_BLOCK;
-    memcpy(maps.m, a->m_map, sizeof maps.m);
-    memcpy(maps.v, a->v_map, sizeof maps.v);
-    LAUNCH(dev, adamw8, blocks_for(n_blocks, RUN), ADAMW8_BLOCK, 0, q, maps, n_blocks);
+    cuda_adamw8_list(dev, a, 1);
 }

@@ -50,7 +50,10 @@ void cuda_table(struct kernels *k)
     ROW(cross_entropy);
     ROW(adamw);
     ROW(adamw8);
+    ROW(adamw_list);
+    ROW(adamw8_list);
     ROW(sum_squares);
+    ROW(sum_squares_list);
     ROW(find_nonfinite);
 #undef ROW
 }
