@@ -74,7 +74,7 @@ figure() { # NAME COMMAND…: one line of JSON for each that it prints
 for part in $parts; do
     case $part in
     tests)
-        each_test test_device test_kernels_rows test_kernels_narrow test_kernels_products test_kernels_attention test_kernels_encoder \
+        each_test test_device test_kernels_rows test_kernels_narrow test_kernels_products test_kernels_experts test_kernels_attention test_kernels_encoder \
             test_kernels_packed test_model_golden test_cuda test_session >"$out/tests.txt" 2>&1
         cat "$out/tests.txt"
         grep -q '^FAIL' "$out/tests.txt" && failed=1
@@ -93,6 +93,7 @@ for part in $parts; do
     bench)
         : >"$out/figures.jsonl"
         figure products "$build/bench_cuda_products" --json
+        figure products-plain "$build/bench_cuda_products" --json --experts --device cuda:plain
         figure attention "$build/bench_cuda_attention" --json
         figure rows "$build/bench_cuda_rows" --json
         figure packed "$build/bench_cuda_packed" --json
