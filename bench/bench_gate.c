@@ -58,7 +58,11 @@ static double train(struct mlp_steps *s, const struct matrix *x, const int8_t *r
         }
         for (int64_t i = 0; i < T; i += s->batch) {
             int64_t n = T - i < s->batch ? T - i : s->batch;
-            loss += mlp_steps_take(s, x->x, right, order + i, n) * (double)n / (double)T;
+            double of_batch = 0;
+            struct err err = {0};
+            if (mlp_steps_take(&of_batch, s, x->x, right, order + i, n, &err))
+                return NAN;
+            loss += of_batch * (double)n / (double)T;
         }
     }
     return loss;
@@ -79,7 +83,8 @@ static int bench_mlp(char **argv, struct device *dev, struct err *err)
         right[i] = y.x[i] > 0.5f;
     for (int64_t t = 0; t < x.rows; t++)
         order[t] = (int32_t)t;
-    struct mlp_steps s = {.dev = dev, .D = x.columns, .F = 256, .N = y.columns, .batch = 128};
+    struct mlp_steps s = {
+        .dev = dev, .T = x.rows, .D = x.columns, .F = 256, .N = y.columns, .batch = 128};
     s.compute = strcmp(argv[7], "bf16") == 0 ? DT_BF16 : DT_F32;
     s.lr = 1e-3f, s.weight_decay = 0.01f;
     rng_init(&rng, (uint64_t)atol(argv[5]));

@@ -77,5 +77,60 @@ grep -q 'peak memory 0.0. GiB, planned' out.txt || fail "finetune says not what 
 refused "off-loading of nothing" "train.offload is disk, but without train.checkpoint_activations" \
     "$moe2" finetune --config f.yaml name=x train.offload=disk train.checkpoint_activations=false
 
+# ---- vectors, clusters, gates ----
+encoder=enc
+cp -r "$here/tests/fixtures/encoder_bert" enc
+{ printf '%s\n' '[PAD]' '[UNK]' '[CLS]' '[SEP]' '[MASK]' w number; for i in $(seq 0 9); do printf '%s\n##%s\n' "$i" "$i"; done; } >enc/vocab.txt
+for i in $(seq 1 40); do echo "{\"text\": \"w$((i % 7)) w$((i % 3)) number $i\"}"; done >rows.jsonl
+rows=40
+# what COMMAND… writes as FILE on the CPU and on the emulator, within LIMIT of the largest number
+near() { # LIMIT FILE COMMAND…
+    local limit=$1 file=$2
+    shift 2
+    "$@" >out.txt 2>&1 || { fail "$*: $(tail -1 out.txt)" && return; }
+    mv "$file" cpu_file.npy
+    # shellcheck disable=SC2086
+    "$@" $emulated --memory-limit 1GiB >out.txt 2>&1 || { fail "$* $emulated: $(tail -1 out.txt)" && return; }
+    command -v python3 >/dev/null && python3 -c 'import numpy' 2>/dev/null || return
+    python3 -c 'import sys, numpy as n; a, b = n.load("cpu_file.npy"), n.load(sys.argv[1]); e = abs(a - b).max() / abs(a).max(); assert a.shape == b.shape and e <= float(sys.argv[2]), e' \
+        "$file" "$limit" || fail "$*: not what the CPU makes"
+}
+near 1e-5 e.npy "$moe2" embed --model "$encoder" --in rows.jsonl --out e.npy
+# shellcheck disable=SC2086
+refused "an encoder above the limit" "of the limit of 20000 are in use" \
+    "$moe2" embed --model "$encoder" --in rows.jsonl --out x.npy $emulated --memory-limit 0.02MB
+"$moe2" embed --features hashed --dim 16 --fit rows.jsonl --in rows.jsonl --out h.npy >/dev/null 2>&1 || fail "embed"
+# shellcheck disable=SC2086
+refused "hashed features on a GPU" "--device is for --model" \
+    "$moe2" embed --features hashed --in rows.jsonl --fit rows.jsonl --out x.npy $emulated
+near 0 c/labels.npy "$moe2" cluster --in h.npy --k 3 --out c
+# shellcheck disable=SC2086
+refused "vectors above the limit" "of the limit of 2000 are in use" \
+    "$moe2" cluster --in h.npy --k 3 --out x $emulated --memory-limit 0.002MB
+{
+    echo question_id,category,answer,a,b
+    for i in $(seq 1 $rows); do echo "q$i,c$((i % 2)),A,$((i % 2)),$((i % 3 > 0))"; done
+} >o.csv
+gate_train=("$moe2" gate train --embeddings h.npy --outcomes o.csv --out g --folds 2 --epochs 2 --hidden 8 --gnuplot "")
+for kind in sigmoid knn ensemble; do near 2e-3 g/oof_scores.npy "${gate_train[@]}" --kind $kind; done
+near 1e-5 s.npy "$moe2" gate eval --gate g --embeddings h.npy --scores s.npy
+for command in "embed --model $encoder --in rows.jsonl --out x.npy" "cluster --in h.npy --out x" \
+    "gate eval --gate g --embeddings h.npy --scores x.npy"; do
+    # shellcheck disable=SC2086
+    refused "an unknown device" 'device "gpu" is unknown' "$moe2" $command --device gpu
+done
+refused "a gate on an unknown device" 'device "gpu" is unknown' "${gate_train[@]}" --device gpu
+# shellcheck disable=SC2086
+refused "a gate above the limit" "of the limit of 1000 are in use" "${gate_train[@]}" $emulated --memory-limit 0.001MB
+
+# ---- merging ----
+weights() { cp merged/model.safetensors "$1" && rm -r merged; }
+if [ -e results/f/adapter/adapter_model.safetensors ]; then
+    "$moe2" merge --model base --adapter results/f/adapter --dtype f32 --out merged >out.txt 2>&1 && weights m.cpu || fail "merge: $(tail -1 out.txt)"
+    # shellcheck disable=SC2086
+    "$moe2" merge --model base --adapter results/f/adapter --dtype f32 --out merged $emulated >out.txt 2>&1 && weights m.gpu || fail "merge $emulated: $(tail -1 out.txt)"
+    [ "$(stat -c %s m.cpu)" = "$(stat -c %s m.gpu)" ] || fail "merged weights are not as many"
+fi
+
 [ $failures = 0 ] && echo "cuda commands: fine"
 exit $((failures > 0))

@@ -76,6 +76,17 @@ static void bias(struct device *dev, struct outputs *o, int64_t T, int64_t N)
     free(dy);
 }
 
+static void relu(struct device *dev, struct outputs *o, int64_t T, int64_t N)
+{
+    float *y = randoms(T * N, 1), *b = randoms(N, 2), *dy = randoms(T * N, 3), *db = randoms(N, 4);
+    dev->k->relu_forward(dev, y, b, T, N);
+    dev->k->relu_backward(dev, dy, db, y, T, N);
+    keep(o, "y", EXACT, y, T * N);
+    keep(o, "dy", EXACT, dy, T * N);
+    keep(o, "db", COLUMN, db, N);
+    free(b);
+}
+
 static void swiglu(struct device *dev, struct outputs *o, int64_t T, int64_t F)
 {
     float *gu = randoms(T * 2 * F, 1), *h = randoms(T * F, 2), *dh = randoms(T * F, 3),
@@ -220,6 +231,7 @@ static const struct {
     {"bias", bias},
     {"swiglu", swiglu},
     {"swiglu in place", swiglu_without_weights_in_place},
+    {"relu", relu},
     {"combine", combine},
     {"embed", embed},
     {"walks", walks},

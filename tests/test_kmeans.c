@@ -84,7 +84,8 @@ static void bounds_change_nothing_about_lloyds_result(void **state)
         float *x = blobs(T, D, 9, 0.8, seed);
         struct kmeans_options o = kmeans_default();
         struct kmeans m;
-        struct kmeans_data d = {.dev = dev, .x = x, .T = T, .D = D};
+        struct kmeans_lent lent = {0};
+        struct kmeans_data d = {.dev = dev, .x = x, .x_there = x, .lent = &lent, .T = T, .D = D};
         float c[K * D], *seeds = c;
         double exact[K * D];
         int32_t label[T];
@@ -253,6 +254,47 @@ static void more_starts_are_never_worse(void **state)
     device_close(dev);
 }
 
+/* The emulated GPU's products differ in their last bits, so that far blobs' clusters are the same and the sums near. */
+static void on_a_gpu_clusters_are_those_of_the_cpu(void **state)
+{
+    (void)state;
+    enum { T = 130, D = 19, K = 4 };
+    struct device *dev[2] = {cpu(1), NULL};
+    struct err err = {0};
+    if (device_open(&dev[1], "cuda:emulated", 1, &err)) {
+        device_close(dev[0]);
+        return; /* not built for this machine */
+    }
+    float *x = blobs(T, D, 6, 0.1, 11);
+    for (int64_t batch = 0; batch <= 32; batch += 32) {
+        struct kmeans m[2];
+        double silhouette[2];
+        int64_t n;
+        for (int i = 0; i < 2; i++) {
+            struct kmeans_options o = kmeans_default();
+            o.k = K, o.n_starts = 2, o.batch = batch, o.max_iterations = 10;
+            if (kmeans_run(&m[i], dev[i], x, T, D, &o, &err) ||
+                kmeans_silhouette(&silhouette[i], &n, dev[i], x, T, D, m[i].labels, K, T, 1, &err))
+                fail_msg("%s", err.msg);
+        }
+        assert_memory_equal(m[0].labels, m[1].labels, T * sizeof *m->labels);
+        assert_true(fabs(m[0].inertia - m[1].inertia) < 1e-5 * m[0].inertia);
+        assert_true(fabs(silhouette[0] - silhouette[1]) < 1e-5);
+        kmeans_release(&m[0]);
+        kmeans_release(&m[1]);
+    }
+    struct kmeans_options o = kmeans_default();
+    struct kmeans m;
+    assert_true(dev[1]->peak_bytes >= T * D * sizeof *x);
+    dev[1]->limit_bytes = dev[1]->used_bytes + T * D * sizeof *x - 1;
+    o.k = K;
+    assert_int_equal(MOE2_ELIMIT, kmeans_run(&m, dev[1], x, T, D, &o, &err));
+    assert_non_null(strstr(err.msg, "no room for 9880 more bytes"));
+    free(x);
+    device_close(dev[0]);
+    device_close(dev[1]);
+}
+
 static void options_out_of_range_are_named(void **state)
 {
     (void)state;
@@ -284,6 +326,7 @@ int main(void)
         cmocka_unit_test(fewer_different_rows_than_clusters_are_refused_in_one_sentence),
         cmocka_unit_test(no_cluster_stays_empty),
         cmocka_unit_test(more_starts_are_never_worse),
+        cmocka_unit_test(on_a_gpu_clusters_are_those_of_the_cpu),
         cmocka_unit_test(options_out_of_range_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "base/table.h"
 #include "base/words.h"
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "pipeline/step_answer.h"
 
 enum { MAX_SUBJECT_ROWS = 64 };
@@ -30,13 +31,12 @@ static const char HELP[] =
     "  --dev FILE          … and where they are, few_shot.jsonl of moe2 data qa\n"
     "  --limit N           only the first N questions\n"
     "  --bos               BOS in front of every prompt (the harness has none)\n"
-    "  --jobs N            models at a time (as many as cores)\n"
+    "  --jobs N            models at a time (as many as cores; one on a GPU)\n"
     "  --threads N         of all together (every core that this process may use)\n"
     "  --window W          tokens seen at once: max_position_embeddings and at most 2,048\n"
     "  --batch-tokens N    of a forward (2,048)\n"
     "  --tokenizer T       for all models: a tokenizer.json, its folder, or bytes\n"
-    "  --bf16              products in bf16 instead of float32\n"
-    "  --device NAME       cpu, cpu:avx2, …, cuda\n"
+    "  --bf16              products in bf16 instead of float32\n" DEVICE_FLAGS_HELP
     "  --json              one JSON object instead of tables\n\n"
     "See moe2 help answering.\n\n"
     "examples:\n"
@@ -49,6 +49,7 @@ struct words {
     struct answer_step step;
     struct answer_expert experts[OUTCOMES_MAX_EXPERTS];
     const char *models, *form, *norm;
+    struct device_flags device;
     char *copy; /* of --models, cut into names and folders */
     bool json;
 };
@@ -134,11 +135,13 @@ static int read_words(struct words *w, int argc, char **argv, struct err *err)
         {"--batch-tokens", FLAG_INT, &s->batch_tokens, false},
         {"--tokenizer", FLAG_TEXT, &s->tokenizer, false},
         {"--bf16", FLAG_BOOL, &s->bf16, false},
-        {"--device", FLAG_TEXT, &s->device, false},
+        DEVICE_FLAGS(&w->device),
         {"--json", FLAG_BOOL, &w->json, false},
     };
     int form = ANSWER_LETTER, norm = CHOICE_SUM;
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, err);
+    if (!rc)
+        rc = device_flags_read(&s->device, &w->device, err);
     if (!rc)
         rc = choose(&form, "--answer", w->form, answer_form_names, ANSWER_N_FORMS, err);
     if (!rc)

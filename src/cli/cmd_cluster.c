@@ -4,11 +4,14 @@
 
 #include "base/table.h"
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "pipeline/step_cluster.h"
 
 static const char HELP[] =
     "usage: moe2 cluster --in E.npy --out DIR [--k 8] [--seed 1] [--rows F.jsonl] [--restarts 4]\n"
-    "                    [--batch N] [--memory-mb M] [--sample N] [--threads N] [--json]\n\n"
+    "                    [--batch N] [--memory-mb M] [--sample N] [--threads N] [--device NAME] "
+    "[--memory-limit S]\n"
+    "                    [--json]\n\n"
     "k-means over the rows of E.npy [rows, dim]: greedy k-means++, several starts, Lloyd's steps "
     "to\n"
     "the end; the start with the lowest inertia is kept. DIR gets labels.npy (int32), "
@@ -26,7 +29,11 @@ static const char HELP[] =
     "  --memory-mb M    vectors above so many MiB (4096) go by mini-batches of 4096 rows\n"
     "  --sample N       rows that the silhouette is measured on (2048, at most 16384)\n"
     "  --seed N         of the starts, batches and samples (1)\n"
-    "  --threads N      all cores unless said\n"
+    "  --threads N      all cores unless said\n" DEVICE_FLAGS_HELP
+    "                   All products of vectors run there, on a GPU with the vectors in its memory "
+    "(but by\n"
+    "                   --batch); which centroid is nearest, and sums of clusters, are the "
+    "host's.\n"
     "  --json           clusters.json on standard output instead of a table\n\n"
     "examples:\n"
     "  moe2 cluster --in data/embeddings.npy --k 8 --seed 1 --out data --rows "
@@ -84,6 +91,7 @@ static int run(int argc, char **argv)
     struct buf out = {0};
     struct err err = {0};
     int64_t threads = 0, seed = 1;
+    struct device_flags device = {0};
     bool json = false;
     const struct cli_flag flags[] = {
         {"--in", FLAG_TEXT, &step.in, true},
@@ -97,12 +105,15 @@ static int run(int argc, char **argv)
         {"--sample", FLAG_INT, &step.n_sample, false},
         {"--seed", FLAG_INT, &seed, false},
         {"--threads", FLAG_INT, &threads, false},
+        DEVICE_FLAGS(&device),
         {"--json", FLAG_BOOL, &json, false},
     };
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
     if (!rc && (threads < 0 || threads > 256))
         rc = err_set(&err, MOE2_ECONFIG, "--threads is %lld, wanted 0 (all cores) to 256",
                      (long long)threads);
+    if (!rc)
+        rc = device_flags_read(&step.device, &device, &err);
     step.n_threads = (int)threads;
     step.kmeans.seed = (uint64_t)seed;
     step.kmeans.sink = cli_sink();

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "pipeline/compare.h"
 
 static const char HELP[] =
@@ -32,7 +33,8 @@ static const char HELP[] =
     "every seed\n"
     "  --sweep            each of RD-ESI's six parameters at five values or more, one seed\n"
     "  --jobs N           runs at once, each with its share of the cores (1)\n"
-    "  --set KEY=VALUE …  change keys of every configuration\n"
+    "  --set KEY=VALUE …  change keys of every configuration\n" DEVICE_FLAGS_HELP
+    "                     (train.device, train.memory_gb of every run; --jobs share the limit)\n"
     "  --background       go on without the terminal: DIR/compare.log, and kill stops it with all "
     "saved\n"
     "  --status DIR       how far a comparison is\n"
@@ -42,6 +44,8 @@ static const char HELP[] =
     "  moe2 compare --configs configs/none_config.yaml configs/rd_esi_config.yaml --seeds 3 --out "
     "results/two\n"
     "  moe2 compare --status results/cmp\n";
+
+enum { N_MADE = 2 };
 
 /* The words of one option that takes several, collected from argv. */
 struct words {
@@ -196,6 +200,23 @@ static int run_behind(const struct compare_options *o, bool json)
     return 0;
 }
 
+/* The device as two more words of --set, whose texts are made's. */
+static int add_device(struct words *sets, struct buf made[N_MADE], const struct device_flags *f,
+                      int64_t jobs, struct err *err)
+{
+    struct device_choice choice;
+    int rc = device_flags_read(&choice, f, err);
+    if (!rc && choice.name)
+        rc = buf_printf(&made[0], err, "train.device=%s", choice.name);
+    if (!rc && choice.limit_bytes)
+        rc = buf_printf(&made[1], err, "train.memory_gb=%.12g",
+                        (double)choice.limit_bytes * 1e-9 / (double)(jobs > 1 ? jobs : 1));
+    for (int i = 0; i < N_MADE && !rc; i++)
+        if (made[i].n)
+            add_word(sets, made[i].bytes);
+    return rc;
+}
+
 static int run(int argc, char **argv)
 {
     struct err err = {0};
@@ -204,7 +225,9 @@ static int run(int argc, char **argv)
     bool background = false, json = false;
     char program[4096], *typed = join(argc, argv);
     struct words configs = {calloc((size_t)argc + 1, sizeof(char *)), 0};
-    struct words sets = {calloc((size_t)argc + 1, sizeof(char *)), 0};
+    struct words sets = {calloc((size_t)argc + N_MADE + 1, sizeof(char *)), 0};
+    struct device_flags device = {0};
+    struct buf made[N_MADE] = {{0}};
     struct compare_options o = {
         .dir = "results/comparison", .n_seeds = 5, .command = typed, .log = cli_sink()};
     const struct cli_flag flags[] = {
@@ -218,6 +241,7 @@ static int run(int argc, char **argv)
         {"--background", FLAG_BOOL, &background, false},
         {"--status", FLAG_TEXT, &status, false},
         {"--json", FLAG_BOOL, &json, false},
+        DEVICE_FLAGS(&device),
         {"--gnuplot", FLAG_TEXT, &o.gnuplot, false},
         /* taken out before; here for the nearest of a mistyped one */
         {"--configs", FLAG_TEXT, &status, false},
@@ -233,6 +257,8 @@ static int run(int argc, char **argv)
         code = cli_parse(n_left, argv, flags, COUNT_OF(flags), NULL, &err);
     if (!code && n <= 0)
         code = err_set(&err, MOE2_EIO, "/proc/self/exe: can't be read");
+    if (!code)
+        code = add_device(&sets, made, &device, jobs, &err);
     program[n > 0 ? n : 0] = 0;
     int result = 0;
     if (code) {
@@ -249,6 +275,8 @@ static int run(int argc, char **argv)
         o.stop = cli_stop_flag();
         result = background ? run_behind(&o, json) : compare(&o, json);
     }
+    for (int i = 0; i < N_MADE; i++)
+        buf_release(&made[i]);
     free(configs.list);
     free(sets.list);
     free(typed);

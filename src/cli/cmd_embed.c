@@ -3,12 +3,14 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "io/json_util.h"
 #include "pipeline/step_embed.h"
 
 static const char HELP[] =
     "usage: moe2 embed --model DIR --in FILE --out FILE.npy [--compute f32|bf16] [--batch-tokens "
-    "N] [--threads N] [--json]\n"
+    "N] [--threads N]\n"
+    "                  [--device NAME] [--memory-limit S] [--json]\n"
     "       moe2 embed --features hashed --in FILE --out FILE.npy [--fit FILE] [--state FILE] "
     "[--dim N]\n"
     "                  [--seed N] [--threads N] [--json]\n\n"
@@ -36,7 +38,10 @@ static const char HELP[] =
     "(OUT.hashed.safetensors)\n"
     "  --dim N           dimensions of hashed features (768)\n"
     "  --seed N          of their projection (1)\n"
-    "  --threads N       all cores unless said\n"
+    "  --threads N       all cores unless said\n" DEVICE_FLAGS_HELP
+    "                   With --model: all of the encoder's layers run there; the host cuts texts "
+    "into tokens and\n"
+    "                   looks up their embeddings.\n"
     "  --json            one JSON object instead of lines\n\n"
     "examples:\n"
     "  moe2 embed --model models/all-MiniLM-L6-v2 --in q.jsonl --out e.npy\n"
@@ -90,6 +95,7 @@ static int run(int argc, char **argv)
     const char *features = NULL, *compute = "f32";
     bool json = false;
     int64_t threads = 0, seed = (int64_t)step.seed;
+    struct device_flags device = {0};
     const struct cli_flag flags[] = {
         {"--in", FLAG_TEXT, &step.in, true},
         {"--out", FLAG_TEXT, &step.out, true},
@@ -102,6 +108,7 @@ static int run(int argc, char **argv)
         {"--dim", FLAG_INT, &step.dim, false},
         {"--seed", FLAG_INT, &seed, false},
         {"--threads", FLAG_INT, &threads, false},
+        DEVICE_FLAGS(&device),
         {"--json", FLAG_BOOL, &json, false},
     };
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
@@ -115,6 +122,11 @@ static int run(int argc, char **argv)
     if (!rc && (threads < 0 || threads > 256))
         rc = err_set(&err, MOE2_ECONFIG, "--threads is %lld, wanted 0 (all cores) to 256",
                      (long long)threads);
+    if (!rc && features && (device.name || device.limit))
+        rc = err_set(&err, MOE2_ECONFIG,
+                     "--device is for --model: hashed features are made by the host");
+    if (!rc)
+        rc = device_flags_read(&step.device, &device, &err);
     step.hashed = features != NULL;
     step.bf16 = strcmp(compute, "bf16") == 0;
     step.n_threads = (int)threads;

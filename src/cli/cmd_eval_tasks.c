@@ -5,6 +5,7 @@
 #include "base/stats.h"
 #include "base/table.h"
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "io/json_util.h"
 #include "pipeline/eval_tasks.h"
 
@@ -22,8 +23,7 @@ static const char HELP[] =
     "  --tokenizer T       a tokenizer.json, its folder, or bytes; without it the model folder's\n"
     "  --limit N           only the first N rows of XCOPA\n"
     "  --bos               BOS in front of every sentence (the harness has none)\n"
-    "  --bf16              products in bf16 instead of float32\n"
-    "  --device NAME       cpu, cpu:avx2, …, cuda\n"
+    "  --bf16              products in bf16 instead of float32\n" DEVICE_FLAGS_HELP
     "  --threads N         0: every core this process may use\n"
     "  --json              one JSON object instead of tables\n\n"
     "See moe2 help answering.\n\n"
@@ -34,6 +34,7 @@ static const char HELP[] =
 struct words {
     const char *xcopa, *squad, *predictions;
     struct answer_model_options model;
+    struct device_flags device;
     int64_t limit, threads;
     bool json;
 };
@@ -54,12 +55,14 @@ static int read_words(struct words *w, int argc, char **argv, struct err *err)
         {"--limit", FLAG_INT, &w->limit, false},
         {"--bos", FLAG_BOOL, &w->model.bos, false},
         {"--bf16", FLAG_BOOL, &w->model.bf16, false},
-        {"--device", FLAG_TEXT, &w->model.device, false},
+        DEVICE_FLAGS(&w->device),
         {"--threads", FLAG_INT, &w->threads, false},
         {"--json", FLAG_BOOL, &w->json, false},
     };
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, err);
     w->model.n_threads = (int)w->threads;
+    if (!rc)
+        rc = device_flags_read(&w->model.device, &w->device, err);
     if (rc)
         return rc;
     if (!w->xcopa && !w->squad)

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "model/decoder.h"
 #include "train/checkpoint.h"
 #include "train/folder.h"
@@ -64,18 +65,19 @@ static int export(const char *from, const char *to, const char *dtype, struct de
 
 static int run(int argc, char **argv)
 {
-    const char *from = NULL, *to = NULL, *dtype = NULL, *device = NULL;
+    const char *from = NULL, *to = NULL, *dtype = NULL;
+    struct device_flags device = {0};
     const struct cli_flag flags[] = {
         {"--checkpoint", FLAG_TEXT, &from, true},
         {"--out", FLAG_TEXT, &to, true},
         {"--dtype", FLAG_TEXT, &dtype, false},
-        {"--device", FLAG_TEXT, &device, false},
+        DEVICE_FLAGS(&device),
     };
     struct err err = {0};
     struct device *dev = NULL;
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
     if (!rc)
-        rc = device_open(&dev, device ? device : "cpu", 0, &err);
+        rc = device_flags_open(&dev, &device, 0, &err);
     if (!rc)
         rc = export(from, to, dtype, dev, &err);
     device_close(dev);
@@ -87,7 +89,8 @@ static int run(int argc, char **argv)
 const struct command cmd_export = {
     "export",
     "a checkpoint as a plain DeepSeek-V3 folder that other programs run",
-    "usage: moe2 export --checkpoint DIR --out DIR [--dtype f32|bf16]\n\n"
+    "usage: moe2 export --checkpoint DIR --out DIR [--dtype f32|bf16]\n"
+    "                   [--device NAME] [--memory-limit S]\n\n"
     "Writes config.json, model.safetensors and the tokenizer's files. What evaluation adds to the "
     "scores, of the model's own bias and of the\n"
     "router's state, is written into e_score_correction_bias. Where such a folder can't say what "
@@ -96,7 +99,8 @@ const struct command cmd_export = {
     "that reason.\n\n"
     "  --checkpoint DIR a checkpoint folder, such as results/NAME/checkpoints/best\n"
     "  --out DIR        must not be there yet\n"
-    "  --dtype TYPE     of the weights: f32 (as without it) or bf16\n\n"
+    "  --dtype TYPE     of the weights: f32 (as without it) or bf16\n" DEVICE_FLAGS_HELP
+    "                   Nothing is computed: this is where the weights pass through.\n\n"
     "example:\n  moe2 export --checkpoint results/rd_esi/checkpoints/best --out exported\n",
     run,
 };

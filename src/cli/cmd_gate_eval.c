@@ -2,12 +2,14 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "pipeline/gate_report.h"
 
 static const char HELP[] =
     "usage: moe2 gate eval --gate DIR --embeddings E.npy --outcomes O.csv [--scores S.npy] "
     "[--out DIR]\n"
-    "                      [--experts a,b] [--threads N] [--json]\n\n"
+    "                      [--experts a,b] [--threads N] [--device NAME] [--memory-limit S] "
+    "[--json]\n\n"
     "Scores the rows of E.npy by a gate that moe2 gate train made, and tells what routing each\n"
     "prompt to the expert with the highest score would have got right, beside the best single\n"
     "expert (by training), a random one, and the oracle that knows who is right; and how true the\n"
@@ -19,7 +21,8 @@ static const char HELP[] =
     "  --out DIR         gate.json and the reliability diagram\n"
     "  --experts a,b     routing among these experts only\n"
     "  --gnuplot PROG    draws the diagram (gnuplot)\n"
-    "  --threads N       all cores unless said\n"
+    "  --threads N       all cores unless said\n" DEVICE_FLAGS_HELP
+    "                   Products and cosines run there, votes of neighbours by the host.\n"
     "  --json            one JSON object instead of a table\n\n"
     "examples:\n"
     "  moe2 gate eval --gate gating --embeddings test.npy --outcomes test.csv --scores "
@@ -34,6 +37,7 @@ static int run(int argc, char **argv)
     struct err err = {0};
     int64_t threads = 0;
     bool json = false;
+    struct device_flags device = {0};
     step.gnuplot = "gnuplot";
     const struct cli_flag flags[] = {
         {"--gate", FLAG_TEXT, &step.gate, true},
@@ -44,12 +48,15 @@ static int run(int argc, char **argv)
         {"--experts", FLAG_TEXT, &step.experts, false},
         {"--gnuplot", FLAG_TEXT, &step.gnuplot, false},
         {"--threads", FLAG_INT, &threads, false},
+        DEVICE_FLAGS(&device),
         {"--json", FLAG_BOOL, &json, false},
     };
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
     if (!rc && (threads < 0 || threads > 256))
         rc = err_set(&err, MOE2_ECONFIG, "--threads is %lld, wanted 0 (all cores) to 256",
                      (long long)threads);
+    if (!rc)
+        rc = device_flags_read(&step.device, &device, &err);
     step.n_threads = (int)threads;
     step.train.sink = cli_sink();
     if (!rc)

@@ -3,14 +3,15 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "pipeline/gate_report.h"
 
 static const char HELP[] =
     "usage: moe2 gate train --embeddings E.npy --outcomes O.csv --out DIR [--kind KIND] [--folds "
     "5]\n"
     "                       [--seed 1] [--epochs 50] [--hidden 256] [--batch 128] [--lr 0.001]\n"
-    "                       [--weight-decay 0.01] [--bf16] [--experts a,b] [--threads N] "
-    "[--json]\n\n"
+    "                       [--weight-decay 0.01] [--bf16] [--experts a,b] [--threads N]\n"
+    "                       [--device NAME] [--memory-limit S] [--json]\n\n"
     "Learns from the outcomes (question_id, category, answer, then one column an expert: 1, 0 or\n"
     "nothing) what each expert's chances are on a prompt, given its vector. Settings are chosen "
     "by\n"
@@ -31,7 +32,10 @@ static const char HELP[] =
     "  --experts a,b    the report's routing figures are of these experts only\n"
     "  --gnuplot PROG   draws the diagram (gnuplot)\n"
     "  --seed N         of folds, weights and batches (1)\n"
-    "  --threads N      all cores unless said\n"
+    "  --threads N      all cores unless said\n" DEVICE_FLAGS_HELP
+    "                   Steps of sigmoid and softmax, cosines and k-means run there; the loss of a "
+    "batch, votes of\n"
+    "                   neighbours and the stacking of an ensemble are the host's.\n"
     "  --json           gate.json on standard output instead of a table\n\n"
     "examples:\n"
     "  moe2 gate train --embeddings train.npy --outcomes train.csv --out gating\n"
@@ -46,6 +50,7 @@ static int run(int argc, char **argv)
     struct err err = {0};
     int64_t threads = 0, seed = 1;
     bool json = false, bf16 = false;
+    struct device_flags device = {0};
     step.gnuplot = "gnuplot";
     const struct cli_flag flags[] = {
         {"--embeddings", FLAG_TEXT, &step.embeddings, true},
@@ -63,12 +68,15 @@ static int run(int argc, char **argv)
         {"--bf16", FLAG_BOOL, &bf16, false},
         {"--seed", FLAG_INT, &seed, false},
         {"--threads", FLAG_INT, &threads, false},
+        DEVICE_FLAGS(&device),
         {"--json", FLAG_BOOL, &json, false},
     };
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
     if (!rc && (threads < 0 || threads > 256))
         rc = err_set(&err, MOE2_ECONFIG, "--threads is %lld, wanted 0 (all cores) to 256",
                      (long long)threads);
+    if (!rc)
+        rc = device_flags_read(&step.device, &device, &err);
     step.n_threads = (int)threads;
     step.train.seed = (uint64_t)seed;
     step.train.compute = bf16 ? DT_BF16 : DT_F32;

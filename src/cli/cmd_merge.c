@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "train/adapter_merge.h"
 
 static int read_type(struct adapter_merge *m, const char *word, struct err *err)
@@ -19,18 +20,20 @@ static int read_type(struct adapter_merge *m, const char *word, struct err *err)
 static int run(int argc, char **argv)
 {
     struct adapter_merge m = {.log = cli_sink()};
+    struct device_flags device = {0};
     const char *type = NULL;
     const struct cli_flag flags[] = {{"--model", FLAG_TEXT, &m.model, true},
                                      {"--adapter", FLAG_TEXT, &m.adapter, true},
                                      {"--out", FLAG_TEXT, &m.out, true},
-                                     {"--dtype", FLAG_TEXT, &type, false}};
+                                     {"--dtype", FLAG_TEXT, &type, false},
+                                     DEVICE_FLAGS(&device)};
     struct err err = {0};
     struct device *dev = NULL;
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
     if (!rc)
         rc = read_type(&m, type, &err);
     if (!rc)
-        rc = device_open(&dev, "cpu", 0, &err);
+        rc = device_flags_open(&dev, &device, 0, &err);
     if (!rc)
         rc = adapter_merge(&m, dev, &err);
     device_close(dev);
@@ -43,14 +46,16 @@ static int run(int argc, char **argv)
 const struct command cmd_merge = {
     "merge",
     "put an adapter into a model's weights",
-    "usage: moe2 merge --model DIR --adapter DIR --out DIR [--dtype f32|bf16]\n\n"
+    "usage: moe2 merge --model DIR --adapter DIR --out DIR [--dtype f32|bf16]\n"
+    "                  [--device NAME] [--memory-limit S]\n\n"
     "Writes W + scale·B·A for every tensor that carries an adapter, the others as they are, under "
     "Hugging Face's names,\n"
     "with the tokenizer's files and, where they trained, the routers.\n\n"
     "  --model DIR      the checkpoint that the adapter was trained on\n"
     "  --adapter DIR    adapter_config.json and adapter_model.safetensors\n"
     "  --out DIR        a new folder\n"
-    "  --dtype T        f32 or bf16; without it the model's own\n\n"
+    "  --dtype T        f32 or bf16; without it the model's own\n" DEVICE_FLAGS_HELP
+    "                   B·A is multiplied there and added to W by the host.\n\n"
     "example:\n  moe2 merge --model Qwen2.5-0.5B --adapter results/tuned/adapter --out merged\n",
     run,
 };

@@ -6,6 +6,7 @@
 
 #include "base/table.h"
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "io/json_util.h"
 #include "pipeline/pipeline_steps.h"
 
@@ -31,7 +32,9 @@ static const char HELP[] =
     "  --force STEP      do this step again, done or not\n"
     "  --status          say what is done and what is not, and do nothing\n"
     "  --data DIR        instead of data.root\n"
-    "  --out DIR         instead of out\n"
+    "  --out DIR         instead of out\n" DEVICE_FLAGS_HELP
+    "                    (device, memory_gb): of encoders, k-means and gates; the other steps "
+    "compute with no tensors\n"
     "  --set key=value   instead of what the file says, any number of times\n"
     "  --help-config     all keys\n"
     "  --json            one JSON object instead of a table\n\n"
@@ -41,14 +44,15 @@ static const char HELP[] =
     "  moe2 pipeline --config configs/moe2.yaml --status\n"
     "  moe2 pipeline --config configs/moe2.yaml --from gate --set gate.kind=knn\n";
 
-enum { MAX_WORDS = 128 };
+enum { MAX_WORDS = 128, N_MADE = 4 };
 
 struct words {
     const char *config, *from, *to, *force, *data, *out;
     bool status, json, help_config;
-    const char *set[MAX_WORDS + 2];
+    struct device_flags device;
+    const char *set[MAX_WORDS + N_MADE];
     int n_set;
-    char *made[2]; /* "data.root=…", "out=…", owned */
+    char *made[N_MADE]; /* "data.root=…", "out=…", "device=…", "memory_gb=…", owned */
 };
 
 /* ---- words ---- */
@@ -75,6 +79,18 @@ static int add_made(struct words *w, int i, const char *key, const char *value, 
     return rc;
 }
 
+static int add_device(struct words *w, struct err *err)
+{
+    struct device_choice choice;
+    char gb[32];
+    int rc = device_flags_read(&choice, &w->device, err);
+    if (rc)
+        return rc;
+    snprintf(gb, sizeof gb, "%.12g", (double)choice.limit_bytes * 1e-9);
+    rc = add_made(w, 2, "device", choice.name, err);
+    return rc ? rc : add_made(w, 3, "memory_gb", w->device.limit ? gb : NULL, err);
+}
+
 static int read_words(struct words *w, int argc, char **argv, struct err *err)
 {
     const struct cli_flag flags[] = {
@@ -86,6 +102,7 @@ static int read_words(struct words *w, int argc, char **argv, struct err *err)
         {"--out", FLAG_TEXT, &w->out, false},
         {"--status", FLAG_BOOL, &w->status, false},
         {"--json", FLAG_BOOL, &w->json, false},
+        DEVICE_FLAGS(&w->device),
         {"--help-config", FLAG_BOOL, &w->help_config, false},
         {"--set", FLAG_TEXT, &w->set[0], false}, /* gone from argv; here to be suggested */
     };
@@ -102,7 +119,9 @@ static int read_words(struct words *w, int argc, char **argv, struct err *err)
     }
     if (!rc)
         rc = add_made(w, 0, "data.root", w->data, err);
-    return rc ? rc : add_made(w, 1, "out", w->out, err);
+    if (!rc)
+        rc = add_made(w, 1, "out", w->out, err);
+    return rc ? rc : add_device(w, err);
 }
 
 /* ---- what comes out ---- */
@@ -253,8 +272,8 @@ static int run(int argc, char **argv)
         rc = run_steps(&w, &p, &err);
     pipeline_close(&p);
     pipeline_config_release(&config);
-    free(w.made[0]);
-    free(w.made[1]);
+    for (int i = 0; i < N_MADE; i++)
+        free(w.made[i]);
     return rc ? cli_fail("pipeline", &err) : 0;
 }
 

@@ -12,6 +12,7 @@
 
 struct job {
     const char *in, *out, *method, *text, *tokenizer;
+    struct device_flags device; /* of the perplexities */
     bool report, json;
     enum weight_type type;
     struct write_report tensors;
@@ -37,6 +38,7 @@ static int measure(double *out, const struct job *j, const char *model, const ch
     int64_t n_bytes = 0;
     s.model = model;
     s.tokenizer_path = tokenizer;
+    s.device = j->device;
     int rc = scoring_open(&s, err);
     if (!rc)
         rc = scoring_read(&ids, &n_bytes, &s, j->text, err);
@@ -152,11 +154,16 @@ static int run(int argc, char **argv)
                                      {"--method", FLAG_TEXT, &j.method, true},
                                      {"--text", FLAG_TEXT, &j.text, false},
                                      {"--tokenizer", FLAG_TEXT, &j.tokenizer, false},
+                                     DEVICE_FLAGS(&j.device),
                                      {"--report", FLAG_BOOL, &j.report, false},
                                      {"--json", FLAG_BOOL, &j.json, false}};
     struct err err = {0};
     struct source *s = NULL;
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
+    if (!rc && !j.text && (j.device.name || j.device.limit))
+        rc = err_set(&err, MOE2_ECONFIG,
+                     "--device is for --text: codes are found by the host, perplexities on a "
+                     "device");
     if (!rc)
         rc = parse_method(&j, &err);
     if (!rc)
@@ -197,7 +204,8 @@ const struct command cmd_quantize = {
     "  --text FILE  the model's perplexity on a text before and after\n"
     "  --tokenizer T  for --text: a tokenizer.json, its folder, a .gguf file, or bytes; without it "
     "the "
-    "model's own\n"
+    "model's own\n" DEVICE_FLAGS_HELP
+    "                   That is where --text is scored; codes are found by the host.\n"
     "  --json       one JSON object on standard output\n\n"
     "example:\n"
     "  moe2 quantize --method nf4 --in models/smollm2 --out models/smollm2-nf4 --report --text "

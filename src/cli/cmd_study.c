@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "pipeline/study.h"
 
 static const char HELP[] =
@@ -32,7 +33,9 @@ static const char HELP[] =
     "  --quick                  the first fleet and the tables only\n"
     "  --note TEXT              shown with everything, for data that is not real\n"
     "  --out DIR                (results)\n"
-    "  --gnuplot PROGRAM        draws the figures\n\n"
+    "  --gnuplot PROGRAM        draws the figures\n" DEVICE_FLAGS_HELP
+    "                   Gates are trained and asked there (moe2 gate train); searches and votes "
+    "are the host's.\n\n"
     "examples:\n"
     "  moe2 study --train train.jsonl --test test.jsonl --train-embeddings train.npy "
     "--test-embeddings test.npy \\\n"
@@ -45,6 +48,7 @@ static int run(int argc, char **argv)
     struct err err = {0};
     struct study_options o = study_default();
     struct study_summary sum = {0};
+    struct device_flags device = {0};
     const struct cli_flag flags[] = {
         {"--train", FLAG_TEXT, &o.files.train, true},
         {"--test", FLAG_TEXT, &o.files.test, true},
@@ -66,6 +70,7 @@ static int run(int argc, char **argv)
         {"--note", FLAG_TEXT, &o.note, false},
         {"--out", FLAG_TEXT, &o.out_dir, false},
         {"--gnuplot", FLAG_TEXT, &o.gnuplot, false},
+        DEVICE_FLAGS(&device),
     };
     o.files.sink = cli_sink();
     o.stop = cli_stop_flag();
@@ -73,6 +78,8 @@ static int run(int argc, char **argv)
     if (!rc && (o.output_tokens < 0 || o.output_tokens > 1000000))
         rc = err_set(&err, MOE2_ECONFIG, "--output-tokens is %lld, wanted 0 to 1000000",
                      (long long)o.output_tokens);
+    if (!rc)
+        rc = device_flags_read(&o.device, &device, &err);
     if (!rc)
         rc = study_run(&sum, &o, &err);
     if (rc)

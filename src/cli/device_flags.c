@@ -26,16 +26,18 @@ static int parse_limit(size_t *n_bytes, const char *text, struct err *err)
                    "--memory-limit is \"%.40s\", wanted a size such as 24GiB or 900MB", text);
 }
 
+int device_flags_read(struct device_choice *out, const struct device_flags *f, struct err *err)
+{
+    *out = (struct device_choice){.name = f->name};
+    return f->limit ? parse_limit(&out->limit_bytes, f->limit, err) : 0;
+}
+
 int device_flags_open(struct device **out, const struct device_flags *f, int n_threads,
                       struct err *err)
 {
-    size_t limit = 0;
-    int rc = f->limit ? parse_limit(&limit, f->limit, err) : 0;
-    if (!rc)
-        rc = device_open(out, f->name ? f->name : "cpu", n_threads, err);
-    if (!rc)
-        (*out)->limit_bytes = limit;
-    return rc;
+    struct device_choice choice;
+    int rc = device_flags_read(&choice, f, err);
+    return rc ? rc : device_open_choice(out, &choice, n_threads, err);
 }
 
 int device_flags_set(const struct device_flags *f, struct run_config *rc, struct err *err)

@@ -22,6 +22,9 @@ struct device_flags {
         "--memory-limit", FLAG_TEXT, &(f)->limit, false                                            \
     }
 
+/* What they say. MOE2_ECONFIG for a limit that is no size. */
+int device_flags_read(struct device_choice *out, const struct device_flags *f, struct err *err);
+
 /* Opens it for a command without a configuration. */
 int device_flags_open(struct device **out, const struct device_flags *f, int n_threads,
                       struct err *err);

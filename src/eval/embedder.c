@@ -139,7 +139,8 @@ static int open_tokenizer(struct embedder *e, struct err *err)
     return rc;
 }
 
-int embedder_open_encoder(struct embedder **out, const char *dir, int n_threads, bool bf16,
+int embedder_open_encoder(struct embedder **out, const char *dir,
+                          const struct device_choice *device, int n_threads, bool bf16,
                           int64_t batch_tokens, const struct log_sink *log, struct err *err)
 {
     struct embedder *e = NULL;
@@ -147,7 +148,7 @@ int embedder_open_encoder(struct embedder **out, const char *dir, int n_threads,
     if (rc)
         return rc;
     struct encoder_options options = {bf16 ? DT_BF16 : DT_F32, batch_tokens, false};
-    rc = device_open(&e->dev, "cpu", e->n_threads, err);
+    rc = device_open_choice(&e->dev, device, e->n_threads, err);
     if (!rc)
         rc = encoder_open(&e->encoder, dir, e->dev, &options, log, err);
     if (!rc)

@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "kernels/device.h"
 
 struct embedder;
 struct hashed_features;
@@ -42,8 +43,9 @@ int embedder_of_hashed(struct embedder **out, struct hashed_features *h, int n_t
                        struct err *err);
 
 /* An encoder's folder (model/encoder.h) with its tokenizer (text/tokenizer.h). Texts longer than its max_seq_length lose what is
- * behind, special tokens stay. bf16: products in bf16. batch_tokens 0: 4096. Errors: those of both. */
-int embedder_open_encoder(struct embedder **out, const char *dir, int n_threads, bool bf16,
+ * behind, special tokens stay. bf16: products in bf16. batch_tokens 0: 4096. Errors: those of both and of device_open. */
+int embedder_open_encoder(struct embedder **out, const char *dir,
+                          const struct device_choice *device, int n_threads, bool bf16,
                           int64_t batch_tokens, const struct log_sink *log, struct err *err);
 
 void embedder_free(struct embedder *e); /* NULL is fine */

@@ -183,6 +183,15 @@ static int open_cuda(struct device **out, const char *name, int n_threads, struc
     return rc;
 }
 
+int device_open_choice(struct device **out, const struct device_choice *choice, int n_threads,
+                       struct err *err)
+{
+    int rc = device_open(out, choice->name ? choice->name : "cpu", n_threads, err);
+    if (!rc)
+        (*out)->limit_bytes = choice->limit_bytes;
+    return rc;
+}
+
 int device_open(struct device **out, const char *name, int n_threads, struct err *err)
 {
     bool cuda = strncmp(name, "cuda", 4) == 0;

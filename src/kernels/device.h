@@ -64,6 +64,14 @@ struct device_ops {
 int device_open(struct device **out, const char *name, int n_threads, struct err *err);
 void device_close(struct device *dev); /* NULL is fine */
 
+/* Which device, and how much of its memory may be in use. */
+struct device_choice {
+    const char *name;   /* NULL: cpu */
+    size_t limit_bytes; /* 0: no limit */
+};
+int device_open_choice(struct device **out, const struct device_choice *choice, int n_threads,
+                       struct err *err);
+
 /* n_bytes, not zeroed; MOE2_ELIMIT in err and NULL when there is no room, naming what was asked and what is in use. */
 void *device_alloc(struct device *dev, size_t n_bytes, struct err *err);
 void device_free(struct device *dev, void *p,

@@ -313,6 +313,13 @@ struct kernels {
     void (*route_backward)(struct device *dev, float *dlogits, const float *dweight,
                            const int32_t *position, const struct route_args *a);
 
+    /* ---- a gate's layer ---- */
+    /* y[t,n] = max(y[t,n] + b[n], 0), rows without gaps. */
+    void (*relu_forward)(struct device *dev, float *y, const float *b, int64_t T, int64_t N);
+    /* dy becomes 0 where y is 0, and db[n] is WRITTEN: Σ_t dy[t,n] of what is left. */
+    void (*relu_backward)(struct device *dev, float *dy, float *db, const float *y, int64_t T,
+                          int64_t N);
+
     /* ---- attention ---- */
     void (*attention_forward)(struct device *dev, const struct attention_args *a);
     void (*attention_backward)(struct device *dev, const struct attention_args *a,

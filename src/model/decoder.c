@@ -433,10 +433,11 @@ static int save_one(struct decoder *dec, const struct param *p, struct safetenso
             dec->dev->ops->read(dec->dev, piece, p->data + first, (size_t)n * sizeof *piece);
         else
             dtype_to_f32(piece, p->half + first, DT_BF16, n);
-        if (dec->lora)
-            lora_merge(piece, dec->lora, p - dec->list.params, first, n);
+        int rc = dec->lora ? lora_merge(piece, dec->lora, p - dec->list.params, first, n, err) : 0;
+        if (rc)
+            return rc;
         dtype_from_f32(narrow, piece, t, n);
-        int rc = safetensors_put_piece(w, idx, first * size, narrow, n * size, err);
+        rc = safetensors_put_piece(w, idx, first * size, narrow, n * size, err);
         if (rc)
             return rc;
     }

@@ -31,8 +31,21 @@ struct encoder {
     /* One allocation for the rows of a batch: */
     float *memory, *x, *sum, *qkv, *mixed, *inner;
     size_t memory_bytes;
-    int32_t *position; /* [max_tokens] of each token in its text */
+    /* The host's side: */
+    float *near;       /* [max_tokens, D] rows on their way in: x itself where the host reads it */
+    int32_t *position; /* [2 · max_tokens + 1] of each token in its text; or as index */
+    int32_t *index; /* [2 · max_tokens + 1] the device's: positions, or rows to gather and sum */
 };
+
+static size_t index_bytes(const struct encoder *e)
+{
+    return (size_t)(2 * e->max_tokens + 1) * sizeof(int32_t);
+}
+
+static size_t near_bytes(const struct encoder *e)
+{
+    return (size_t)(e->max_tokens * e->config.hidden_size) * sizeof(float);
+}
 
 static int allocate(struct encoder *e, int64_t max_tokens, struct err *err)
 {
@@ -42,10 +55,14 @@ static int allocate(struct encoder *e, int64_t max_tokens, struct err *err)
     e->max_tokens = T;
     e->memory_bytes = (size_t)(T * (6 * D + c->intermediate_size)) * sizeof(float);
     e->memory = device_alloc(e->dev, e->memory_bytes, err);
-    e->position = malloc((size_t)T * sizeof *e->position);
-    if (!e->memory || !e->position)
-        return err_set(err, MOE2_ELIMIT, "no memory for batches of %lld tokens", (long long)T);
+    e->index = e->memory ? device_alloc(e->dev, index_bytes(e), err) : NULL;
+    if (!e->index)
+        return MOE2_ELIMIT;
     e->x = e->memory;
+    e->near = e->dev->host_memory ? e->x : e->dev->ops->host_alloc(e->dev, near_bytes(e));
+    e->position = malloc((size_t)(2 * T + 1) * sizeof *e->position);
+    if (!e->near || !e->position)
+        return err_set(err, MOE2_ELIMIT, "no memory for batches of %lld tokens", (long long)T);
     e->sum = e->x + T * D;
     e->qkv = e->sum + T * D;
     e->mixed = e->qkv + 3 * T * D;
@@ -78,7 +95,11 @@ void encoder_close(struct encoder *e)
 {
     if (!e)
         return;
+    device_sync(e->dev);
     encoder_weights_release(&e->weights, e->dev);
+    if (e->near && e->near != e->x)
+        e->dev->ops->host_free(e->dev, e->near, near_bytes(e));
+    device_free(e->dev, e->index, index_bytes(e));
     device_free(e->dev, e->memory, e->memory_bytes);
     free(e->position);
     free(e);
@@ -106,7 +127,7 @@ uint64_t encoder_fingerprint(const struct encoder *e)
         memcpy(&first, t->bytes, t->n_bytes < 8 ? (size_t)t->n_bytes : 8);
         h = rng_at(h, first, (uint64_t)t->n_bytes, (uint64_t)t->dtype);
     }
-    return h;
+    return e->dev->host_memory ? h : rng_at(h, 0x677075, 0, 0); /* a GPU adds up in another order */
 }
 
 int64_t encoder_max_tokens(const struct encoder *e)
@@ -158,7 +179,7 @@ static int embed(struct encoder *e, const int32_t *ids, const int32_t *offset, i
     int rc = 0;
     for (int64_t b = 0; b < B && !rc; b++)
         for (int64_t t = offset[b]; t < offset[b + 1] && !rc; t++) {
-            float *x = e->x + t * D;
+            float *x = e->near + t * D;
             e->position[t] = (int32_t)(t - offset[b]);
             rc = safetensors_to_f32(x, w->words, ids[t] * D, D, err);
             if (w->positions)
@@ -166,6 +187,10 @@ static int embed(struct encoder *e, const int32_t *ids, const int32_t *offset, i
             if (w->type)
                 add_to(x, w->type, D);
         }
+    if (e->near != e->x)
+        e->dev->ops->write(e->dev, e->x, e->near, (size_t)(offset[B] * D) * sizeof *e->x);
+    if (w->cos)
+        e->dev->ops->write(e->dev, e->index, e->position, (size_t)offset[B] * sizeof *e->position);
     e->dev->k->layernorm_forward(e->dev, e->x, e->x, w->norm, w->norm_bias, offset[B], D,
                                  (float)e->config.layer_norm_eps);
     return rc;
@@ -187,8 +212,8 @@ static void attend(struct encoder *e, const int32_t *offset, int64_t B)
     const struct encoder_config *c = &e->config;
     int64_t D = c->hidden_size, H = c->num_attention_heads, d = D / H;
     if (e->weights.cos) /* the heads of q and k lie one behind the other */
-        e->dev->k->rope(e->dev, e->qkv, e->position, e->weights.cos, e->weights.sin, offset[B],
-                        2 * H, d, 3 * D, d, 1);
+        e->dev->k->rope(e->dev, e->qkv, e->index, e->weights.cos, e->weights.sin, offset[B], 2 * H,
+                        d, 3 * D, d, 1);
     struct encoder_attention_args a = {
         .o = e->mixed, .q = e->qkv, .k = e->qkv + D, .v = e->qkv + 2 * D};
     a.ldo = D;
@@ -214,18 +239,19 @@ static void finish_layer(struct encoder *e, const struct encoder_layer *y, int64
     k->layernorm_forward(e->dev, e->x, e->sum, y->ffn_norm, y->ffn_norm_bias, T, D, eps);
 }
 
-/* The first rows of all texts that have one, moved together; returns how many. */
+/* The first rows of all texts that have one, moved together by way of the room of q, k and v; returns how many. */
 static int64_t take_firsts(struct encoder *e, const int32_t *offset, int64_t B)
 {
+    const struct kernels *k = e->dev->k;
     int64_t D = e->config.hidden_size, n = 0;
-    for (int64_t b = 0; b < B; b++) {
-        int64_t t = offset[b];
-        if (offset[b + 1] == t)
-            continue;
-        memmove(e->x + n * D, e->x + t * D, (size_t)D * sizeof *e->x);
-        memmove(e->mixed + n * D, e->mixed + t * D, (size_t)D * sizeof *e->mixed);
-        n++;
-    }
+    for (int64_t b = 0; b < B; b++)
+        if (offset[b + 1] > offset[b])
+            e->position[n++] = offset[b];
+    e->dev->ops->write(e->dev, e->index, e->position, (size_t)n * sizeof *e->index);
+    k->embed_forward(e->dev, e->qkv, e->x, DT_F32, e->index, n, D);
+    k->embed_forward(e->dev, e->qkv + n * D, e->mixed, DT_F32, e->index, n, D);
+    k->copy(e->dev, e->x, e->qkv, n * D);
+    k->copy(e->dev, e->mixed, e->qkv + n * D, n * D);
     return n;
 }
 
@@ -240,14 +266,9 @@ static void run_layers(struct encoder *e, const int32_t *offset, int64_t B)
     }
 }
 
-/* The vector of the rows of one text. */
-static int pool(float *out, const struct encoder *e, const float *x, int64_t n, struct err *err)
+/* A sum of rows to length 1. */
+static int to_length_one(float *out, int64_t D, struct err *err)
 {
-    int64_t D = e->config.hidden_size;
-    memset(out, 0, (size_t)D * sizeof *out);
-    int64_t used = e->config.pooling == POOLING_CLS && n > 1 ? 1 : n;
-    for (int64_t t = 0; t < used; t++)
-        add_to(out, x + t * D, D);
     double squares = 0;
     for (int64_t i = 0; i < D; i++)
         squares += (double)out[i] * (double)out[i];
@@ -261,6 +282,35 @@ static int pool(float *out, const struct encoder *e, const float *x, int64_t n, 
     return 0;
 }
 
+/* out [B, D]: for each text the sum of the rows that make its vector, in their order; texts without rows take no room on the device. */
+static void sum_rows(float *out, struct encoder *e, const int32_t *offset, int64_t B)
+{
+    const struct device_ops *ops = e->dev->ops;
+    int64_t D = e->config.hidden_size, row = 0, n = 0, texts = 0, t = 0;
+    for (int64_t b = 0; b < B; b++)
+        texts += offset[b + 1] > offset[b];
+    int32_t *first = e->position, *slot = first + texts + 1; /* as of combine */
+    for (int64_t b = 0; b < B; b++) {
+        int64_t rows = offset[b + 1] - offset[b];
+        if (!rows)
+            continue;
+        first[t++] = (int32_t)n;
+        for (int64_t i = 0; i < (e->config.pooling == POOLING_CLS ? 1 : rows); i++)
+            slot[n++] = (int32_t)(row + i);
+        row += e->firsts_only ? 1 : rows;
+    }
+    first[texts] = (int32_t)n;
+    ops->write(e->dev, e->index, first, (size_t)(texts + 1 + n) * sizeof *first);
+    e->dev->k->fill(e->dev, e->sum, 0, texts * D);
+    e->dev->k->combine(e->dev, e->sum, e->x, NULL, e->index, e->index + texts + 1, texts, D);
+    ops->read(e->dev, out, e->sum, (size_t)(texts * D) * sizeof *out);
+    for (int64_t b = B; b-- > 0;)
+        if (offset[b + 1] > offset[b])
+            memmove(out + b * D, out + --texts * D, (size_t)D * sizeof *out);
+        else
+            memset(out + b * D, 0, (size_t)D * sizeof *out);
+}
+
 int encoder_forward(float *out, struct encoder *e, const int32_t *ids, const int32_t *offset,
                     int64_t B, struct err *err)
 {
@@ -270,12 +320,9 @@ int encoder_forward(float *out, struct encoder *e, const int32_t *ids, const int
     if (rc)
         return rc;
     run_layers(e, offset, B);
-    device_sync(e->dev);
-    int64_t D = e->config.hidden_size, row = 0;
-    for (int64_t b = 0; b < B && !rc; b++) {
-        int64_t n = offset[b + 1] - offset[b], n_rows = e->firsts_only && n ? 1 : n;
-        rc = pool(out + b * D, e, e->x + row * D, n_rows, err);
-        row += n_rows;
-    }
+    sum_rows(out, e, offset, B);
+    rc = device_check(e->dev, err);
+    for (int64_t b = 0; b < B && !rc; b++)
+        rc = to_length_one(out + b * e->config.hidden_size, e->config.hidden_size, err);
     return rc;
 }

@@ -9,7 +9,8 @@
  * nothing is padded, so nothing is wasted and no text changes its neighbours' vectors.
  *
  * The matrices are packed once when the folder is opened; the embedding of tokens stays in the mapped file, of which only the
- * rows that are used are ever read. So an encoder takes the memory of its layers and little more.
+ * rows that are used are ever read. So an encoder takes the memory of its layers and little more. Looking up and adding up a token's
+ * embeddings and bringing a vector to length 1 is the host's, all between is the device's.
  */
 #ifndef MOE2_MODEL_ENCODER_H
 #define MOE2_MODEL_ENCODER_H

@@ -13,9 +13,11 @@ struct encoder_layer {
 
 struct encoder_weights {
     struct safetensors *file;
+    /* What the host reads: */
     const struct safetensor *words; /* [vocab_size, D], in the file */
     float *positions;               /* [max_position_embeddings, D], or NULL */
     float *type;                    /* [D]: the row of type 0, which every token gets */
+    /* What kernels read: */
     float *norm, *norm_bias;
     float *cos, *sin;      /* [max_seq_length, d/2], or NULL */
     size_t rotation_bytes; /* of each */
@@ -23,6 +25,7 @@ struct encoder_weights {
     /* Two allocations of the device. */
     float *vectors;
     size_t vectors_bytes;
+    float *near; /* vectors in the host's memory: the same, or a copy that is owned */
     uint8_t *packed;
     size_t packed_bytes;
 };

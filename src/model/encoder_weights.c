@@ -101,7 +101,7 @@ struct loader {
     enum dtype compute;
     float *rows;    /* one matrix in the making, and as much again to shuffle it */
     int64_t n_rows; /* numbers that it has room for */
-    float *next;    /* free place for a vector */
+    float *next;    /* free place for a vector, in w->near */
 };
 
 static bool has(const struct loader *l, const struct part *p)
@@ -268,11 +268,12 @@ static int allocate(struct loader *l, struct err *err)
     w->packed = w->vectors ? device_alloc(l->dev, w->packed_bytes, err) : NULL;
     if (!w->packed)
         return MOE2_ELIMIT;
+    w->near = l->dev->host_memory ? w->vectors : malloc(w->vectors_bytes);
     l->dev->ops->zero(l->dev, w->packed, w->packed_bytes);
     l->rows = malloc((size_t)(2 * l->n_rows) * sizeof *l->rows);
-    if (!l->rows)
+    if (!l->rows || !w->near)
         return err_set(err, MOE2_ELIMIT, "%s: no memory for one of its matrices", l->dir);
-    l->next = w->vectors;
+    l->next = w->near;
     uint8_t *at = w->packed;
     for (int64_t i = 0; i < l->config->num_hidden_layers; i++) {
         struct encoder_layer *y = &w->layers[i];
@@ -359,9 +360,13 @@ static int load_part(struct loader *l, const struct part *p, int64_t layer, void
     bool joined = layer >= 0 && p->field == LAYER(qkv_bias);
     if (joined && l->config->family == ENCODER_GTE)
         shuffle(l, to, 1);
+    bool stays = layer < 0 && (p->field == WHOLE(positions) || p->field == WHOLE(type));
+    float *there = l->w->vectors + (to - l->w->near);
+    if (there != to && !stays)
+        l->dev->ops->write(l->dev, there, to, (size_t)n * sizeof *to);
     l->next += joined ? (size_t)n : aligned((size_t)n * sizeof *to) / sizeof *to;
     if (p->piece == 0)
-        *vector_at(l, p, layer) = to;
+        *vector_at(l, p, layer) = stays ? to : there;
     return 0;
 }
 
@@ -370,18 +375,27 @@ static int make_rotation(struct encoder_weights *w, const struct encoder_config 
                          struct device *dev, struct err *err)
 {
     int64_t half = c->hidden_size / c->num_attention_heads / 2, n = c->max_seq_length * half;
-    w->cos = device_alloc(dev, (size_t)n * sizeof(float), err);
-    w->sin = w->cos ? device_alloc(dev, (size_t)n * sizeof(float), err) : NULL;
+    size_t n_bytes = (size_t)n * sizeof(float);
+    w->rotation_bytes = n_bytes;
+    w->cos = device_alloc(dev, n_bytes, err);
+    w->sin = w->cos ? device_alloc(dev, n_bytes, err) : NULL;
     if (!w->sin)
         return MOE2_ELIMIT;
+    float *cosines = malloc(2 * n_bytes), *sines = cosines + n;
+    if (!cosines)
+        return err_set(err, MOE2_ELIMIT, "no memory for %lld angles", (long long)n);
     for (int64_t i = 0; i < half; i++) {
         double d = 2 * (double)half, factor = c->rope_factor;
         double f = pow(c->rope_theta * factor, -2 * (double)i / d) / pow(factor, 2 / d);
         for (int64_t t = 0; t < c->max_seq_length; t++) {
-            w->cos[t * half + i] = (float)cos((double)t * (double)(float)f);
-            w->sin[t * half + i] = (float)sin((double)t * (double)(float)f);
+            cosines[t * half + i] = (float)cos((double)t * (double)(float)f);
+            sines[t * half + i] = (float)sin((double)t * (double)(float)f);
         }
     }
+    dev->ops->write(dev, w->cos, cosines, n_bytes);
+    dev->ops->write(dev, w->sin, sines, n_bytes);
+    device_sync(dev);
+    free(cosines);
     return 0;
 }
 
@@ -390,9 +404,7 @@ int encoder_weights_load(struct encoder_weights *w, const struct encoder_config 
                          const struct log_sink *log, struct err *err)
 {
     struct loader l = {w, config, dir, "", dev, compute, NULL, 0, NULL};
-    int rc = dev->host_memory
-                 ? safetensors_open(&w->file, dir, err)
-                 : err_set(err, MOE2_ECONFIG, "encoders run on the cpu, not on %s", dev->name);
+    int rc = safetensors_open(&w->file, dir, err);
     if (rc)
         return rc;
     find_prefix(&l);
@@ -407,16 +419,16 @@ int encoder_weights_load(struct encoder_weights *w, const struct encoder_config 
     }
     if (!rc && config->family == ENCODER_GTE)
         rc = make_rotation(w, config, dev, err);
-    assert(rc || (size_t)((char *)l.next - (char *)w->vectors) <= w->vectors_bytes);
+    assert(rc || (size_t)((char *)l.next - (char *)w->near) <= w->vectors_bytes);
+    device_sync(dev);
     free(l.rows);
-    w->rotation_bytes =
-        (size_t)(config->max_seq_length * config->hidden_size / config->num_attention_heads / 2) *
-        sizeof(float);
-    return rc;
+    return rc ? rc : device_check(dev, err);
 }
 
 void encoder_weights_release(struct encoder_weights *w, struct device *dev)
 {
+    if (w->near != w->vectors)
+        free(w->near);
     device_free(dev, w->vectors, w->vectors_bytes);
     device_free(dev, w->packed, w->packed_bytes);
     device_free(dev, w->cos, w->rotation_bytes);

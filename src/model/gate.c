@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
 #include "model/gate_parts.h"
 
 enum { BLOCK = 1024 }; /* rows scored at a time */
@@ -152,15 +151,6 @@ int gate_need(const struct gate_tensor **out, const struct gate *g, const char *
     return 0;
 }
 
-void gate_product(float *y, struct device *dev, const float *x, const float *w, int64_t M,
-                  int64_t N, int64_t K)
-{
-    struct linear_args a = {.y = y, .M = M, .N = N, .K = K};
-    a.x = (float *)(uintptr_t)x, a.w = (void *)(uintptr_t)w;
-    a.ldy = N, a.ldx = a.ldw = K, a.w_type = a.compute = DT_F32;
-    dev->k->linear_forward(dev, &a);
-}
-
 void gate_normalize(float *out, const float *x, int64_t T, int64_t D)
 {
     for (int64_t t = 0; t < T; t++) {
@@ -178,7 +168,6 @@ void gate_normalize(float *out, const float *x, int64_t T, int64_t D)
 int gate_score(float *scores, struct device *dev, const struct gate *g, const struct gate_input *in,
                struct err *err)
 {
-    assert(dev->host_memory);
     int rc = 0;
     for (int64_t first = 0; first < in->T && !rc; first += BLOCK) {
         struct gate_input block = {.x = in->x + first * g->D, .T = in->T - first};

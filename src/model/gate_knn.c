@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/kernels.h"
+#include "kernels/lent.h"
 #include "model/gate_parts.h"
 
 enum { QUERIES = 64 }; /* whose cosines with all of train are in memory at once */
@@ -79,6 +81,27 @@ static void tally(float *scores, int64_t pitch, const struct gate_knn_args *a,
     }
 }
 
+/* What a product reads and writes, where the device can. */
+struct there {
+    struct lent train, query, cosine;
+};
+
+/* cosine [M, R] = query [M, D] · trainᵀ */
+static int cosines(float *cosine, struct device *dev, struct there *l, const float *query,
+                   int64_t M, int64_t R, int64_t D, struct err *err)
+{
+    size_t n_bytes = (size_t)(M * R) * sizeof *cosine;
+    int rc = lent_in(&l->query, dev, query, (size_t)(M * D) * sizeof *query, err);
+    if (!rc)
+        rc = lent_room(&l->cosine, dev, cosine, n_bytes, err);
+    if (rc)
+        return rc;
+    struct linear_args a = {.y = l->cosine.at, .x = l->query.at, .w = l->train.at};
+    a.M = M, a.N = a.ldy = R, a.K = a.ldx = a.ldw = D, a.w_type = a.compute = DT_F32;
+    dev->k->linear_forward(dev, &a);
+    return lent_back(&l->cosine, dev, cosine, n_bytes, err);
+}
+
 int gate_knn_scores(float *scores, struct device *dev, const struct gate_knn_args *a,
                     const float *x, int64_t T, struct err *err)
 {
@@ -86,20 +109,28 @@ int gate_knn_scores(float *scores, struct device *dev, const struct gate_knn_arg
     float *query = malloc((size_t)(QUERIES * a->D) * sizeof *query);
     float *cosine = malloc((size_t)(QUERIES * a->R) * sizeof *cosine);
     struct neighbour *near = malloc((size_t)(QUERIES * n) * sizeof *near);
+    struct there there = {0};
     int rc = 0;
     if (!query || !cosine || !near)
         rc = err_set(err, MOE2_ELIMIT, "no memory for the neighbours among %lld rows",
                      (long long)a->R);
+    if (!rc)
+        rc = lent_in(&there.train, dev, a->train, (size_t)(a->R * a->D) * sizeof(float), err);
     for (int64_t first = 0; first < T && !rc; first += QUERIES) {
         int64_t m = T - first < QUERIES ? T - first : QUERIES;
         gate_normalize(query, x + first * a->D, m, a->D);
-        gate_product(cosine, dev, query, a->train, m, a->R, a->D);
+        rc = cosines(cosine, dev, &there, query, m, a->R, a->D, err);
+        if (rc)
+            break;
 #pragma omp parallel for schedule(static) num_threads(dev->n_threads)
         for (int64_t i = 0; i < m; i++) {
             nearest(near + i * n, n, cosine + i * a->R, a->R);
             tally(scores + (first + i) * a->N, T * a->N, a, near + i * n);
         }
     }
+    lent_end(&there.train, dev);
+    lent_end(&there.query, dev);
+    lent_end(&there.cosine, dev);
     free(query);
     free(cosine);
     free(near);

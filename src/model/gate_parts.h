@@ -11,10 +11,6 @@ extern const struct gate_kind gate_sigmoid, gate_softmax, gate_knn, gate_kmeans,
 int gate_need(const struct gate_tensor **out, const struct gate *g, const char *name, int64_t rows,
               int64_t columns, struct err *err);
 
-/* y [M, N] = x [M, K] · w [N, K]ᵀ in float32. */
-void gate_product(float *y, struct device *dev, const float *x, const float *w, int64_t M,
-                  int64_t N, int64_t K);
-
 /* Rows of x [T, D] divided by their length; rows of zeros stay. */
 void gate_normalize(float *out, const float *x, int64_t T, int64_t D);
 

@@ -1,7 +1,6 @@
 /* Runs k-means, gives rows to centroids, and measures the silhouette: see kmeans.h. */
 #include "model/kmeans.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,20 +50,50 @@ void kmeans_norms(float *xx, const float *x, int64_t T, int64_t D, int n_threads
     }
 }
 
-void kmeans_products(float *y, const struct kmeans_data *d, int64_t first, int64_t T,
-                     const float *c, int64_t N)
+void kmeans_lent_end(struct kmeans_lent *l, struct device *dev)
 {
-    struct linear_args a = {.y = y, .M = T, .N = N, .K = d->D};
-    a.x = (float *)(uintptr_t)(d->x + first * d->D), a.w = (void *)(uintptr_t)c;
-    a.ldy = N, a.ldx = a.ldw = d->D, a.w_type = a.compute = DT_F32;
-    d->dev->k->linear_forward(d->dev, &a);
+    struct lent *all[] = {&l->x, &l->rows, &l->centroids, &l->products, &l->list};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        lent_end(all[i], dev);
 }
 
-static int data_init(struct kmeans_data *d, struct device *dev, const float *x, int64_t T,
-                     int64_t D, struct err *err)
+int kmeans_hold(const struct kmeans_data *d, const float *c, int64_t N, struct err *err)
 {
-    assert(dev->host_memory);
-    *d = (struct kmeans_data){.dev = dev, .x = x, .T = T, .D = D};
+    struct kmeans_lent *l = d->lent;
+    if (l->held && l->held == c)
+        return 0;
+    int rc = lent_in(&l->centroids, d->dev, c, (size_t)(N * d->D) * sizeof(float), err);
+    l->held = rc ? NULL : c;
+    return rc;
+}
+
+int kmeans_products(float *y, const struct kmeans_data *d, int64_t first, int64_t T, const float *c,
+                    int64_t N, struct err *err)
+{
+    struct kmeans_lent *l = d->lent;
+    struct linear_args a = {.M = T, .N = N, .K = d->D};
+    size_t row = (size_t)d->D * sizeof(float), y_bytes = (size_t)(T * N) * sizeof(float);
+    bool held = l->held && l->held == c;
+    int rc = held ? 0 : kmeans_hold(d, c, N, err);
+    if (!held)
+        l->held = NULL; /* the caller may change them */
+    if (!rc && !d->x_there)
+        rc = lent_in(&l->rows, d->dev, d->x + first * d->D, (size_t)T * row, err);
+    if (!rc)
+        rc = lent_room(&l->products, d->dev, y, y_bytes, err);
+    if (rc)
+        return rc;
+    a.x = d->x_there ? (float *)(uintptr_t)(d->x_there + first * d->D) : l->rows.at;
+    a.w = l->centroids.at, a.y = l->products.at;
+    a.ldy = N, a.ldx = a.ldw = d->D, a.w_type = a.compute = DT_F32;
+    d->dev->k->linear_forward(d->dev, &a);
+    return lent_back(&l->products, d->dev, y, y_bytes, err);
+}
+
+static int data_init(struct kmeans_data *d, struct kmeans_lent *lent, struct device *dev,
+                     const float *x, int64_t T, int64_t D, struct err *err)
+{
+    *d = (struct kmeans_data){.dev = dev, .x = x, .T = T, .D = D, .lent = lent};
     d->xx = malloc((size_t)T * sizeof(float));
     if (!d->xx)
         return err_set(err, MOE2_ELIMIT, "k-means: no memory for %lld rows", (long long)T);
@@ -74,6 +103,14 @@ static int data_init(struct kmeans_data *d, struct device *dev, const float *x, 
             return err_set(err, MOE2_ENUMERIC, "k-means: row %lld is %g long, wanted less than %g",
                            (long long)t, sqrt((double)d->xx[t]), sqrt(MAX_SQUARE));
     return 0;
+}
+
+/* All rows into the device's memory, for walks that pass over them again and again. */
+static int keep_rows_there(struct kmeans_data *d, struct err *err)
+{
+    int rc = lent_in(&d->lent->x, d->dev, d->x, (size_t)(d->T * d->D) * sizeof(float), err);
+    d->x_there = d->lent->x.at;
+    return rc;
 }
 
 /* ---- labels ---- */
@@ -103,8 +140,8 @@ static void label_rows(int32_t *labels, float *distance, const struct kmeans_dat
 int kmeans_assign(int32_t *labels, float *distance, struct device *dev, const float *x, int64_t T,
                   const float *centroids, int64_t k, int64_t D, struct err *err)
 {
-    assert(dev->host_memory);
-    struct kmeans_data d = {.dev = dev, .x = x, .T = T, .D = D};
+    struct kmeans_lent lent = {0};
+    struct kmeans_data d = {.dev = dev, .x = x, .T = T, .D = D, .lent = &lent};
     float *y = malloc((size_t)(KMEANS_CHUNK * k) * sizeof(float));
     float *cc = malloc((size_t)k * sizeof(float));
     int rc = 0;
@@ -114,9 +151,11 @@ int kmeans_assign(int32_t *labels, float *distance, struct device *dev, const fl
         kmeans_norms(cc, centroids, k, D, 1);
     for (int64_t first = 0; first < T && !rc; first += KMEANS_CHUNK) {
         int64_t n = T - first < KMEANS_CHUNK ? T - first : KMEANS_CHUNK;
-        kmeans_products(y, &d, first, n, centroids, k);
-        label_rows(labels, distance, &d, y, centroids, cc, first, n, k);
+        rc = kmeans_products(y, &d, first, n, centroids, k, err);
+        if (!rc)
+            label_rows(labels, distance, &d, y, centroids, cc, first, n, k);
     }
+    kmeans_lent_end(&lent, dev);
     free(y);
     free(cc);
     return rc;
@@ -179,14 +218,14 @@ static int wave(struct kmeans *out, struct kmeans_walk *w, int first, int n,
     return rc;
 }
 
-static int run_lloyd(struct kmeans *out, const struct kmeans_data *d,
-                     const struct kmeans_options *o, struct err *err)
+static int run_lloyd(struct kmeans *out, struct kmeans_data *d, const struct kmeans_options *o,
+                     struct err *err)
 {
     int64_t side = WAVE_CENTROIDS / o->k;
     int n_walks = (int)(side < 1 ? 1 : side < o->n_starts ? side : o->n_starts);
     struct kmeans_walk *w = calloc((size_t)n_walks, sizeof *w);
     struct progress progress;
-    int rc = w ? 0 : err_set(err, MOE2_ELIMIT, "k-means: no memory");
+    int rc = w ? keep_rows_there(d, err) : err_set(err, MOE2_ELIMIT, "k-means: no memory");
     progress_begin(&progress, o->sink, "k-means", (double)o->n_starts, "starts");
     for (int i = 0; i < n_walks && !rc; i++)
         rc = walk_new(&w[i], d->T, d->D, o->k, err);
@@ -249,6 +288,7 @@ int kmeans_run(struct kmeans *out, struct device *dev, const float *x, int64_t T
                const struct kmeans_options *o, struct err *err)
 {
     struct kmeans_data d = {0};
+    struct kmeans_lent lent = {0};
     struct kmeans m = {.k = o->k, .D = D, .T = T, .n_starts = (int)o->n_starts};
     int rc = check(o, T, D, err);
     if (rc)
@@ -260,9 +300,10 @@ int kmeans_run(struct kmeans *out, struct device *dev, const float *x, int64_t T
     if (!m.centroids || !m.labels || !m.distance || !m.n_rows)
         rc = err_set(err, MOE2_ELIMIT, "k-means: no memory for %lld rows", (long long)T);
     if (!rc)
-        rc = data_init(&d, dev, x, T, D, err);
+        rc = data_init(&d, &lent, dev, x, T, D, err);
     if (!rc)
         rc = o->batch ? kmeans_batches(&m, &d, o, err) : run_lloyd(&m, &d, o, err);
+    kmeans_lent_end(&lent, dev);
     if (!rc)
         rc = finish(&m, dev, x, err);
     free(d.xx);
@@ -321,7 +362,9 @@ static int silhouette_rows(double *sum, const struct kmeans_data *d, const int32
     int rc = dots && means ? 0 : err_set(err, MOE2_ELIMIT, "silhouette: no memory");
     for (int64_t first = 0; first < n && !rc; first += BLOCK) {
         int64_t m = n - first < BLOCK ? n - first : BLOCK;
-        kmeans_products(dots, d, first, m, d->x, n);
+        rc = kmeans_products(dots, d, first, m, d->x, n, err);
+        if (rc)
+            break;
 #pragma omp parallel for schedule(static) num_threads(d->dev->n_threads)
         for (int64_t i = 0; i < m; i++)
             values[i] =
@@ -344,6 +387,7 @@ int kmeans_silhouette(double *out, int64_t *n_used, struct device *dev, const fl
     float *some = malloc((size_t)(n * D) * sizeof(float));
     int32_t *label = malloc((size_t)n * sizeof *label);
     struct kmeans_data d = {0};
+    struct kmeans_lent lent = {0};
     double sum = 0;
     int rc = 0;
     if (!rows || !count || !some || !label)
@@ -355,7 +399,7 @@ int kmeans_silhouette(double *out, int64_t *n_used, struct device *dev, const fl
             label[i] = labels[rows[i]];
             clusters += count[label[i]]++ == 0;
         }
-        rc = data_init(&d, dev, some, n, D, err);
+        rc = data_init(&d, &lent, dev, some, n, D, err);
     }
     if (!rc)
         rc = silhouette_rows(&sum, &d, label, count, k, err);
@@ -363,6 +407,7 @@ int kmeans_silhouette(double *out, int64_t *n_used, struct device *dev, const fl
         *out = clusters > 1 ? sum / (double)n : NAN;
         *n_used = n;
     }
+    kmeans_lent_end(&lent, dev);
     free(d.xx);
     free(rows);
     free(count);

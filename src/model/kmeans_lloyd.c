@@ -100,8 +100,32 @@ static void list_rows(struct kmeans_walk *w, int64_t first, int64_t n, int64_t k
     }
 }
 
+/* Of slots gathered rows, each with the centroids of its start. */
+static int gathered_products(struct pass *p, int64_t slots, struct err *err)
+{
+    const struct kmeans_data *d = p->d;
+    struct kmeans_lent *l = d->lent;
+    int64_t D = d->D;
+    size_t y_bytes = (size_t)(slots * p->k) * sizeof(float);
+    int rc = kmeans_hold(d, p->c, p->n * p->k, err);
+    if (!rc)
+        rc = lent_in(&l->list, d->dev, p->rows, (size_t)slots * sizeof *p->rows, err);
+    if (!rc)
+        rc = lent_room(&l->products, d->dev, p->y, y_bytes, err);
+    if (rc)
+        return rc;
+    for (int s = 0; s < p->n; s++)
+        p->groups[s] = (float *)l->centroids.at + s * p->k * D;
+    struct grouped_args a = {.y = l->products.at, .x = (float *)(uintptr_t)d->x_there};
+    a.w = p->groups, a.offset = p->offset, a.x_row = l->list.at;
+    a.E = p->n, a.N = p->k, a.K = D;
+    a.ldy = p->k, a.ldx = a.ldw = D, a.w_type = a.compute = DT_F32;
+    d->dev->k->grouped_forward(d->dev, &a);
+    return lent_back(&l->products, d->dev, p->y, y_bytes, err);
+}
+
 /* The products of a chunk: of all its rows with all starts when most are wanted, else of the gathered ones. */
-static void chunk_products(struct pass *p)
+static int chunk_products(struct pass *p, struct err *err)
 {
     const struct kmeans_data *d = p->d;
     int64_t slots = 0;
@@ -112,15 +136,9 @@ static void chunk_products(struct pass *p)
     }
     p->offset[p->n] = (int32_t)slots;
     p->dense = 2 * slots > (int64_t)p->n * p->rows_here;
-    if (p->dense) {
-        kmeans_products(p->y, d, p->first, p->rows_here, p->c, p->n * p->k);
-        return;
-    }
-    struct grouped_args a = {.y = p->y, .x = (float *)(uintptr_t)d->x, .w = p->groups};
-    a.offset = p->offset, a.x_row = p->rows, a.E = p->n, a.N = p->k, a.K = d->D;
-    a.ldy = p->k, a.ldx = a.ldw = d->D, a.w_type = a.compute = DT_F32;
-    if (slots)
-        d->dev->k->grouped_forward(d->dev, &a);
+    if (p->dense)
+        return kmeans_products(p->y, d, p->first, p->rows_here, p->c, p->n * p->k, err);
+    return slots ? gathered_products(p, slots, err) : 0;
 }
 
 /* The two nearest centroids of listed row i of start s: label and bounds. */
@@ -180,7 +198,7 @@ static void count_moves(struct kmeans_walk *w)
     }
 }
 
-static void chunk(struct pass *p)
+static int chunk(struct pass *p, struct err *err)
 {
     const struct kmeans_data *d = p->d;
     int n_threads = d->dev->n_threads;
@@ -194,9 +212,9 @@ static void chunk(struct pass *p)
     }
     for (int s = 0; s < p->n; s++)
         any |= p->w[s].n_todo > 0;
-    if (!any)
-        return;
-    chunk_products(p);
+    int rc = any ? chunk_products(p, err) : 0;
+    if (!any || rc)
+        return rc;
 #pragma omp parallel for schedule(static) num_threads(n_threads)
     for (int64_t b = 0; b < p->n * blocks; b++) {
         int s = (int)(b / blocks);
@@ -212,6 +230,7 @@ static void chunk(struct pass *p)
         count_moves(&p->w[s]);
         p->w[s].n_products += p->w[s].n_todo;
     }
+    return 0;
 }
 
 /* Gives an empty cluster the row that lies farthest from its centroid (and is not alone in its cluster). */
@@ -278,12 +297,11 @@ static void begin(struct pass *p)
         halves(w, d, p->k);
         w->done = false;
         w->result = (struct kmeans_start){0};
-        p->groups[s] = p->c + s * p->k * d->D;
     }
 }
 
-/* One Lloyd step of every start that has not converged. Returns how many still walk. */
-static int walk_once(struct pass *p, int64_t max_iterations)
+/* One Lloyd step of every start that has not converged. *n_left: how many still walk. */
+static int walk_once(struct pass *p, int64_t max_iterations, int *n_left, struct err *err)
 {
     const struct kmeans_data *d = p->d;
     int left = 0;
@@ -291,10 +309,14 @@ static int walk_once(struct pass *p, int64_t max_iterations)
         p->w[s].n_changed = 0;
         memcpy(p->c + s * p->k * d->D, p->w[s].c, (size_t)(p->k * d->D) * sizeof(float));
     }
-    for (p->first = 0; p->first < d->T; p->first += KMEANS_CHUNK) {
+    d->lent->held = NULL; /* they moved */
+    int rc = kmeans_hold(d, p->c, p->n * p->k, err);
+    for (p->first = 0; p->first < d->T && !rc; p->first += KMEANS_CHUNK) {
         p->rows_here = d->T - p->first < KMEANS_CHUNK ? d->T - p->first : KMEANS_CHUNK;
-        chunk(p);
+        rc = chunk(p, err);
     }
+    if (rc)
+        return rc;
 #pragma omp parallel for schedule(static) num_threads(d->dev->n_threads) reduction(+ : left)
     for (int s = 0; s < p->n; s++) {
         struct kmeans_walk *w = &p->w[s];
@@ -312,7 +334,8 @@ static int walk_once(struct pass *p, int64_t max_iterations)
             w->result.inertia = inertia_of_means(w, d, p->k);
         left += !w->done;
     }
-    return left;
+    *n_left = left;
+    return 0;
 }
 
 int kmeans_lloyd(struct kmeans_walk *w, int n, const struct kmeans_data *d,
@@ -330,11 +353,12 @@ int kmeans_lloyd(struct kmeans_walk *w, int n, const struct kmeans_data *d,
                      (long long)o->k);
     else
         begin(&p);
-    while (!rc) {
+    for (int n_left = n; n_left && !rc;) {
         rc = kmeans_stopped(o, err);
-        if (rc || walk_once(&p, o->max_iterations) == 0)
-            break;
+        if (!rc)
+            rc = walk_once(&p, o->max_iterations, &n_left, err);
     }
+    d->lent->held = NULL;
     free(p.c);
     free(p.y);
     free(p.rows);

@@ -8,14 +8,25 @@
 
 #include "base/rng.h"
 #include "kernels/kernels.h"
+#include "kernels/lent.h"
 #include "model/kmeans.h"
 
 enum { KMEANS_CHUNK = 1024 }; /* rows whose products are in memory at once */
 
+/* What products read and write on a device that is not the host: kept from one to the next. */
+struct kmeans_lent {
+    struct lent x; /* all rows, where they are kept there */
+    struct lent rows, centroids, products, list;
+    const float *held; /* the host's centroids that lie there already */
+};
+
 struct kmeans_data {
     struct device *dev;
     const float *x; /* [T, D] */
-    float *xx;      /* [T] ‖x‖² */
+    const float
+        *x_there; /* the same in the device's memory; NULL: rows go there as products need them */
+    struct kmeans_lent *lent;
+    float *xx; /* [T] ‖x‖² */
     float xx_max;
     int64_t T, D;
 };
@@ -43,9 +54,15 @@ static inline double kmeans_slack(int64_t D, double xx, double cc)
 double kmeans_square(const float *a, const float *b, int64_t D); /* Σ (a − b)², exactly added */
 void kmeans_norms(float *xx, const float *x, int64_t T, int64_t D, int n_threads);
 
-/* y[T, N] = x [T, D] · cᵀ, c [N, D] */
-void kmeans_products(float *y, const struct kmeans_data *d, int64_t first, int64_t T,
-                     const float *c, int64_t N);
+/* Frees what products left on the device. */
+void kmeans_lent_end(struct kmeans_lent *l, struct device *dev);
+
+/* Brings N centroids to the device unless they are there; who changes them, or is done, sets held to NULL. */
+int kmeans_hold(const struct kmeans_data *d, const float *c, int64_t N, struct err *err);
+
+/* y[T, N] = rows first … of x [T, D] · cᵀ, c [N, D]; all but x_there in the host's memory. */
+int kmeans_products(float *y, const struct kmeans_data *d, int64_t first, int64_t T, const float *c,
+                    int64_t N, struct err *err);
 
 /* Greedy k-means++ for n starts at once: c[s] [k, D] are filled, each start drawing from its own rng. Errors: as kmeans_run's. */
 int kmeans_seed(float *const *c, const struct kmeans_data *d, int64_t k, int n, struct rng *rngs,

@@ -117,7 +117,9 @@ static int step(struct seeding *g, int64_t j, struct err *err)
             return err_set(err, MOE2_EFORMAT,
                            "there are only %lld different rows, wanted at least k = %lld",
                            (long long)j, (long long)g->k);
-    kmeans_products(g->distance, d, 0, d->T, g->candidates, g->pitch);
+    int rc = kmeans_products(g->distance, d, 0, d->T, g->candidates, g->pitch, err);
+    if (rc)
+        return rc;
     to_distances(g);
     potentials(g);
 #pragma omp parallel for schedule(static) num_threads(d->dev->n_threads)

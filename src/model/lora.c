@@ -288,10 +288,37 @@ static const struct lora_adapter *adapter_on(const struct lora *l, int64_t base)
     return low < l->n && l->adapters[low].base == base ? &l->adapters[low] : NULL;
 }
 
-void lora_merge(float *w, const struct lora *l, int64_t base, int64_t first, int64_t n)
+/* Of whole rows of B·A, made on the device, the elements first … first + n − 1 of the tensor, scaled. */
+static int merge_far(float *w, const struct lora *l, const struct lora_adapter *ad, int64_t first,
+                     int64_t n, struct err *err)
+{
+    int64_t row = first / ad->in, rows = (first + n - 1) / ad->in + 1 - row;
+    size_t n_bytes = (size_t)(rows * ad->in) * sizeof(float);
+    float *product = malloc(n_bytes), *at = device_alloc(l->dev, n_bytes, err);
+    int rc = at ? 0 : MOE2_ELIMIT;
+    if (!rc && !product)
+        rc = err_set(err, MOE2_ELIMIT, "no memory for a piece of a merged tensor");
+    if (!rc) {
+        struct linear_args a = {.y = ad->b->data + row * ad->r, .x = at, .w = ad->a->data};
+        a.M = rows, a.N = a.ldy = ad->r, a.K = a.ldx = a.ldw = ad->in;
+        a.w_type = a.compute = DT_F32;
+        l->dev->k->linear_backward_input(l->dev, &a);
+        l->dev->ops->read(l->dev, product, at, n_bytes);
+        rc = device_check(l->dev, err);
+    }
+    for (int64_t i = 0; i < n && !rc; i++)
+        w[i] += ad->scale * product[first - row * ad->in + i];
+    device_free(l->dev, at, n_bytes);
+    free(product);
+    return rc;
+}
+
+int lora_merge(float *w, const struct lora *l, int64_t base, int64_t first, int64_t n,
+               struct err *err)
 {
     const struct lora_adapter *ad = adapter_on(l, base);
-    assert(!ad || l->dev->host_memory);
+    if (ad && n && !l->dev->host_memory)
+        return merge_far(w, l, ad, first, n, err);
     for (int64_t i = 0; ad && i < n;) {
         int64_t row = (first + i) / ad->in, col = (first + i) % ad->in;
         int64_t m = ad->in - col < n - i ? ad->in - col : n - i;
@@ -303,6 +330,7 @@ void lora_merge(float *w, const struct lora *l, int64_t base, int64_t first, int
         }
         i += m;
     }
+    return 0;
 }
 
 void lora_begin(struct lora *l, int64_t step, int64_t first_token, bool training)

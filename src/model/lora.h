@@ -125,8 +125,9 @@ int lora_new(struct lora **out, struct param_list *list, const struct model_conf
 void lora_free(struct lora *l); /* NULL is fine */
 
 /* w += s · B·A for elements first … first + n − 1 of tensor base, in host memory; nothing without an
- * adapter there. On a device of the host's memory. */
-void lora_merge(float *w, const struct lora *l, int64_t base, int64_t first, int64_t n);
+ * adapter there. Where the host can't read the device's memory, B·A is multiplied there. */
+int lora_merge(float *w, const struct lora *l, int64_t base, int64_t first, int64_t n,
+               struct err *err);
 
 /* A batch begins: what dropout's masks depend on; no dropout outside training. */
 void lora_begin(struct lora *l, int64_t step, int64_t first_token, bool training);

@@ -36,7 +36,7 @@ int answer_model_open(struct answer_model *m, const struct answer_model_options 
 {
     struct decoder_options d = {
         .dir = o->dir, .adapter = o->adapter, .compute = o->bf16 ? DT_BF16 : DT_F32};
-    int rc = device_open(&m->dev, o->device ? o->device : "cpu", o->n_threads, err);
+    int rc = device_open_choice(&m->dev, &o->device, o->n_threads, err);
     if (!rc)
         rc = run_model_tokenizer(&m->tokenizer, o->dir, o->tokenizer, err);
     struct session_options s = {

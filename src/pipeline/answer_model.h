@@ -10,11 +10,11 @@ struct answer_model_options {
     const char *dir;       /* what decoder_open takes */
     const char *adapter;   /* a folder of PEFT's on it; NULL: none */
     const char *tokenizer; /* NULL: the folder's own */
-    const char *device;    /* NULL: cpu */
-    int n_threads;         /* 0: every core */
-    int64_t window;        /* 0: max_position_embeddings, at most 2,048 */
-    int64_t batch_tokens;  /* 0: 2,048 */
-    bool bos;              /* in front of every context */
+    struct device_choice device;
+    int n_threads;        /* 0: every core */
+    int64_t window;       /* 0: max_position_embeddings, at most 2,048 */
+    int64_t batch_tokens; /* 0: 2,048 */
+    bool bos;             /* in front of every context */
     bool bf16;
     bool keeps; /* by a session, which reads a context once for all options; not with an adapter */
 };

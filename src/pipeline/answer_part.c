@@ -154,10 +154,12 @@ struct answering {
 static int open_model(struct answering *a, struct err *err)
 {
     const struct answer_step *step = a->part->step;
+    struct device_choice device = step->device;
+    device.limit_bytes /= (size_t)a->part->n_jobs;
     struct answer_model_options o = {.dir = a->part->expert->dir,
                                      .adapter = a->part->expert->adapter,
                                      .tokenizer = step->tokenizer,
-                                     .device = step->device,
+                                     .device = device,
                                      .n_threads = a->part->n_threads,
                                      .window = step->window,
                                      .batch_tokens = step->batch_tokens,

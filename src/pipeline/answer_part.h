@@ -12,8 +12,8 @@ struct answer_part {
     const struct answer_expert *expert;
     const struct answer_set *questions;
     const struct answer_form_options *form;
-    char key[40]; /* hash of what was asked of whom */
-    int n_threads;
+    char key[40];                /* hash of what was asked of whom */
+    int n_threads, n_jobs;       /* of it; experts at work beside each other */
     struct choice_score *scores; /* [questions.n_options] owned */
     int64_t n_done, n_resumed;
     bool complete; /* its file is whole: nothing is left to ask */

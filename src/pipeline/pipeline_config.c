@@ -19,6 +19,10 @@ static const struct yaml_key KEYS[] = {
     {"out", YAML_KEY_TEXT, AT(out), "moe2_build", .help = "folder that everything is made under"},
     {"seed", YAML_KEY_INT, AT(seed), "1", 0, 1e15, .help = "of every step"},
     {"threads", YAML_KEY_INT, AT(threads), "0", 0, 1024, .help = "0: all cores; changes no result"},
+    {"device", YAML_KEY_TEXT, AT(device), "cpu",
+     .help = "cpu, cpu:TABLE, cuda or cuda:N, for encoders, k-means and gates"},
+    {"memory_gb", YAML_KEY_REAL, AT(memory_gb), "0", 0, 1e6,
+     .help = "of the device's memory, at most; 0: all there is"},
 
     {"data.root", YAML_KEY_TEXT, AT(data.root), "../shared/data",
      .help = "folder that paths of data are relative to"},
@@ -132,6 +136,11 @@ void pipeline_config_release(struct pipeline_config *c)
     yaml_config_free(c->yaml);
     free(c->path);
     *c = (struct pipeline_config){0};
+}
+
+struct device_choice pipeline_device(const struct pipeline_config *c)
+{
+    return (struct device_choice){c->device, (size_t)(c->memory_gb * 1e9)};
 }
 
 int pipeline_config_help(struct buf *out, struct err *err)

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "io/yaml.h"
+#include "kernels/device.h"
 #include "pipeline/qa_forms.h"
 
 enum { SYNTHETIC_WHEN_MISSING, SYNTHETIC_ALWAYS, SYNTHETIC_NEVER };
@@ -23,6 +24,8 @@ enum { SYNTHETIC_WHEN_MISSING, SYNTHETIC_ALWAYS, SYNTHETIC_NEVER };
 struct pipeline_config {
     const char *out;
     int64_t seed, threads;
+    const char *device;
+    double memory_gb; /* of the device's memory; 0: no limit */
     struct {
         const char *root;
         struct yaml_texts sets[QA_N_SOURCES]; /* as given; resolved by pipeline_config_paths */
@@ -87,6 +90,9 @@ int pipeline_config_help(struct buf *out, struct err *err);
  * Asserts that there is one. */
 int pipeline_config_values(struct buf *out, const struct pipeline_config *c, const char *prefix,
                            struct err *err);
+
+/* What encoders, k-means and gates run on. */
+struct device_choice pipeline_device(const struct pipeline_config *c);
 
 /* A path of data, or of out, as a string of the arena. */
 const char *pipeline_data_path(struct arena *a, const struct pipeline_config *c, const char *path,

@@ -336,6 +336,7 @@ static int run_embed(struct buf *said, void *ctx, struct err *err)
         step.fit = step.hashed && i == 0 ? step.in : NULL;
         step.dim = p->config->embed.dim;
         step.seed = (uint64_t)p->config->seed;
+        step.device = pipeline_device(p->config);
         step.n_threads = (int)p->config->threads;
         step.sink = p->sink;
         step.stop = p->stop;
@@ -378,6 +379,7 @@ static int run_cluster(struct buf *said, void *ctx, struct err *err)
     step.in = pipeline_path(p, "data/embeddings.npy", err);
     step.rows = pipeline_path(p, "data/" CORPUS_FILE, err);
     step.out_dir = pipeline_path(p, "data", err);
+    step.device = pipeline_device(p->config);
     step.n_threads = (int)p->config->threads;
     step.kmeans.k = p->config->cluster.k;
     step.kmeans.n_starts = p->config->cluster.restarts;

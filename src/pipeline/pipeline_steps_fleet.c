@@ -266,6 +266,7 @@ static struct gate_step gate_of(struct pipeline *p, const char *side, struct err
     step.outcomes = pipeline_path(p, outcomes, err);
     step.kind = p->config->gate.kind;
     step.gnuplot = "gnuplot";
+    step.device = pipeline_device(p->config);
     step.n_threads = (int)p->config->threads;
     step.train.folds = p->config->gate.folds;
     step.train.hidden = p->config->gate.hidden;

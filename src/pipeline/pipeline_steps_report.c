@@ -65,6 +65,7 @@ static int make_study(struct study_summary *sum, struct pipeline *p, struct err 
     o.fleet = c->fleet;
     o.fleets = c->report.fleets;
     o.gates = c->report.gates;
+    o.device = pipeline_device(c);
     o.output_tokens = c->select.output_tokens;
     o.seed = c->seed;
     o.time_limit_s = c->report.time_limit_s;

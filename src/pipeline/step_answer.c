@@ -110,7 +110,8 @@ static int n_jobs(const struct answering_all *all, int *n_threads)
     int cores = step->threads ? (int)step->threads : process_cores(), open = 0;
     for (int i = 0; i < step->n_experts; i++)
         open += !all->parts[i].complete;
-    int jobs = step->jobs ? (int)step->jobs : cores;
+    bool gpu = step->device.name && strncmp(step->device.name, "cuda", 4) == 0;
+    int jobs = step->jobs ? (int)step->jobs : gpu ? 1 : cores;
     jobs = jobs < open ? jobs : open;
     jobs = jobs > 0 ? jobs : 1;
     *n_threads = cores / jobs > 0 ? cores / jobs : 1;
@@ -135,7 +136,7 @@ static int run_parts(struct answering_all *all, struct err *err)
     pthread_t threads[ANSWER_MAX_JOBS];
     int n_threads = 1, jobs = n_jobs(all, &n_threads), n = 0;
     for (int i = 0; i < all->step->n_experts; i++)
-        all->parts[i].n_threads = n_threads;
+        all->parts[i].n_threads = n_threads, all->parts[i].n_jobs = jobs;
     while (n < jobs && pthread_create(&threads[n], NULL, take_experts, all) == 0)
         n++;
     if (n == 0)

@@ -36,9 +36,9 @@ struct answer_expert {
 
 struct answer_step {
     const char *questions, *out_dir;
-    const char *examples;  /* few-shot examples; NULL: none */
-    const char *tokenizer; /* for all; NULL: each folder's own */
-    const char *device;    /* NULL: cpu */
+    const char *examples;        /* few-shot examples; NULL: none */
+    const char *tokenizer;       /* for all; NULL: each folder's own */
+    struct device_choice device; /* its limit is that of all experts at work together */
     const struct answer_expert *experts;
     int n_experts; /* 1 … OUTCOMES_MAX_EXPERTS */
     enum answer_form form;
@@ -47,7 +47,7 @@ struct answer_step {
     int64_t limit;        /* questions; 0: all */
     int64_t window;       /* 0: max_position_embeddings, at most 2,048 */
     int64_t batch_tokens; /* 0: 2,048 */
-    int64_t jobs;         /* experts at a time; 0: as many as cores */
+    int64_t jobs;         /* experts at a time; 0: as many as cores, and one on a GPU */
     int64_t threads;      /* of all; 0: every core */
     bool bos;             /* BOS in front of every prompt */
     bool bf16;

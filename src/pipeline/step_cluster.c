@@ -252,7 +252,7 @@ int cluster_step_run(struct cluster_report *out, const struct cluster_step *step
     if (!rc)
         rc = matrix_open(&e, step->in, 0, err);
     if (!rc)
-        rc = device_open(&dev, "cpu", step->n_threads, err);
+        rc = device_open_choice(&dev, &step->device, step->n_threads, err);
     if (!rc)
         rc = cluster(&r, &e, dev, step, err);
     if (!rc)

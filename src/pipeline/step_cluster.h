@@ -23,7 +23,8 @@ struct cluster_step {
     const char *out_dir;
     int64_t memory_mb; /* above so many MiB of vectors, mini-batches are used */
     int64_t n_sample;  /* rows that the silhouette is measured on */
-    int n_threads;     /* 0: all cores */
+    struct device_choice device;
+    int n_threads; /* 0: all cores */
     struct kmeans_options kmeans;
 };
 

@@ -353,9 +353,10 @@ int embed_step_run(struct embed_report *report, const struct embed_step *step, s
     double begun_s = clock_s();
     int rc = check(step, err);
     if (!rc)
-        rc = step->hashed ? open_hashed(&j.embedder, step, err)
-                          : embedder_open_encoder(&j.embedder, step->model, step->n_threads,
-                                                  step->bf16, step->batch_tokens, step->sink, err);
+        rc = step->hashed
+                 ? open_hashed(&j.embedder, step, err)
+                 : embedder_open_encoder(&j.embedder, step->model, &step->device, step->n_threads,
+                                         step->bf16, step->batch_tokens, step->sink, err);
     if (!rc)
         rc = each_row(step->in, hash_content, &j.content, step, "reading", err);
     if (rc)

@@ -36,6 +36,7 @@ struct embed_step {
     uint64_t seed;
     bool bf16;                   /* an encoder's products in bf16 */
     int64_t batch_tokens;        /* of an encoder; 0: 4096 */
+    struct device_choice device; /* that an encoder runs on; hashed features are the host's */
     int n_threads;               /* 0: all cores */
     const struct log_sink *sink; /* or NULL */
     const volatile int *stop;    /* not 0: stop at the next piece; or NULL */

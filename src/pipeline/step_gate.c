@@ -94,7 +94,7 @@ static int files_open(struct gate_files *f, const struct gate_step *step, struct
     }
     if (!rc && step->outcomes)
         rc = allow(f, step->experts, err);
-    return rc ? rc : device_open(&f->dev, "cpu", step->n_threads, err);
+    return rc ? rc : device_open_choice(&f->dev, &step->device, step->n_threads, err);
 }
 
 /* ---- output ---- */

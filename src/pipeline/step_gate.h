@@ -20,7 +20,8 @@ struct gate_step {
     const char *scores;     /* eval: npy to write, or NULL */
     const char *experts;    /* "a,b,c": routing is measured among these only; NULL: all */
     const char *gnuplot;    /* NULL: no figure */
-    int n_threads;          /* 0: all cores */
+    struct device_choice device;
+    int n_threads; /* 0: all cores */
     struct gate_train_options train;
 };
 

@@ -12,6 +12,7 @@
 #ifndef MOE2_PIPELINE_STUDY_H
 #define MOE2_PIPELINE_STUDY_H
 
+#include "kernels/device.h"
 #include "pipeline/study_data.h"
 
 struct study_options {
@@ -21,6 +22,7 @@ struct study_options {
     const char *devices;  /* published tables, or measurements: profile_import.h */
     const char *models, *fleet, *fleets; /* mmlu_pro_models.csv, demo.yaml, study.yaml */
     const char *gates;                   /* kinds with commas */
+    struct device_choice device;         /* that gates are trained on */
     int64_t output_tokens;               /* of the tables (32) */
     int64_t seed;
     double time_limit_s; /* of each search beyond 20 experts */

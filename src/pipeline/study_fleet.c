@@ -196,9 +196,7 @@ int study_fleet_run(struct study_result *r, struct study_data *d, const struct s
     const char *kinds[MAX_KINDS];
     char *copy = strdup(o->gates);
     int n = copy ? split_kinds(kinds, copy, err) : err_set(err, MOE2_ELIMIT, "no memory");
-    int rc = n < 0 ? n
-                   : study_fit(&r->fitted, d, &r->fleet, kinds, n, (uint64_t)o->seed, o->files.sink,
-                               o->stop, err);
+    int rc = n < 0 ? n : study_fit(&r->fitted, d, &r->fleet, kinds, n, o, err);
     free(copy);
     if (rc)
         return rc;

@@ -36,16 +36,17 @@ static int make_weights(struct study_fitted *w, struct err *err)
 }
 
 int study_fit(struct study_fitted *w, struct study_data *d, struct study_fleet *f,
-              const char *const *kinds, int n_kinds, uint64_t seed, const struct log_sink *sink,
-              const volatile int *stop, struct err *err)
+              const char *const *kinds, int n_kinds, const struct study_options *o, struct err *err)
 {
+    const struct log_sink *sink = o->files.sink;
+    uint64_t seed = (uint64_t)o->seed;
     struct device *dev = NULL;
     int64_t most = -1;
     *w = (struct study_fitted){.data = d, .fleet = f};
-    int rc = device_open(&dev, "cpu", 0, err);
+    int rc = device_open_choice(&dev, &o->device, 0, err);
     for (int g = 0; g < n_kinds && g < STUDY_MAX_GATES && !rc; g++) {
         log_line(sink, LOG_INFO, "%s: gate %s", f->name, kinds[g]);
-        rc = study_gate_fit(&w->gates[g], d, f, kinds[g], dev, seed, sink, stop, err);
+        rc = study_gate_fit(&w->gates[g], d, f, kinds[g], dev, seed, sink, o->stop, err);
         w->n_gates = g + 1;
         int64_t correct = rc ? 0 : first_choice_correct(w, g);
         if (!rc && correct > most) {
@@ -55,7 +56,7 @@ int study_fit(struct study_fitted *w, struct study_data *d, struct study_fleet *
     }
     device_close(dev);
     if (!rc)
-        rc = study_learned_fit(&w->learned, d, f, w->gates, w->n_gates, seed, sink, stop, err);
+        rc = study_learned_fit(&w->learned, d, f, w->gates, w->n_gates, seed, sink, o->stop, err);
     return rc ? rc : make_weights(w, err);
 }
 

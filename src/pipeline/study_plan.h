@@ -4,6 +4,7 @@
 #ifndef MOE2_PIPELINE_STUDY_PLAN_H
 #define MOE2_PIPELINE_STUDY_PLAN_H
 
+#include "pipeline/study.h"
 #include "base/stats.h"
 #include "pipeline/forward.h"
 #include "pipeline/study_fit.h"
@@ -47,8 +48,8 @@ struct study_cell {
 
 /* Fits gates of these kinds and the learned combination. */
 int study_fit(struct study_fitted *w, struct study_data *d, struct study_fleet *f,
-              const char *const *kinds, int n_kinds, uint64_t seed, const struct log_sink *sink,
-              const volatile int *stop, struct err *err);
+              const char *const *kinds, int n_kinds, const struct study_options *o,
+              struct err *err);
 
 void study_judge(struct study_worth *out, const struct study_fitted *w, const struct study_plan *p,
                  enum select_cost cost);

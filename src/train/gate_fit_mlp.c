@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/rng.h"
 #include "model/gate_parts.h"
@@ -57,7 +56,7 @@ static int run_init(struct mlp_run *r, struct device *dev, const struct gate_dat
 {
     *r = (struct mlp_run){.d = d};
     rng_init(&r->rng, rng_at(o->seed, 0x6d6c70, 0, 0));
-    r->steps = (struct mlp_steps){.dev = dev, .D = d->D, .F = o->hidden, .N = d->N};
+    r->steps = (struct mlp_steps){.dev = dev, .T = d->T, .D = d->D, .F = o->hidden, .N = d->N};
     r->steps.batch = o->batch;
     r->steps.softmax = softmax;
     r->steps.compute = o->compute;
@@ -84,7 +83,11 @@ static int epoch(struct mlp_run *r, const struct gate_train_options *o, struct e
     }
     for (int64_t i = 0; i < d->T; i += o->batch) {
         int64_t n = d->T - i < o->batch ? d->T - i : o->batch;
-        loss += mlp_steps_take(&r->steps, d->x, d->right, r->order + i, n);
+        double of_batch = 0;
+        int rc = mlp_steps_take(&of_batch, &r->steps, d->x, d->right, r->order + i, n, err);
+        if (rc)
+            return rc;
+        loss += of_batch;
     }
     if (!isfinite(loss))
         return err_set(err, MOE2_ENUMERIC,
@@ -103,10 +106,9 @@ static int to_gate(struct gate *g, const struct mlp_steps *s, struct err *err)
         float *data = gate_add(g, names[i], shapes[i][0], shapes[i][1], err);
         if (!data)
             return MOE2_ELIMIT;
-        int64_t from = mlp_steps_offset(s, i), to = mlp_steps_offset(s, i + 1);
-        memcpy(data, s->p + from, (size_t)(to - from) * sizeof *data);
+        mlp_steps_read(data, s, i);
     }
-    return 0;
+    return device_check(s->dev, err);
 }
 
 static int try_kind(float *scores, struct device *dev, const struct gate_data *fit,

@@ -109,6 +109,9 @@ void ref_rope(struct device *dev, float *x, const int32_t *pos, const float *cos
 void ref_rope_half(struct device *dev, float *x, const int32_t *pos, const float *cos,
                    const float *sin, int64_t T, int64_t n_heads, int64_t dr, int64_t ldx,
                    int64_t x_head, int sign);
+void ref_relu_forward(struct device *dev, float *y, const float *b, int64_t T, int64_t N);
+void ref_relu_backward(struct device *dev, float *dy, float *db, const float *y, int64_t T,
+                       int64_t N);
 void ref_bias_forward(struct device *dev, float *y, const float *b, int64_t T, int64_t N,
                       int64_t ldy);
 void ref_bias_backward(struct device *dev, float *db, const float *dy, int64_t T, int64_t N,

@@ -17,6 +17,8 @@ void table_reference(struct cpu_state *s)
         .rope_half = ref_rope_half,
         .bias_forward = ref_bias_forward,
         .bias_backward = ref_bias_backward,
+        .relu_forward = ref_relu_forward,
+        .relu_backward = ref_relu_backward,
         .swiglu_forward = ref_swiglu_forward,
         .swiglu_backward = ref_swiglu_backward,
         .combine = ref_combine,

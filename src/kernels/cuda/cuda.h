@@ -252,6 +252,9 @@ void cuda_rope(struct device *dev, float *x, const int32_t *pos, const float *co
 void cuda_rope_half(struct device *dev, float *x, const int32_t *pos, const float *cos,
                     const float *sin, int64_t T, int64_t n_heads, int64_t dr, int64_t ldx,
                     int64_t x_head, int sign);
+void cuda_relu_forward(struct device *dev, float *y, const float *b, int64_t T, int64_t N);
+void cuda_relu_backward(struct device *dev, float *dy, float *db, const float *y, int64_t T,
+                        int64_t N);
 void cuda_bias_forward(struct device *dev, float *y, const float *b, int64_t T, int64_t N,
                        int64_t ldy);
 void cuda_bias_backward(struct device *dev, float *db, const float *dy, int64_t T, int64_t N,

@@ -17,6 +17,8 @@ void cuda_table(struct kernels *k)
     ROW(rope_half);
     ROW(bias_forward);
     ROW(bias_backward);
+    ROW(relu_forward);
+    ROW(relu_backward);
     ROW(swiglu_forward);
     ROW(swiglu_backward);
     ROW(combine);
