@@ -3,6 +3,7 @@
  *   bench_gate kmeans X.npy K STARTS SEED THREADS
  *   bench_gate mlp X.npy Y.npy EPOCHS SEED THREADS f32|bf16      Y: float32 [rows, heads] of 0 and 1; 256 hidden units, batches of 128
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
