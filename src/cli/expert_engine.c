@@ -27,13 +27,13 @@ static int open_format(struct expert_engine *e, struct err *err)
 
 static int open_scorer(struct expert_engine *e, struct err *err)
 {
-    const struct answer_model_options o = {.dir = e->g.model,
-                                           .adapter = e->adapter,
-                                           .tokenizer = e->g.tokenizer_path,
-                                           .device = e->g.device.name,
-                                           .n_threads = (int)e->g.threads,
-                                           .window = e->g.context};
-    return answer_model_open(&e->scorer, &o, err);
+    struct answer_model_options o = {.dir = e->g.model,
+                                     .adapter = e->adapter,
+                                     .tokenizer = e->g.tokenizer_path,
+                                     .n_threads = (int)e->g.threads,
+                                     .window = e->g.context};
+    int rc = device_flags_read(&o.device, &e->g.device, err);
+    return rc ? rc : answer_model_open(&e->scorer, &o, err);
 }
 
 int expert_engine_open(struct expert_engine *e, struct err *err)
