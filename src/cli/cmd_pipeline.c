@@ -33,8 +33,8 @@ static const char HELP[] =
     "  --status          say what is done and what is not, and do nothing\n"
     "  --data DIR        instead of data.root\n"
     "  --out DIR         instead of out\n" DEVICE_FLAGS_HELP
-    "                    (device, memory_gb): of encoders, k-means and gates; the other steps "
-    "compute with no tensors\n"
+    "                    (device, memory_gb): of all steps that "
+    "compute with tensors\n"
     "  --set key=value   instead of what the file says, any number of times\n"
     "  --help-config     all keys\n"
     "  --json            one JSON object instead of a table\n\n"

@@ -50,6 +50,7 @@ static int run(int argc, char **argv)
     struct study_summary sum = {0};
     struct device_flags device = {0};
     const struct cli_flag flags[] = {
+        DEVICE_FLAGS(&device), /* before --devices: the nearest of --devicex */
         {"--train", FLAG_TEXT, &o.files.train, true},
         {"--test", FLAG_TEXT, &o.files.test, true},
         {"--train-embeddings", FLAG_TEXT, &o.files.train_embeddings, true},
@@ -70,7 +71,6 @@ static int run(int argc, char **argv)
         {"--note", FLAG_TEXT, &o.note, false},
         {"--out", FLAG_TEXT, &o.out_dir, false},
         {"--gnuplot", FLAG_TEXT, &o.gnuplot, false},
-        DEVICE_FLAGS(&device),
     };
     o.files.sink = cli_sink();
     o.stop = cli_stop_flag();

@@ -20,7 +20,7 @@ static const struct yaml_key KEYS[] = {
     {"seed", YAML_KEY_INT, AT(seed), "1", 0, 1e15, .help = "of every step"},
     {"threads", YAML_KEY_INT, AT(threads), "0", 0, 1024, .help = "0: all cores; changes no result"},
     {"device", YAML_KEY_TEXT, AT(device), "cpu",
-     .help = "cpu, cpu:TABLE, cuda or cuda:N, for encoders, k-means and gates"},
+     .help = "cpu, cpu:TABLE, cuda or cuda:N, for all steps that compute with tensors"},
     {"memory_gb", YAML_KEY_REAL, AT(memory_gb), "0", 0, 1e6,
      .help = "of the device's memory, at most; 0: all there is"},
 

@@ -91,7 +91,7 @@ int pipeline_config_help(struct buf *out, struct err *err);
 int pipeline_config_values(struct buf *out, const struct pipeline_config *c, const char *prefix,
                            struct err *err);
 
-/* What encoders, k-means and gates run on. */
+/* What all steps that compute with tensors run on. */
 struct device_choice pipeline_device(const struct pipeline_config *c);
 
 /* A path of data, or of out, as a string of the arena. */

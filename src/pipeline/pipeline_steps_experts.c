@@ -28,6 +28,7 @@ static struct experts_step step_of(struct pipeline *p, struct err *err)
                                  .out_dir = pipeline_path(p, "experts", err),
                                  .jobs = c->experts.jobs,
                                  .threads = c->threads,
+                                 .device = pipeline_device(c),
                                  .seed = (uint64_t)c->seed,
                                  .program = p->program,
                                  .questions = pipeline_path(p, "data/" GATING_TRAIN_FILE, err),
@@ -161,6 +162,7 @@ static int ask(struct pipeline *p, const struct answer_expert *list, int64_t n,
     step.n_experts = (int)n;
     step.form = (enum answer_form)p->config->experts.answer;
     step.threads = p->config->threads;
+    step.device = pipeline_device(p->config);
     step.sink = p->sink;
     step.stop = p->stop;
     int rc = answer_run(&report, &step, err);

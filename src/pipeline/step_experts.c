@@ -71,6 +71,11 @@ static int command_of(struct words *w, const struct experts_step *step, int64_t 
               add_word(w, "base.path=%s", e->base) | add_word(w, "--set") |
               add_word(w, "data.examples=%s", e->data) | add_word(w, "--set") |
               add_word(w, "train.threads=%lld", (long long)threads);
+    if (step->device.name && strcmp(step->device.name, "cpu") != 0)
+        cut |= add_word(w, "--set") | add_word(w, "train.device=%s", step->device.name);
+    if (step->device.limit_bytes)
+        cut |= add_word(w, "--set") |
+               add_word(w, "train.memory_gb=%.12g", 1e-9 * (double)step->device.limit_bytes);
     return cut ? err_set(err, MOE2_ELIMIT, "expert %s: a path is too long", e->name) : 0;
 }
 
@@ -214,11 +219,14 @@ static int run_all(struct queue *q, struct progress *progress, struct err *err)
 int experts_train(const struct experts_step *step, struct err *err)
 {
     int64_t threads = step->threads ? step->threads : process_cores();
-    struct queue q = {.step = step, .at_once = step->jobs ? step->jobs : threads};
+    bool gpu = step->device.name && strncmp(step->device.name, "cuda", 4) == 0;
+    struct experts_step shared = *step;
+    struct queue q = {.step = &shared, .at_once = step->jobs ? step->jobs : gpu ? 1 : threads};
     struct progress progress;
     char *runs = path_join(step->out_dir, "runs"), *logs = path_join(step->out_dir, "logs");
     if (q.at_once > step->n)
         q.at_once = step->n;
+    shared.device.limit_bytes /= (size_t)(q.at_once > 0 ? q.at_once : 1);
     q.threads = threads / q.at_once > 1 ? threads / q.at_once : 1;
     q.jobs = calloc((size_t)step->n, sizeof *q.jobs);
     int rc = runs && logs && q.jobs ? dir_make(runs, err)

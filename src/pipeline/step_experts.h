@@ -29,8 +29,11 @@ struct experts_step {
     int64_t n;
     const char *config;  /* of moe2 finetune, for all */
     const char *out_dir; /* made if it is not there */
-    int64_t jobs;    /* trained at once; 0: as many as cores. Each has its share of the threads */
+    int64_t
+        jobs; /* trained at once; 0: as many as cores, one on a GPU. Each has its share of the threads */
     int64_t threads; /* of all; 0: every core */
+    struct device_choice
+        device; /* NULL or cpu: what the configuration says. The limit is for all at once */
     uint64_t seed;
     const char *program; /* moe2 itself */
 

@@ -70,6 +70,7 @@ static int ask(struct quantized_expert *out, const struct experts_step *step, st
     answer.form = step->form;
     answer.limit = step->n_questions;
     answer.threads = step->threads;
+    answer.device = step->device;
     answer.sink = step->sink;
     answer.stop = step->stop;
     if (!rc)
@@ -93,7 +94,7 @@ int experts_quantize(struct quantized_expert *out, const struct experts_step *st
     struct device *dev = NULL;
     struct progress progress;
     const volatile int *stop = step->stop;
-    int rc = device_open(&dev, "cpu", (int)step->threads, err);
+    int rc = device_open_choice(&dev, &step->device, (int)step->threads, err);
     progress_begin(&progress, step->sink, "quantising experts", (double)step->n, "experts");
     for (int64_t i = 0; i < step->n && !rc; i++) {
         out[i] = (struct quantized_expert){0};
