@@ -1,10 +1,11 @@
 /* How fast a model reads and writes: the tokens a second of a prompt and of tokens one by one, as llama-bench measures them.
  *
- *     bench_generate MODEL [ROUNDS] [THREADS] [PROMPT] [GENERATED] [--device NAME] [--json]
+ *     bench_generate MODEL [ROUNDS] [THREADS] [PROMPT] [GENERATED] [--device NAME] [--json] [--profile]
  *     bench_generate CONFIG.json … --random q4|nf4|q8|bf16|f32       random weights of that configuration in that form
  * Each round begins with an empty session and random ids; the first, a warm-up, is not counted. Prints the medians, the bytes of weights
  * that a token reads and what share of the copy bandwidth, measured in the same process on the same device, they make at the
- * decoding speed; --json: one line of JSON with every round.
+ * decoding speed; --json: one line of JSON with every round. --profile: then the time of every kernel of a prompt and of a token
+ * (step_profile.h), each call waited for, so that their sum is more than a pass takes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,14 +16,15 @@
 #include "kernels/kernels.h"
 #include "kernels/limits.h"
 #include "model/session.h"
+#include "step_profile.h"
 
-enum { MAX_ROUNDS = 100, MAX_WORDS = 5, COPY_NUMBERS = 1 << 27, COPIES = 10 };
+enum { MAX_ROUNDS = 100, MAX_WORDS = 5, COPY_NUMBERS = 1 << 27, COPIES = 10, PROFILED = 5 };
 
 struct options {
     const char *words[MAX_WORDS]; /* MODEL and the numbers behind it */
     const char *device, *random;
     int n_words;
-    bool json;
+    bool json, profile;
 };
 
 struct job {
@@ -150,6 +152,37 @@ static int measure(struct job *j, int rounds, bool json, struct err *err)
     return rc;
 }
 
+/* Every kernel's time in a prompt, or in single tokens, behind a round that is not counted. */
+static int profile_passes(struct job *j, const char *what,
+                          int (*run)(struct job *j, double *per_s, struct err *err),
+                          struct err *err)
+{
+    double per_s;
+    int rc = 0;
+    for (int r = 0; r <= PROFILED && !rc; r++) {
+        profile_step(r > 0);
+        rc = run(j, &per_s, err);
+    }
+    printf("%s\n", what);
+    profile_print();
+    return rc;
+}
+
+static int profile_all(struct job *j, struct err *err)
+{
+    const struct kernels *own = j->dev->k;
+    int rc = 0;
+    profile_open(j->dev);
+    if (j->n_prompt)
+        rc = profile_passes(j, "a prompt", read_prompt, err);
+    if (j->n_generated && !rc) {
+        j->n_generated = 1;
+        rc = profile_passes(j, "a token", write_on, err);
+    }
+    j->dev->k = own;
+    return rc;
+}
+
 static int form_of(enum packed_form *out, const char *name, struct err *err)
 {
     static const struct {
@@ -192,6 +225,8 @@ static bool parse(struct options *o, int argc, char **argv)
         bool more = i + 1 < argc;
         if (strcmp(argv[i], "--json") == 0)
             o->json = true;
+        else if (strcmp(argv[i], "--profile") == 0)
+            o->profile = true;
         else if (strcmp(argv[i], "--device") == 0 && more)
             o->device = argv[++i];
         else if (strcmp(argv[i], "--random") == 0 && more)
@@ -218,7 +253,7 @@ int main(int argc, char **argv)
     int rounds = number(&o, 1, 5), rc = 0;
     if (!understood || rounds < 1 || rounds > MAX_ROUNDS) {
         fprintf(stderr, "usage: bench_generate MODEL [ROUNDS] [THREADS] [PROMPT] [GENERATED] "
-                        "[--device NAME] [--random FORM] [--json]\n");
+                        "[--device NAME] [--random FORM] [--json] [--profile]\n");
         return 2;
     }
     j.n_prompt = number(&o, 3, 512);
@@ -229,6 +264,8 @@ int main(int argc, char **argv)
         rc = open_model(&j, &o, &err);
     if (!rc)
         rc = measure(&j, rounds, o.json, &err);
+    if (!rc && o.profile)
+        rc = profile_all(&j, &err);
     if (rc)
         fprintf(stderr, "bench_generate: %s\n", err.msg);
     free(j.logits);

@@ -1,4 +1,4 @@
-/* Where a training step's time goes: a kernel table that stands before a device's own and keeps the time of every call.
+/* Where the time of a training step, or of a pass of a session, goes: a kernel table that stands before a device's own and keeps the time of every call.
  *
  * A step calls the same kernels in the same order each time, so that call i of one step is call i of the next. Of each the median over
  * steps is kept, of its time and of its work: time · what one core's float32 multiply-add units gave right before and after it. Calls of
@@ -186,6 +186,35 @@ TIMED(bias_forward,
       (struct device * dev, float *y, const float *b, int64_t T, int64_t N, int64_t ldy),
       (dev, y, b, T, N, ldy))
 
+static void timed_packed_forward(struct device *dev, const struct packed_args *a)
+{
+    const struct packed_weight *w = a->w;
+    int64_t S = a->offset[a->E] - a->offset[0];
+    profile_begin();
+    profile.own.packed_forward(dev, a);
+    profile_product(a->E > 1 ? "packed_forward, experts" : "packed_forward", S, w->N, w->K,
+                    2.0 * (double)(S * w->N * w->K));
+}
+
+static void timed_cached_attention(struct device *dev, const struct cached_attention_args *a)
+{
+    double pairs = (double)a->T * ((double)a->n - 0.5 * (double)(a->T - 1));
+    profile_begin();
+    profile.own.cached_attention(dev, a);
+    profile_end("cached_attention", 2 * pairs * (double)(a->H * (a->d + a->dv)));
+}
+TIMED(rope_half,
+      (struct device * dev, float *x, const int32_t *pos, const float *cos, const float *sin,
+       int64_t T, int64_t n_heads, int64_t dr, int64_t ldx, int64_t x_head, int sign),
+      (dev, x, pos, cos, sin, T, n_heads, dr, ldx, x_head, sign))
+TIMED(copy_rows,
+      (struct device * dev, float *to, int64_t ldto, const float *from, int64_t ldfrom, int64_t T,
+       int64_t n),
+      (dev, to, ldto, from, ldfrom, T, n))
+TIMED(packed_rows,
+      (struct device * dev, float *y, const struct packed_weight *w, const int32_t *ids, int64_t T),
+      (dev, y, w, ids, T))
+
 /* Before each step; what a step that is not warm yet called is forgotten. */
 static void profile_step(bool counts)
 {
@@ -230,6 +259,11 @@ static void profile_open(struct device *dev)
     t->nf4_to_bf16 = timed_nf4_to_bf16;
     t->dropout = timed_dropout;
     t->bias_forward = timed_bias_forward;
+    t->packed_forward = timed_packed_forward;
+    t->packed_rows = timed_packed_rows;
+    t->cached_attention = timed_cached_attention;
+    t->rope_half = timed_rope_half;
+    t->copy_rows = timed_copy_rows;
     dev->k = t;
 }
 
