@@ -162,6 +162,30 @@ static void float_forms_in_bf16_stay_within_its_rounding(void **state)
     forms_agree(PACKED_F32, PACKED_BF16, DT_BF16, false, PACKED_HALF, PACKED_HALF);
 }
 
+/* So many rows that a GPU's scratch holds the sums of some outputs only: these are made by panels, gates and ups lying apart. */
+static void outputs_of_a_crowd_of_rows_come_by_panels(void **state)
+{
+    (void)state;
+    static const struct shape crowd = {40000, 900, 8, true, false, false};
+    int64_t n = crowd.M * (crowd.N / 2 + 3);
+    struct device *reference = open_table(0, 1);
+    float *x = randoms(crowd.M * crowd.K, 2);
+    for (int form = PACKED_F32; form <= PACKED_BF16; form += 2) {
+        float *want = product(reference, &crowd, (enum packed_form)form, DT_F32, x);
+        for (int t = N_CPU_TABLES; t < N_ALL_TABLES; t++) {
+            struct device *dev = open_table(t, 2);
+            float *got = dev ? product(dev, &crowd, (enum packed_form)form, DT_F32, x) : NULL;
+            if (dev)
+                check_close(PACKED_GATED, table_names[t], got, want, n);
+            free(got);
+            device_close(dev);
+        }
+        free(want);
+    }
+    free(x);
+    device_close(reference);
+}
+
 static void integer_forms_are_exact_where_x_has_8_bits(void **state)
 {
     (void)state;
@@ -411,6 +435,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(float_forms_agree_with_the_reference),
         cmocka_unit_test(float_forms_in_bf16_stay_within_its_rounding),
+        cmocka_unit_test(outputs_of_a_crowd_of_rows_come_by_panels),
         cmocka_unit_test(integer_forms_are_exact_where_x_has_8_bits),
         cmocka_unit_test(integer_forms_stay_within_the_rounding_of_x),
         cmocka_unit_test(nf4_stays_within_its_whole_numbers),

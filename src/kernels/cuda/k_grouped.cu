@@ -2,8 +2,10 @@
  *
  * Definition and sizes: cpu/k_grouped.c. Gathered rows, and in bf16 all float32 operands, are first copied into scratch: slots in
  * order, rounded, padded with zeros; weights that are bf16 are read where they are if their place allows. Then all experts' tiles
- * are one launch (tiles.h). Weights to be copied are taken some at a time, so that scratch stays small.
+ * are one launch (tiles.h). Weights to be copied are taken some at a time, so that scratch stays small. Products in bf16 with a narrow
+ * side, adapters', are narrow.h's, which copies nothing.
  */
+#include "kernels/cuda/narrow.h"
 #include "kernels/cuda/operand.h"
 #include "kernels/cuda/tiles.h"
 
@@ -103,8 +105,67 @@ static void grouped(struct device *dev, enum tiles_direction d, const struct gro
 
 static const struct operand nothing = {NULL, 0, DT_BF16, NULL, 0, 0};
 
+/* ---- narrow ones ---- */
+
+static bool is_narrow(const struct grouped_args *a)
+{
+    return a->compute == DT_BF16 && a->N && a->K && min(a->N, a->K) <= NARROW_MOST;
+}
+
+/* Rows of slots times weights, the product [slot, C]. */
+static struct narrow narrow_rows(const struct grouped_args *a, enum tiles_direction d)
+{
+    bool forward = d == FORWARD;
+    struct narrow p = {};
+    p.out = forward ? a->y : a->x, p.row_step = forward ? a->ldy : a->ldx, p.column_step = 1;
+    p.a = forward ? a->x : a->y, p.lda = forward ? a->ldx : a->ldy;
+    p.a_slot = forward ? a->x_row : a->y_row;
+    p.b = a->w[0], p.ldb = a->ldw, p.b_deep = !forward, p.b_half = a->w_type == DT_BF16;
+    p.C = forward ? a->N : a->K, p.inner = forward ? a->K : a->N;
+    return p;
+}
+
+/* Gradients of weights or, where N is the shorter side, their transposes. */
+static struct narrow narrow_weights(const struct grouped_args *a)
+{
+    bool turned = a->N < a->K;
+    struct narrow p = {};
+    p.row_step = turned ? 1 : a->ldw, p.column_step = turned ? a->ldw : 1;
+    p.a = turned ? a->x : a->y, p.lda = turned ? a->ldx : a->ldy, p.a_deep = true;
+    p.b = turned ? a->y : a->x, p.ldb = turned ? a->ldy : a->ldx, p.b_deep = true;
+    p.a_slot = turned ? a->x_row : a->y_row, p.b_slot = turned ? a->y_row : a->x_row;
+    p.R = turned ? a->K : a->N, p.C = turned ? a->N : a->K;
+    return p;
+}
+
+static void narrow(struct device *dev, enum tiles_direction d, const struct grouped_args *a)
+{
+    bool summed = d == BACKWARD_WEIGHT, wide = true;
+    struct narrow p = summed ? narrow_weights(a) : narrow_rows(a, d);
+    p.accumulate = a->accumulate;
+    for (int64_t e = 0; e < a->E && !summed; e++)
+        wide = wide && (uintptr_t)a->w[e] % 16 == 0;
+    wide = wide && narrow_wide(&p);
+    for (int64_t e = 0; e < a->E; e += NARROW_EXPERTS) {
+        struct narrow_experts x;
+        x.n = (int32_t)min(a->E - e, (int64_t)NARROW_EXPERTS), x.summed = summed;
+        memcpy(x.w, a->w + e, (size_t)x.n * sizeof *x.w);
+        memcpy(x.first, a->offset + e, (size_t)(x.n + 1) * sizeof *x.first);
+        if (!summed && p.inner <= NARROW_MOST)
+            narrow_inner(dev, &p, &x, wide);
+        else
+            narrow_across(dev, &p, &x, wide);
+    }
+}
+
+/* ---- the three ---- */
+
 void cuda_grouped_forward(struct device *dev, const struct grouped_args *a)
 {
+    if (is_narrow(a)) {
+        narrow(dev, FORWARD, a);
+        return;
+    }
     struct tiles t;
     t.inner = a->K, t.across = a->N, t.side = 0;
     t.c = a->y + a->offset[0] * a->ldy, t.ldc = a->ldy;
@@ -113,6 +174,10 @@ void cuda_grouped_forward(struct device *dev, const struct grouped_args *a)
 
 void cuda_grouped_backward_input(struct device *dev, const struct grouped_args *a)
 {
+    if (is_narrow(a)) {
+        narrow(dev, BACKWARD_INPUT, a);
+        return;
+    }
     struct tiles t;
     t.inner = a->N, t.across = a->K, t.side = 0;
     t.c = a->x + a->offset[0] * a->ldx, t.ldc = a->ldx;
@@ -121,6 +186,10 @@ void cuda_grouped_backward_input(struct device *dev, const struct grouped_args *
 
 void cuda_grouped_backward_weight(struct device *dev, const struct grouped_args *a)
 {
+    if (is_narrow(a)) {
+        narrow(dev, BACKWARD_WEIGHT, a);
+        return;
+    }
     struct tiles t;
     t.inner = 0, t.across = a->K, t.side = a->N;
     t.c = NULL, t.ldc = 0;

@@ -56,9 +56,9 @@ static void narrow_rows(struct device *dev, const struct linear_args *a, float *
     p.b = a->w, p.ldb = a->ldw, p.b_deep = b_deep, p.b_half = a->w_type == DT_BF16;
     p.R = a->M, p.C = n, p.inner = inner, p.accumulate = a->accumulate;
     if (inner <= NARROW_MOST)
-        narrow_inner(dev, &p);
+        narrow_inner(dev, &p, NULL, narrow_wide(&p));
     else
-        narrow_across(dev, &p);
+        narrow_across(dev, &p, NULL, narrow_wide(&p));
 }
 
 /* The gradient or, where N is the shorter side, its transpose. */
@@ -72,7 +72,7 @@ static void narrow_weight(struct device *dev, const struct linear_args *a)
     p.b = turned ? a->y : a->x, p.ldb = turned ? a->ldy : a->ldx, p.b_deep = true;
     p.R = turned ? a->K : a->N, p.C = turned ? a->N : a->K;
     p.inner = a->M, p.accumulate = a->accumulate;
-    narrow_across(dev, &p);
+    narrow_across(dev, &p, NULL, narrow_wide(&p));
 }
 
 void cuda_linear_forward(struct device *dev, const struct linear_args *a)

@@ -4,6 +4,9 @@
  *     narrow_inner     out [R,C] (+)= Σ_i a · b, few i: one pass over out
  *     narrow_across    out [R,C] (+)= Σ_i a · b, few C: one pass over a, the sum cut into fixed pieces
  *
+ * Of experts, all in one launch: where slots are rows, an expert has rows of a and out, and a b of its own; where they are what is
+ * summed, it has numbers i of a and b, and an out of its own. Slots may be gathered.
+ *
  * An operand holds lines (rows of a, columns of b) of numbers i, either each line's together or, deep, each i's together. A sum does
  * not mind the order of i: a lane takes four neighbours of a line as what mma_bf16 calls 2t, 2t+1, 2t+8 and 2t+9, in both
  * operands, so that 16 bytes are read at a time and nothing passes through shared memory.
@@ -21,13 +24,32 @@ struct narrow {
     const void *b; /* float32, or bf16 where b_half */
     int64_t R, C, inner, row_step, column_step, lda, ldb;
     bool a_deep, b_deep, b_half, accumulate;
+    const int32_t *a_slot, *b_slot; /* where slot s lies in a (in b); NULL: at s */
 };
 
-/* At most NARROW_MOST of inner; a isn't deep, column_step is 1. */
-void narrow_inner(struct device *dev, const struct narrow *p);
+/* Experts of one launch: slots first[e] … first[e+1]−1 are expert e's. */
+enum { NARROW_EXPERTS = 256 };
+struct narrow_experts {
+    const void *w[NARROW_EXPERTS]; /* each one's b, or out */
+    int32_t first[NARROW_EXPERTS + 1];
+    int32_t tile[NARROW_EXPERTS + 1]; /* blocks (in x) before this expert's */
+    int32_t n;
+    bool summed; /* slots are what is summed */
+    enum { GATHER = 1 };
+};
+
+/* Of one product alone. */
+struct narrow_alone {
+    enum { GATHER = 0 };
+};
+
+/* At most NARROW_MOST of inner; a isn't deep, column_step is 1. experts NULL: one product alone, no slots. Else e->n, first, w and
+ * summed are given (the latter false for narrow_inner), of p what all have: R (inner where slots are summed) is not looked at, a, a_slot,
+ * b_slot and out are those of slot 0; wide as narrow_wide tells it of p and of every w. */
+void narrow_inner(struct device *dev, const struct narrow *p, struct narrow_experts *e, bool wide);
 
 /* At most NARROW_MOST of C. */
-void narrow_across(struct device *dev, const struct narrow *p);
+void narrow_across(struct device *dev, const struct narrow *p, struct narrow_experts *e, bool wide);
 
 /* A narrow weight's gradient in float32, where few tiles would make it and each would have a long sum; false, with nothing done,
  * elsewhere. */
@@ -44,6 +66,64 @@ static inline bool narrow_wide(const struct narrow *p)
          whole_b = (p->b_deep ? p->C : p->inner) % 4 == 0;
     return (uintptr_t)p->a % 16 == 0 && (uintptr_t)p->b % 16 == 0 && p->lda % 4 == 0 &&
            p->ldb % 4 == 0 && whole_a && whole_b;
+}
+
+/* ---- experts ---- */
+
+static __device__ __forceinline__ int narrow_enter(struct narrow *, const struct narrow_alone &)
+{
+    return (int)blockIdx.x;
+}
+
+/* Makes of p this block's expert's; returns which of its blocks this is. */
+static __device__ __forceinline__ int narrow_enter(struct narrow *p, const struct narrow_experts &x)
+{
+    int low = 0, high = x.n, block = (int)blockIdx.x;
+    while (high - low > 1) {
+        int middle = (low + high) / 2;
+        if (x.tile[middle] <= block)
+            low = middle;
+        else
+            high = middle;
+    }
+    int64_t first = x.first[low], slots = x.first[low + 1] - first;
+    if (p->a_slot)
+        p->a_slot += first;
+    else
+        p->a += first * p->lda;
+    if (x.summed) {
+        p->inner = slots;
+        p->out = (float *)(uintptr_t)x.w[low];
+        if (p->b_slot)
+            p->b_slot += first;
+        else
+            p->b = (const float *)p->b + first * p->ldb;
+    } else {
+        p->R = slots;
+        p->b = x.w[low];
+        p->out += first * p->row_step;
+    }
+    return block - x.tile[low];
+}
+
+/* Counts blocks of `height` rows, for experts that have slots; p->R rows each where slots are summed. */
+static inline unsigned narrow_count(struct narrow_experts *x, const struct narrow *p, int height)
+{
+    int64_t n = 0;
+    for (int e = 0; e < x->n; e++) {
+        int64_t slots = x->first[e + 1] - x->first[e], rows = x->summed && slots ? p->R : slots;
+        x->tile[e] = (int32_t)n;
+        n += (rows + height - 1) / height;
+    }
+    x->tile[x->n] = (int32_t)n;
+    return (unsigned)n;
+}
+
+/* Where slot i lies, if X has any. */
+template <typename X>
+static __device__ __forceinline__ int64_t narrow_slot(const int32_t *slot, int64_t i, int64_t end)
+{
+    return X::GATHER && slot && i < end ? slot[i] : i;
 }
 
 /* ---- reading: four neighbours of which n are there (all or none where WIDE), zeros for the rest ---- */

@@ -15,7 +15,7 @@ enum {
 };
 
 /* Of a warp: TILES · 16 rows of four numbers from i + 4t on. */
-template <int TILES, bool DEEP, bool WIDE>
+template <int TILES, bool DEEP, bool WIDE, typename X>
 static __device__ __forceinline__ void read_rows(float v[TILES][2][4], const struct narrow &p,
                                                  int64_t row, int64_t i, int64_t end)
 {
@@ -28,21 +28,23 @@ static __device__ __forceinline__ void read_rows(float v[TILES][2][4], const str
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 float of[4];
-                narrow_read<WIDE>(of, p.a + (i + j) * p.lda + r, i + j < end ? p.R - r : 0);
+                int64_t from = narrow_slot<X>(p.a_slot, i + j, end);
+                narrow_read<WIDE>(of, p.a + from * p.lda + r, i + j < end ? p.R - r : 0);
                 v[k][0][j] = of[0], v[k][1][j] = of[1];
                 v[k + 1][0][j] = of[2], v[k + 1][1][j] = of[3];
             }
         } else {
 #pragma unroll
-            for (int j = 0; j < 2; j++)
-                narrow_read<WIDE>(v[k][j], p.a + (r + j * 8) * p.lda + i,
-                                  r + j * 8 < p.R ? end - i : 0);
+            for (int j = 0; j < 2; j++) {
+                int64_t from = narrow_slot<X>(p.a_slot, r + j * 8, p.R);
+                narrow_read<WIDE>(v[k][j], p.a + from * p.lda + i, r + j * 8 < p.R ? end - i : 0);
+            }
         }
     }
 }
 
 /* Four numbers from i + 4t on of columns g, g + 8, … */
-template <int ACROSS, bool DEEP, bool WIDE, typename B>
+template <int ACROSS, bool DEEP, bool WIDE, typename B, typename X>
 static __device__ __forceinline__ void read_columns(float v[ACROSS][4], const struct narrow &p,
                                                     int64_t i, int64_t end)
 {
@@ -57,7 +59,7 @@ static __device__ __forceinline__ void read_columns(float v[ACROSS][4], const st
             for (int j = 0; j < 4; j++) {
                 v[k][j] = 0;
                 if (c < p.C && i + j < end)
-                    v[k][j] = narrow_value(from[(i + j) * p.ldb + c]);
+                    v[k][j] = narrow_value(from[narrow_slot<X>(p.b_slot, i + j, end) * p.ldb + c]);
             }
         } else {
             narrow_read<WIDE>(v[k], from + c * p.ldb + i, c < p.C ? end - i : 0);
@@ -100,19 +102,19 @@ template <int N> static __device__ __forceinline__ void add_warps(float sum[N])
 }
 
 /* Block (x, y) has piece y of its rows' sums, which goes to out + y · out_step. */
-template <int TILES, int ACROSS, bool A_DEEP, bool B_DEEP, bool WIDE, typename B>
+template <int TILES, int ACROSS, bool A_DEEP, bool B_DEEP, bool WIDE, typename B, typename X>
 static __global__ void __launch_bounds__(WARPS *ALL_WARP, 2)
-    few_columns(struct narrow p, int64_t piece, int64_t out_step)
+    few_columns(struct narrow p, const __grid_constant__ X experts, int64_t piece, int64_t out_step)
 {
     float sum[TILES][ACROSS][4] = {};
-    int64_t row = (int64_t)blockIdx.x * TILES * 16, first = (int64_t)blockIdx.y * piece,
-            end = min(first + piece, p.inner);
+    int64_t row = (int64_t)narrow_enter(&p, experts) * TILES * 16,
+            first = (int64_t)blockIdx.y * piece, end = min(first + piece, p.inner);
     for (int64_t i = first + threadIdx.y * STEP; i < end; i += ROUND) {
         float a[TILES][2][4], b[ACROSS][4];
 #pragma unroll 1
         for (int half = 0; half < STEP; half += 16) {
-            read_rows<TILES, A_DEEP, WIDE>(a, p, row, i + half, end);
-            read_columns<ACROSS, B_DEEP, WIDE, B>(b, p, i + half, end);
+            read_rows<TILES, A_DEEP, WIDE, X>(a, p, row, i + half, end);
+            read_columns<ACROSS, B_DEEP, WIDE, B, X>(b, p, i + half, end);
             multiply<TILES, ACROSS>(sum, a, b);
         }
     }
@@ -156,9 +158,28 @@ void narrow_add_pieces(struct device *dev, float *out, int64_t ldout, const floa
            n_rows, n, accumulate);
 }
 
-template <int TILES, int ACROSS, bool A_DEEP, bool B_DEEP, typename B>
-static void launch(struct device *dev, const struct narrow *p)
+template <int TILES, int ACROSS, bool A_DEEP, bool B_DEEP, typename B, typename X>
+static void launch_on(struct device *dev, const struct narrow *p, const X &experts, dim3 grid,
+                      int64_t piece, int64_t out_step, bool wide)
 {
+    dim3 block(ALL_WARP, WARPS);
+    if (wide)
+        LAUNCH(dev, (few_columns<TILES, ACROSS, A_DEEP, B_DEEP, true, B, X>), grid, block, 0, *p,
+               experts, piece, out_step);
+    else
+        LAUNCH(dev, (few_columns<TILES, ACROSS, A_DEEP, B_DEEP, false, B, X>), grid, block, 0, *p,
+               experts, piece, out_step);
+}
+
+template <int TILES, int ACROSS, bool A_DEEP, bool B_DEEP, typename B>
+static void launch(struct device *dev, const struct narrow *p, struct narrow_experts *e, bool wide)
+{
+    if (e) { /* whole sums: experts are many */
+        unsigned n_blocks = narrow_count(e, p, TILES * 16);
+        launch_on<TILES, ACROSS, A_DEEP, B_DEEP, B>(dev, p, *e, dim3(n_blocks, 1), INT32_MAX, 0,
+                                                    wide);
+        return;
+    }
     unsigned n_blocks = blocks_for(p->R, TILES * 16);
     int64_t rounds = blocks_for(p->inner, ROUND), each = blocks_for(rounds * n_blocks, ENOUGH),
             piece = each * ROUND, n = p->R * p->C;
@@ -172,39 +193,35 @@ static void launch(struct device *dev, const struct narrow *p)
         if (!q.out)
             return;
     }
-    dim3 grid(n_blocks, n_pieces), block(ALL_WARP, WARPS);
-    if (narrow_wide(p))
-        LAUNCH(dev, (few_columns<TILES, ACROSS, A_DEEP, B_DEEP, true, B>), grid, block, 0, q, piece,
-               n);
-    else
-        LAUNCH(dev, (few_columns<TILES, ACROSS, A_DEEP, B_DEEP, false, B>), grid, block, 0, q,
-               piece, n);
+    launch_on<TILES, ACROSS, A_DEEP, B_DEEP, B>(dev, &q, narrow_alone(), dim3(n_blocks, n_pieces),
+                                                piece, n, wide);
     if (n_pieces > 1)
         narrow_add_pieces(dev, p->out, turned ? p->column_step : p->row_step, q.out, n_pieces,
                           turned ? p->C : p->R, turned ? p->R : p->C, p->accumulate);
 }
 
 template <bool A_DEEP, bool B_DEEP, typename B>
-static void by_columns(struct device *dev, const struct narrow *p)
+static void by_columns(struct device *dev, const struct narrow *p, struct narrow_experts *e,
+                       bool wide)
 {
     if (p->C <= 16)
-        launch<4, 2, A_DEEP, B_DEEP, B>(dev, p);
+        launch<4, 2, A_DEEP, B_DEEP, B>(dev, p, e, wide);
     else if (p->C <= 32)
-        launch<4, 4, A_DEEP, B_DEEP, B>(dev, p);
+        launch<4, 4, A_DEEP, B_DEEP, B>(dev, p, e, wide);
     else
-        launch<2, 8, A_DEEP, B_DEEP, B>(dev, p);
+        launch<2, 8, A_DEEP, B_DEEP, B>(dev, p, e, wide);
 }
 
-void narrow_across(struct device *dev, const struct narrow *p)
+void narrow_across(struct device *dev, const struct narrow *p, struct narrow_experts *e, bool wide)
 {
     if (p->a_deep)
-        by_columns<true, true, float>(dev, p);
+        by_columns<true, true, float>(dev, p, e, wide);
     else if (p->b_deep && p->b_half)
-        by_columns<false, true, uint16_t>(dev, p);
+        by_columns<false, true, uint16_t>(dev, p, e, wide);
     else if (p->b_deep)
-        by_columns<false, true, float>(dev, p);
+        by_columns<false, true, float>(dev, p, e, wide);
     else if (p->b_half)
-        by_columns<false, false, uint16_t>(dev, p);
+        by_columns<false, false, uint16_t>(dev, p, e, wide);
     else
-        by_columns<false, false, float>(dev, p);
+        by_columns<false, false, float>(dev, p, e, wide);
 }

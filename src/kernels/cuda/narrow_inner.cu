@@ -7,8 +7,17 @@
 
 enum { WARPS = 8, ROWS = 32, TILES = ROWS / 16, STEP = 16, COLUMNS = 128 };
 
+/* Of a block's eight warps, so many are one below the other, the rest side by side: experts have few rows. */
+template <typename X> struct shape {
+    enum { BELOW = WARPS };
+};
+
+template <> struct shape<struct narrow_experts> {
+    enum { BELOW = 2 };
+};
+
 /* Rows of a from `row` on, rounded. */
-template <int DEPTH, bool WIDE>
+template <int DEPTH, bool WIDE, typename X>
 static __device__ __forceinline__ void read_rows(uint32_t a[TILES][DEPTH][4],
                                                  const struct narrow &p, int64_t row)
 {
@@ -17,12 +26,12 @@ static __device__ __forceinline__ void read_rows(uint32_t a[TILES][DEPTH][4],
     for (int i = 0; i < TILES; i++)
 #pragma unroll
         for (int below = 0; below < 2; below++) {
-            int64_t r = row + i * 16 + below * 8 + g;
+            int64_t r = row + i * 16 + below * 8 + g, from = narrow_slot<X>(p.a_slot, r, p.R);
 #pragma unroll
             for (int s = 0; s < DEPTH; s++) {
                 float v[4];
                 int at = s * 16 + 4 * t;
-                narrow_read<WIDE>(v, p.a + r * p.lda + at, r < p.R ? p.inner - at : 0);
+                narrow_read<WIDE>(v, p.a + from * p.lda + at, r < p.R ? p.inner - at : 0);
                 a[i][s][below] = bf16_pair(v[0], v[1]);
                 a[i][s][below + 2] = bf16_pair(v[2], v[3]);
             }
@@ -82,14 +91,17 @@ static __device__ __forceinline__ void put(float *to, const float was[4], const 
             to[i] = v[i];
 }
 
-template <int DEPTH, bool DEEP, bool WIDE, typename B>
-static __global__ void __launch_bounds__(WARPS *ALL_WARP) short_sums(struct narrow p)
+template <int DEPTH, bool DEEP, bool WIDE, typename B, typename X>
+static __global__ void __launch_bounds__(WARPS *ALL_WARP)
+    short_sums(struct narrow p, const __grid_constant__ X experts)
 {
+    enum { BELOW = shape<X>::BELOW, BESIDE = WARPS / BELOW };
     uint32_t a[TILES][DEPTH][4], b[2][DEPTH][2];
-    int64_t row = ((int64_t)blockIdx.x * WARPS + threadIdx.y) * ROWS,
-            c = (int64_t)blockIdx.y * COLUMNS, end = min(c + COLUMNS, p.C);
+    int64_t row = ((int64_t)narrow_enter(&p, experts) * BELOW + threadIdx.y % BELOW) * ROWS,
+            c = ((int64_t)blockIdx.y * BESIDE + threadIdx.y / BELOW) * COLUMNS,
+            end = min(c + COLUMNS, p.C);
     int g = (int)threadIdx.x / 4, t = (int)threadIdx.x % 4;
-    read_rows<DEPTH, WIDE>(a, p, row);
+    read_rows<DEPTH, WIDE, X>(a, p, row);
     for (; c < end && row < p.R; c += STEP) {
         float was[TILES][2][4], sum[TILES][2][4] = {};
         float *to = p.out + (row + g) * p.row_step + c + 4 * t;
@@ -112,37 +124,49 @@ static __global__ void __launch_bounds__(WARPS *ALL_WARP) short_sums(struct narr
     }
 }
 
-template <int DEPTH, bool DEEP, typename B>
-static void launch(struct device *dev, const struct narrow *p, bool wide)
+template <int DEPTH, bool DEEP, typename B, typename X>
+static void launch(struct device *dev, const struct narrow *p, const X &experts, unsigned n_blocks,
+                   bool wide)
 {
-    dim3 grid(blocks_for(p->R, WARPS * ROWS), blocks_for(p->C, COLUMNS)), block(ALL_WARP, WARPS);
+    dim3 grid(n_blocks, blocks_for(p->C, COLUMNS * (WARPS / shape<X>::BELOW))),
+        block(ALL_WARP, WARPS);
     if (wide)
-        LAUNCH(dev, (short_sums<DEPTH, DEEP, true, B>), grid, block, 0, *p);
+        LAUNCH(dev, (short_sums<DEPTH, DEEP, true, B, X>), grid, block, 0, *p, experts);
     else
-        LAUNCH(dev, (short_sums<DEPTH, DEEP, false, B>), grid, block, 0, *p);
+        LAUNCH(dev, (short_sums<DEPTH, DEEP, false, B, X>), grid, block, 0, *p, experts);
 }
 
-template <bool DEEP, typename B>
-static void by_depth(struct device *dev, const struct narrow *p, bool wide)
+template <bool DEEP, typename B, typename X>
+static void by_depth(struct device *dev, const struct narrow *p, const X &experts,
+                     unsigned n_blocks, bool wide)
 {
     if (p->inner <= 16)
-        launch<1, DEEP, B>(dev, p, wide);
+        launch<1, DEEP, B>(dev, p, experts, n_blocks, wide);
     else if (p->inner <= 32)
-        launch<2, DEEP, B>(dev, p, wide);
+        launch<2, DEEP, B>(dev, p, experts, n_blocks, wide);
     else
-        launch<4, DEEP, B>(dev, p, wide);
+        launch<4, DEEP, B>(dev, p, experts, n_blocks, wide);
 }
 
-void narrow_inner(struct device *dev, const struct narrow *p)
+template <typename X>
+static void by_type(struct device *dev, const struct narrow *p, const X &experts, unsigned n_blocks,
+                    bool wide)
 {
-    bool wide =
-        narrow_wide(p) && (uintptr_t)p->out % 16 == 0 && p->row_step % 4 == 0 && p->C % 4 == 0;
     if (p->b_deep && p->b_half)
-        by_depth<true, uint16_t>(dev, p, wide);
+        by_depth<true, uint16_t>(dev, p, experts, n_blocks, wide);
     else if (p->b_deep)
-        by_depth<true, float>(dev, p, wide);
+        by_depth<true, float>(dev, p, experts, n_blocks, wide);
     else if (p->b_half)
-        by_depth<false, uint16_t>(dev, p, wide);
+        by_depth<false, uint16_t>(dev, p, experts, n_blocks, wide);
     else
-        by_depth<false, float>(dev, p, wide);
+        by_depth<false, float>(dev, p, experts, n_blocks, wide);
+}
+
+void narrow_inner(struct device *dev, const struct narrow *p, struct narrow_experts *e, bool wide)
+{
+    wide = wide && (uintptr_t)p->out % 16 == 0 && p->row_step % 4 == 0 && p->C % 4 == 0;
+    if (e)
+        by_type(dev, p, *e, narrow_count(e, p, shape<struct narrow_experts>::BELOW * ROWS), wide);
+    else
+        by_type(dev, p, narrow_alone(), blocks_for(p->R, WARPS * ROWS), wide);
 }
