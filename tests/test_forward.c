@@ -46,22 +46,22 @@ static void the_largest_scores_of_the_subset_are_asked_ties_to_the_lower_number(
     rng_init(&r, 5);
     float scores[] = {0.5f, 0.9f, 0.5f, 0.1f, 0.9f};
     int asked[8];
-    assert_int_equal(3, forward_pick(asked, scores, 5, 31, 3));
+    assert_int_equal(3, vote_call(asked, scores, 5, 31, 3));
     assert_true(asked[0] == 1 && asked[1] == 4 && asked[2] == 0);
-    assert_int_equal(2, forward_pick(asked, scores, 5, 12, 7));
+    assert_int_equal(2, vote_call(asked, scores, 5, 12, 7));
     assert_true(asked[0] == 2 && asked[1] == 3);
-    assert_int_equal(0, forward_pick(asked, scores, 5, 0, 3));
+    assert_int_equal(0, vote_call(asked, scores, 5, 0, 3));
     for (int round = 0; round < 200; round++) { /* against sorting all */
         float s[8];
         int all[8], some[8];
         for (int e = 0; e < 8; e++)
             s[e] = (float)rng_below(&r, 4);
-        int n = forward_pick(all, s, 8, 255, 8), k = 1 + (int)rng_below(&r, 8);
+        int n = vote_call(all, s, 8, 255, 8), k = 1 + (int)rng_below(&r, 8);
         assert_int_equal(8, n);
         for (int i = 1; i < 8; i++)
             assert_true(s[all[i - 1]] > s[all[i]] ||
                         (s[all[i - 1]] == s[all[i]] && all[i - 1] < all[i]));
-        assert_int_equal(k, forward_pick(some, s, 8, 255, k));
+        assert_int_equal(k, vote_call(some, s, 8, 255, k));
         assert_memory_equal(all, some, (size_t)k * sizeof *all);
     }
 }

@@ -17,6 +17,8 @@
 #include "base/buf.h"
 #include "io/json_util.h"
 
+#define CHAT_EVENTS_TYPE "text/event-stream; charset=utf-8"
+
 struct chat_reply {
     const char *model;      /* who answers */
     int64_t number, time_s; /* of the request, of this process; seconds since 1970 */

@@ -9,8 +9,7 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "fleet/chat_reply.h"
-#include "fleet/http_server.h"
+#include "fleet/chat_http.h"
 
 enum { DEFAULT_QUEUE = 16, TICK_MS = 50, KEEP_ALIVE_S = 10, MAX_TEXT_BYTES = 16 << 20 };
 
@@ -231,16 +230,6 @@ static void write_extra(struct json_writer *w, const void *ctx)
 
 /* ---- answering ---- */
 
-static void reply_error(struct http_exchange *x, int status, const char *message)
-{
-    struct buf text = {0};
-    if (status == 503)
-        http_reply_header(x, "Retry-After", "1");
-    if (chat_error_json(&text, status, message, NULL) == 0)
-        http_reply(x, status, "application/json", text.bytes, text.n);
-    buf_release(&text);
-}
-
 /* Waits until the job is done, or (any) has something to send; sets its stop when the client hangs up or the server closes. */
 static void job_wait(struct job *j, struct http_exchange *x, bool any)
 {
@@ -263,7 +252,7 @@ static void reply_whole(struct http_exchange *x, struct job *j)
     job_wait(j, x, false);
     int rc = j->rc ? j->rc : chat_completion_json(&text, &j->reply, &err);
     if (rc)
-        reply_error(x, chat_error_status(j->rc ? &j->err : &err), j->rc ? j->err.msg : err.msg);
+        chat_http_error(x, chat_error_status(j->rc ? &j->err : &err), j->rc ? j->err.msg : err.msg);
     else
         http_reply(x, 200, "application/json", text.bytes, text.n);
     buf_release(&text);
@@ -325,20 +314,12 @@ static void reply_stream(struct http_exchange *x, struct job *j)
 {
     job_wait(j, x, true);
     if (!j->fresh.n && j->rc) {
-        reply_error(x, chat_error_status(&j->err), j->err.msg);
+        chat_http_error(x, chat_error_status(&j->err), j->err.msg);
         job_release(j);
         return;
     }
-    http_reply_stream(x, 200, "text/event-stream; charset=utf-8",
+    http_reply_stream(x, 200, CHAT_EVENTS_TYPE,
                       &(struct http_stream){stream_read, stream_close, j});
-}
-
-static bool is_json(const char *content_type)
-{
-    static const char wanted[] = "application/json";
-    size_t n = sizeof wanted - 1;
-    return content_type && strncasecmp(content_type, wanted, n) == 0 &&
-           (!content_type[n] || content_type[n] == ';' || content_type[n] == ' ');
 }
 
 /* A job for the request, in the queue; NULL when an error has been replied. */
@@ -366,7 +347,7 @@ static struct job *job_make(struct expert_server *s, struct http_exchange *x,
     }
     if (!rc)
         return j;
-    reply_error(x, status, err.msg);
+    chat_http_error(x, status, err.msg);
     if (j)
         chat_request_release(&j->request);
     free(j);
@@ -376,24 +357,8 @@ static struct job *job_make(struct expert_server *s, struct http_exchange *x,
 static void answer_chat(struct expert_server *s, struct http_exchange *x,
                         const struct http_request *r)
 {
-    char text[200];
-    if (strcmp(r->method, "POST") != 0) {
-        http_reply_header(x, "Allow", "POST");
-        reply_error(x, 405, "wanted POST here");
+    if (!chat_http_accepts(x, r))
         return;
-    }
-    if (!is_json(r->content_type)) {
-        snprintf(text, sizeof text, "Content-Type is \"%.60s\", wanted application/json",
-                 r->content_type ? r->content_type : "");
-        reply_error(x, 415, text);
-        return;
-    }
-    if (r->too_long) {
-        snprintf(text, sizeof text, "the request is too long, wanted at most %d bytes",
-                 CHAT_MAX_BODY_BYTES);
-        reply_error(x, 413, text);
-        return;
-    }
     struct job *j = job_make(s, x, r);
     if (j && j->request.stream)
         reply_stream(x, j);
@@ -416,31 +381,20 @@ static void answer_health(struct expert_server *s, struct http_exchange *x)
     jw_int(&w, "waiting", n_waiting);
     jw_int(&w, "answered", n_answered);
     jw_end(&w);
-    if (json_writer_end(&w, NULL) == 0)
-        http_reply(x, 200, "application/json", text.bytes, text.n);
-    buf_release(&text);
-}
-
-static void answer_models(const struct expert_server *s, struct http_exchange *x)
-{
-    struct buf text = {0};
-    if (chat_models_json(&text, &s->o.name, 1, s->opened_s, NULL) == 0)
-        http_reply(x, 200, "application/json", text.bytes, text.n);
-    buf_release(&text);
+    chat_http_json(x, &text, json_writer_end(&w, NULL));
 }
 
 static void answer(void *ctx, struct http_exchange *x, const struct http_request *r)
 {
     struct expert_server *s = ctx;
-    bool get = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
     if (strcmp(r->path, "/v1/chat/completions") == 0)
         answer_chat(s, x, r);
-    else if (get && strcmp(r->path, "/v1/models") == 0)
-        answer_models(s, x);
-    else if (get && strcmp(r->path, "/health") == 0)
+    else if (chat_http_gets(r, "/v1/models"))
+        chat_http_models(x, &s->o.name, 1, s->opened_s);
+    else if (chat_http_gets(r, "/health"))
         answer_health(s, x);
     else
-        reply_error(x, 404, "wanted POST /v1/chat/completions, GET /v1/models or GET /health");
+        chat_http_error(x, 404, "wanted POST /v1/chat/completions, GET /v1/models or GET /health");
 }
 
 /* ---- the server ---- */

@@ -41,22 +41,6 @@ struct expert_source expert_source_recorded(const struct answers *a)
     return (struct expert_source){ask_recorded, (void *)(uintptr_t)a};
 }
 
-int forward_pick(int *asked, const float *scores, int N, uint64_t subset, int k)
-{
-    int n = 0;
-    for (int e = 0; e < N; e++) {
-        if (!(subset >> e & 1))
-            continue;
-        int at = n < k ? n++ : k;
-        for (; at > 0 && scores[e] > scores[asked[at - 1]]; at--)
-            if (at < k)
-                asked[at] = asked[at - 1];
-        if (at < k)
-            asked[at] = e;
-    }
-    return n;
-}
-
 /* ---- combining ---- */
 
 static void vote(struct forward_walk *w, const float *scores, enum vote_kind kind)
@@ -97,7 +81,7 @@ int forward_question(struct forward_walk *walk, const struct forward *f, int64_t
                      int64_t row, const float *scores, struct err *err)
 {
     *walk = (struct forward_walk){.option = -1, .right = -1};
-    walk->n_asked = forward_pick(walk->asked, scores, f->N, f->subset, f->k);
+    walk->n_asked = vote_call(walk->asked, scores, f->N, f->subset, f->k);
     for (int i = 0; i < walk->n_asked; i++)
         if (f->combine == FORWARD_WEIGHTED && !(scores[walk->asked[i]] >= 0))
             return err_set(err, MOE2_ENUMERIC,

@@ -34,9 +34,6 @@ struct forward_walk {
     double totals[VOTE_MAX_OPTIONS]; /* votes, weights or scores by option; 0 where nobody voted */
 };
 
-/* The min(k, |subset|) experts of the subset with the largest scores [N], equal scores by the lower number, into asked; returns how many. */
-int forward_pick(int *asked, const float *scores, int N, uint64_t subset, int k);
-
 /* Asks and combines. question is the source's number of it, row the view's. A vote goes to the option with the most votes (weighted: the largest summed score), equal ones to the larger summed
  * score, then to the one given first. Errors: those of the source; MOE2_ENUMERIC for a negative score with `weighted`. */
 int forward_question(struct forward_walk *walk, const struct forward *f, int64_t question,

@@ -1,6 +1,7 @@
 /* The step "forward": see step_forward.h. Everything is brought into the order of the questions first; then each is walked alone. What is
  * reported and written is in forward_files.c. */
 #include "pipeline/step_forward.h"
+#include "route/vote.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -245,7 +246,7 @@ static int run_fit(struct forward_work *w, const struct forward_step *step, stru
     int rc = rows && asked && right && n_options ? plan_fit(w, step, err) : no_memory(err);
     for (int64_t i = 0; i < w->n && !rc; i++) {
         int picked[VOTE_MAX_EXPERTS];
-        int n = forward_pick(picked, w->scores + i * E, E, w->subset, (int)w->k);
+        int n = vote_call(picked, w->scores + i * E, E, w->subset, (int)w->k);
         for (int j = 0; j < n; j++)
             asked[i] |= UINT64_C(1) << picked[j];
         rows[i] = i;

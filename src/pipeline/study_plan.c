@@ -1,5 +1,6 @@
 /* Fitting a fleet, and what a plan is worth: see study_plan.h. */
 #include "pipeline/study_plan.h"
+#include "route/vote.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@ static int64_t first_choice_correct(const struct study_fitted *w, int gate)
     int64_t correct = 0;
     for (int64_t i = 0; i < w->data->sides[STUDY_TRAIN].n; i++) {
         int first = 0;
-        forward_pick(&first, w->gates[gate].scores[STUDY_TRAIN] + i * f->N, f->N, ~UINT64_C(0), 1);
+        vote_call(&first, w->gates[gate].scores[STUDY_TRAIN] + i * f->N, f->N, ~UINT64_C(0), 1);
         correct += f->sides[STUDY_TRAIN].right[i * f->N + first] == 1;
     }
     return correct;
@@ -150,7 +151,7 @@ void study_walk(bool *right, int64_t *latency_us, int64_t *energy_uj, const stru
     *latency_us = *energy_uj = 0;
     for (int64_t i = 0; i < w->data->sides[side].n; i++) {
         if (!is_fixed)
-            n = forward_pick(asked, scores + i * f->N, f->N, p->members, p->k);
+            n = vote_call(asked, scores + i * f->N, f->N, p->members, p->k);
         right[i] = p->combine == FORWARD_LEARNED
                        ? right_by_weights(w, side, i, asked, n)
                        : right_by_votes(w, side, i, asked, n, KINDS[p->combine], scores + i * f->N);

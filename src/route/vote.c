@@ -21,6 +21,22 @@ int vote_find(enum vote_kind *kind, const char *name, const char *flag, struct e
     return err_set(err, MOE2_ECONFIG, "%s is \"%.40s\", wanted top1, vote or weighted", flag, name);
 }
 
+int vote_call(int *called, const float *scores, int N, uint64_t subset, int k)
+{
+    int n = 0;
+    for (int e = 0; e < N; e++) {
+        if (!(subset >> e & 1))
+            continue;
+        int at = n < k ? n++ : k;
+        for (; at > 0 && scores[e] > scores[called[at - 1]]; at--)
+            if (at < k)
+                called[at] = called[at - 1];
+        if (at < k)
+            called[at] = e;
+    }
+    return n;
+}
+
 bool vote_by_outcome(enum vote_kind kind, const bool *right, const float *score, int n)
 {
     double sum[2] = {0, 0};

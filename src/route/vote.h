@@ -27,6 +27,10 @@ const char *vote_name(enum vote_kind kind);
 /* The kind of that name; MOE2_ECONFIG, naming flag, for another. */
 int vote_find(enum vote_kind *kind, const char *name, const char *flag, struct err *err);
 
+/* The min(k, |subset|) experts of the subset (bit e: expert e) with the largest scores [N], in called order, into called; returns how
+ * many. */
+int vote_call(int *called, const float *scores, int N, uint64_t subset, int k);
+
 /* Whether n called experts are right together, n ≥ 0. right[j] is whether the j-th called one is; score[j] its gate score. VOTE_MAJORITY:
  * more are right than wrong, or equally many and the right ones' summed score is greater; VOTE_WEIGHTED: the right ones' summed
  * score is greater. Nobody called is not right. */

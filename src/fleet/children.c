@@ -1,0 +1,261 @@
+/* Child processes: see children.h. */
+#include "fleet/children.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fleet/http_client.h"
+
+extern char **environ;
+
+enum { MAX_LINE = 1024, MAX_URL = 256, NAP_MS = 20 };
+
+struct child {
+    const char *name;
+    char *const *argv;
+    pid_t pid; /* 0: not running */
+    int fd;    /* its standard output; −1: none */
+    char line[MAX_LINE];
+    size_t n_line;
+    char url[MAX_URL]; /* empty: not ready */
+    bool was_ready;
+    int n_restarts, n_deaf;
+    double pause_s, started_s, again_s; /* again_s: when to start it */
+};
+
+struct children {
+    int n;
+    struct child *v; /* [n] */
+    child_changed *changed;
+    void *ctx;
+    const struct log_sink *sink;
+    struct http_client *client;
+    double looked_s;
+};
+
+int children_new(struct children **out, int n, child_changed *changed, void *ctx,
+                 const struct log_sink *sink, struct err *err)
+{
+    struct children *c = calloc(1, sizeof *c);
+    struct child *v = calloc((size_t)n, sizeof *v);
+    int rc = c && v ? 0 : err_set(err, MOE2_ELIMIT, "no memory for %d children", n);
+    if (!rc)
+        rc = http_client_new(&c->client, err);
+    if (rc) {
+        free(c);
+        free(v);
+        return rc;
+    }
+    for (int i = 0; i < n; i++)
+        v[i].fd = -1;
+    *c = (struct children){n, v, changed, ctx, sink, c->client, clock_s()};
+    *out = c;
+    return 0;
+}
+
+/* ---- starting ---- */
+
+static int spawn(struct child *k, struct err *err)
+{
+    int ends[2];
+    sigset_t none;
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+        return err_set(err, MOE2_EIO, "%s: no pipe for it: %s", k->name, strerror(errno));
+    fcntl(ends[1], F_SETFL, 0);
+    sigemptyset(&none);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    int failed = posix_spawn(&k->pid, k->argv[0], &actions, &attributes, k->argv, environ);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    if (failed) {
+        close(ends[0]);
+        k->pid = 0;
+        return err_set(err, MOE2_EIO, "%s: can't be run: %s", k->name, strerror(failed));
+    }
+    k->fd = ends[0];
+    k->n_line = 0;
+    k->n_deaf = 0;
+    k->started_s = clock_s();
+    return 0;
+}
+
+int children_start(struct children *c, int i, const char *name, char *const *argv, struct err *err)
+{
+    c->v[i].name = name;
+    c->v[i].argv = argv;
+    return spawn(&c->v[i], err);
+}
+
+/* ---- looking ---- */
+
+/* A whole line of a child: the one that says where it listens makes it ready. */
+static void take_line(struct children *c, int i)
+{
+    static const char mark[] = " listens on ";
+    struct child *k = &c->v[i];
+    const char *at = strstr(k->line, mark);
+    if (!at || *k->url)
+        return;
+    snprintf(k->url, sizeof k->url, "%s", at + sizeof mark - 1);
+    k->was_ready = true;
+    log_line(c->sink, LOG_INFO, "%s: ready on %s, process %d", k->name, k->url, (int)k->pid);
+    c->changed(c->ctx, i, k->url, k->pid, k->n_restarts);
+}
+
+static void read_lines(struct children *c, int i)
+{
+    struct child *k = &c->v[i];
+    char bytes[512];
+    ssize_t n;
+    while (k->fd >= 0 && (n = read(k->fd, bytes, sizeof bytes)) > 0)
+        for (ssize_t b = 0; b < n; b++) {
+            if (bytes[b] != '\n') {
+                if (k->n_line < MAX_LINE - 1)
+                    k->line[k->n_line++] = bytes[b];
+                continue;
+            }
+            k->line[k->n_line] = 0;
+            k->n_line = 0;
+            take_line(c, i);
+        }
+}
+
+static void tell_end(char text[static 64], int status)
+{
+    if (WIFSIGNALED(status))
+        snprintf(text, 64, "was ended by signal %d", WTERMSIG(status));
+    else
+        snprintf(text, 64, "ended with status %d", WEXITSTATUS(status));
+}
+
+/* What the end of a child means. */
+static int child_ended(struct children *c, int i, int status, struct err *err)
+{
+    struct child *k = &c->v[i];
+    char how[64];
+    double now_s = clock_s();
+    bool steady = now_s - k->started_s > CHILD_STEADY_S;
+    tell_end(how, status);
+    close(k->fd);
+    k->fd = -1;
+    k->pid = 0;
+    k->url[0] = 0;
+    if (!k->was_ready)
+        return err_set(err, MOE2_EIO, "%s %s before it was ready", k->name, how);
+    k->pause_s = k->n_restarts && !steady ? k->pause_s * 2 + 0.25 : 0;
+    k->pause_s = k->pause_s < CHILD_MAX_PAUSE_S ? k->pause_s : CHILD_MAX_PAUSE_S;
+    k->again_s = now_s + k->pause_s;
+    k->n_restarts++;
+    log_line(c->sink, LOG_WARN, "%s %s, is started again in %.2g s", k->name, how, k->pause_s);
+    c->changed(c->ctx, i, NULL, 0, k->n_restarts);
+    return 0;
+}
+
+/* Asks all that are ready how they are; kills those who are deaf. */
+static void look_at_health(struct children *c)
+{
+    struct http_call calls[64] = {{0}};
+    char urls[64][MAX_URL + 8];
+    int who[64], n = 0;
+    for (int i = 0; i < c->n && n < 64; i++)
+        if (*c->v[i].url) {
+            snprintf(urls[n], sizeof urls[n], "%s/health", c->v[i].url);
+            calls[n].url = urls[n];
+            who[n++] = i;
+        }
+    http_client_ask(c->client, calls, n, CHILD_HEALTH_S, NULL, NULL);
+    for (int j = 0; j < n; j++) {
+        struct child *k = &c->v[who[j]];
+        k->n_deaf = calls[j].status == 200 ? 0 : k->n_deaf + 1;
+        if (k->n_deaf >= CHILD_MAX_DEAF && k->pid) {
+            log_line(c->sink, LOG_WARN, "%s does not answer any more and is ended", k->name);
+            kill(k->pid, SIGKILL);
+        }
+        http_call_release(&calls[j]);
+    }
+}
+
+int children_tick(struct children *c, struct err *err)
+{
+    int rc = 0, status = 0;
+    for (int i = 0; i < c->n; i++) {
+        struct child *k = &c->v[i];
+        read_lines(c, i);
+        if (k->pid && waitpid(k->pid, &status, WNOHANG) == k->pid) {
+            int ended = child_ended(c, i, status, err);
+            rc = rc ? rc : ended;
+        } else if (!k->pid && k->was_ready && clock_s() >= k->again_s && spawn(k, err)) {
+            k->again_s = clock_s() + CHILD_MAX_PAUSE_S;
+            rc = rc ? rc : err ? err->code : MOE2_EIO;
+        }
+    }
+    if (clock_s() - c->looked_s > CHILD_HEALTH_S) {
+        look_at_health(c);
+        c->looked_s = clock_s();
+    }
+    return rc;
+}
+
+bool children_all_ready(const struct children *c)
+{
+    for (int i = 0; i < c->n; i++)
+        if (!*c->v[i].url)
+            return false;
+    return true;
+}
+
+/* ---- the end ---- */
+
+static bool reap(struct children *c)
+{
+    bool left = false;
+    for (int i = 0; i < c->n; i++) {
+        struct child *k = &c->v[i];
+        if (k->pid && waitpid(k->pid, NULL, WNOHANG) == k->pid)
+            k->pid = 0;
+        left |= k->pid != 0;
+    }
+    return left;
+}
+
+static void signal_all(const struct children *c, int sig)
+{
+    for (int i = 0; i < c->n; i++)
+        if (c->v[i].pid)
+            kill(c->v[i].pid, sig);
+}
+
+void children_free(struct children *c)
+{
+    if (!c)
+        return;
+    double until_s = clock_s() + CHILD_GRACE_S;
+    signal_all(c, SIGTERM);
+    while (reap(c)) {
+        if (clock_s() > until_s)
+            signal_all(c, SIGKILL);
+        nanosleep(&(struct timespec){0, NAP_MS * 1000000L}, NULL);
+    }
+    for (int i = 0; i < c->n; i++)
+        if (c->v[i].fd >= 0)
+            close(c->v[i].fd);
+    http_client_free(c->client);
+    free(c->v);
+    free(c);
+}
