@@ -16,6 +16,7 @@
 #include "io/npy.h"
 #include "pipeline/learned_file.h"
 #include "pipeline/step_forward.h"
+#include "route/vote.h"
 
 static char folder[] = "/tmp/moe2-forward-XXXXXX";
 

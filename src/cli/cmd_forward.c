@@ -8,15 +8,24 @@
 
 static const char HELP[] =
     "usage: moe2 forward --outcomes O.csv [--predictions P.csv] [--gate-scores G.npy] [options]\n"
+    "       moe2 forward --live URL --questions F.jsonl [--gate-scores G.npy] [options]\n"
     "       moe2 forward --fit --learned L.json --outcomes O.csv --predictions P.csv [options]\n\n"
     "For every question the gate picks k of the experts in service, their recorded answers are "
-    "gathered and combined.\n"
+    "gathered and combined; with\n"
+    "--live they are asked now, side by side, at the endpoint of moe2 fleet up or moe2 serve.\n"
     "Prints the accuracy with its 95 % interval beside the best single expert and the oracle; "
     "DIR/answers.jsonl says\n"
     "for each question who was asked and why.\n\n"
     "options:\n"
     "  --questions F.jsonl   which questions, in which order (id or question_id); without it all "
     "of the outcomes\n"
+    "  --live URL            running experts, http://host:port, in place of --outcomes; DIR then "
+    "gets "
+    "outcomes.csv,\n"
+    "                        predictions.csv, lengths.csv and runs.csv too (for moe2 profile "
+    "--import)\n"
+    "  --limit N             live: the first N questions only\n"
+    "  --timeout S           live: seconds for one answer (120)\n"
     "  --outcomes F.csv      question_id, category, answer, and a column an expert: 1, 0 or "
     "nothing\n"
     "  --predictions F.csv   the letters answered; without it all wrong answers are taken to "
@@ -34,6 +43,8 @@ static const char HELP[] =
     "  --out DIR             answers.jsonl and forward.json\n"
     "  --json                print forward.json's numbers instead of text\n\n"
     "examples:\n"
+    "  moe2 forward --live http://127.0.0.1:8080 --questions gating_test.jsonl --k 3 --out "
+    "results/live\n"
     "  moe2 forward --outcomes test.csv --predictions predictions.csv --gate-scores test.npy --k "
     "3 --out results/forward\n"
     "  moe2 forward --fit --learned l.json --outcomes train.csv --predictions predictions.csv "
@@ -59,10 +70,14 @@ static int print_text(const struct forward_report *r, struct err *err)
         printf("%s\n%lld questions, %.2f experts asked each, 95 %% intervals\n", text.bytes,
                (long long)r->n, r->asked);
         print_interval("accuracy", &r->accuracy);
-        print_interval("best single", &r->best_single);
-        print_interval("gain", &r->gain);
-        printf("%-12s %5.1f %%  some expert in service is right\n", "oracle", 100 * r->oracle);
-        printf("best single: %s\n", r->best_name);
+        if (r->partial) {
+            puts("not all in service were asked: the best single one and the oracle are not known");
+        } else {
+            print_interval("best single", &r->best_single);
+            print_interval("gain", &r->gain);
+            printf("%-12s %5.1f %%  some expert in service is right\n", "oracle", 100 * r->oracle);
+            printf("best single: %s\n", r->best_name);
+        }
     }
     buf_release(&text);
     return rc;
@@ -80,12 +95,14 @@ static int print_json(const struct forward_report *r, struct err *err)
     jw_real(&w, "low", r->accuracy.low);
     jw_real(&w, "high", r->accuracy.high);
     jw_real(&w, "asked", r->asked);
-    jw_text(&w, "best_single", r->best_name);
-    jw_real(&w, "best_single_accuracy", r->best_single.mean);
-    jw_real(&w, "gain", r->gain.mean);
-    jw_real(&w, "gain_low", r->gain.low);
-    jw_real(&w, "gain_high", r->gain.high);
-    jw_real(&w, "oracle", r->oracle);
+    if (!r->partial) {
+        jw_text(&w, "best_single", r->best_name);
+        jw_real(&w, "best_single_accuracy", r->best_single.mean);
+        jw_real(&w, "gain", r->gain.mean);
+        jw_real(&w, "gain_low", r->gain.low);
+        jw_real(&w, "gain_high", r->gain.high);
+        jw_real(&w, "oracle", r->oracle);
+    }
     jw_end(&w);
     int rc = json_writer_end(&w, err);
     if (!rc)
@@ -113,7 +130,10 @@ static int run(int argc, char **argv)
     bool json = false;
     const struct cli_flag flags[] = {
         {"--questions", FLAG_TEXT, &step.questions, false},
-        {"--outcomes", FLAG_TEXT, &step.outcomes, true},
+        {"--live", FLAG_TEXT, &step.live, false},
+        {"--limit", FLAG_INT, &step.limit, false},
+        {"--timeout", FLAG_REAL, &step.timeout_s, false},
+        {"--outcomes", FLAG_TEXT, &step.outcomes, false},
         {"--predictions", FLAG_TEXT, &step.predictions, false},
         {"--gate-scores", FLAG_TEXT, &step.gate_scores, false},
         {"--subset", FLAG_TEXT, &step.subset, false},
@@ -126,6 +146,8 @@ static int run(int argc, char **argv)
         {"--json", FLAG_BOOL, &json, false},
     };
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
+    if (step.live)
+        step.stop = cli_stop_flag();
     if (!rc)
         rc = choose_combine(&step, combine, &err);
     if (!rc)
@@ -141,7 +163,7 @@ static int run(int argc, char **argv)
 
 const struct command cmd_forward = {
     "forward",
-    "answers questions by a fleet's recorded answers: gate, top-k, vote",
+    "answers questions by a fleet, recorded or live: gate, top-k, vote",
     HELP,
     run,
 };

@@ -166,5 +166,8 @@ int64_t answers_row(const struct answers *a, const char *id)
 
 int answers_expert(const struct answers *a, const char *name)
 {
-    return (int)name_table_find(&a->read.experts, name, strlen(name));
+    for (int i = 0; i < a->n_experts; i++)
+        if (strcmp(a->names[i], name) == 0)
+            return i;
+    return -1;
 }

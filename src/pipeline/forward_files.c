@@ -180,6 +180,7 @@ int forward_report_fill(struct forward_report *r, const struct forward_work *w, 
     int best = best_single(w);
     int64_t n_any = 0, n_asked = 0;
     r->n = w->n;
+    r->partial = w->live && w->k < __builtin_popcountll(w->subset);
     for (int64_t i = 0; i < w->n; i++) {
         own[i] = w->right[i];
         single[i] = is_right(w, i, best);
@@ -230,10 +231,12 @@ int forward_write(const struct forward_report *r, const struct forward_work *w,
     jw_int(&j, "correct", r->n_right);
     write_interval(&j, "accuracy", &r->accuracy);
     jw_real(&j, "asked", r->asked);
-    jw_text(&j, "best_single_name", r->best_name);
-    write_interval(&j, "best_single", &r->best_single);
-    write_interval(&j, "gain", &r->gain);
-    jw_real(&j, "oracle", r->oracle);
+    if (!r->partial) {
+        jw_text(&j, "best_single_name", r->best_name);
+        write_interval(&j, "best_single", &r->best_single);
+        write_interval(&j, "gain", &r->gain);
+        jw_real(&j, "oracle", r->oracle);
+    }
     jw_end(&j);
     int rc = json_writer_end(&j, err);
     if (!rc)

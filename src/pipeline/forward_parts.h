@@ -3,12 +3,14 @@
 #define MOE2_PIPELINE_FORWARD_PARTS_H
 
 #include "base/buf.h"
+#include "pipeline/expert_live.h"
 #include "pipeline/learned_file.h"
 #include "pipeline/step_forward.h"
 
 struct forward_work {
     struct answers answers;
-    int64_t *rows; /* [n] of the answers, in the order of the questions */
+    struct expert_live *live; /* owned; NULL: answers are recorded */
+    int64_t *rows;            /* [n] of the answers, in the order of the questions */
     int64_t n;
     float *scores;   /* [n, N] */
     uint64_t subset; /* bit e: in service */

@@ -12,7 +12,8 @@ struct run_row {
     const char *expert, *device; /* of the set's arena */
     double prompt_tokens, output_tokens;
     double latency_s, energy_j; /* energy NaN: not metered */
-    int64_t number;             /* in the file: keeps the order of equal rows */
+    enum curve_source latency_source, energy_source;
+    int64_t number; /* in the file: keeps the order of equal rows */
     int expert_idx;
 };
 
@@ -75,6 +76,24 @@ static int expert_of(int *out, struct runs *w, struct curves *memory, const char
     return 0;
 }
 
+/* Where a number is from: a column that may be missing, or its cell empty: measured. */
+static int source_of(enum curve_source *out, const struct records *r, const char *field,
+                     struct err *err)
+{
+    const char *text = records_field(r, field, NULL);
+    *out = CURVE_MEASURED;
+    if (!text || !*text)
+        return 0;
+    for (int i = 0; i < CURVE_N_SOURCES; i++)
+        if (strcmp(text, curve_source_name((enum curve_source)i)) == 0) {
+            *out = (enum curve_source)i;
+            return 0;
+        }
+    return err_set(err, MOE2_EFORMAT,
+                   "%s:%lld: %s is \"%.40s\", wanted measured, estimated or published",
+                   reader_path(records_reader(r)), (long long)records_line_number(r), field, text);
+}
+
 static int take_row(struct runs *w, struct curves *memory, const struct records *r, struct err *err)
 {
     const char *expert = NULL, *device = records_field(r, "device", NULL);
@@ -101,6 +120,10 @@ static int take_row(struct runs *w, struct curves *memory, const struct records 
         rc = either(&row.latency_s, r, "latency_s", "latency_ms", true, err);
     if (!rc)
         rc = either(&row.energy_j, r, "energy_j", "energy_mj", false, err);
+    if (!rc)
+        rc = source_of(&row.latency_source, r, "latency_source", err);
+    if (!rc)
+        rc = source_of(&row.energy_source, r, "energy_source", err);
     if (!rc && device && *device) {
         row.device = arena_strdup(&memory->memory, device, err);
         rc = row.device ? 0 : MOE2_ELIMIT;
@@ -139,6 +162,17 @@ static bool point_of(struct curve_point *out, const struct run_row *rows, int64_
     return n_values > 0;
 }
 
+/* What a curve must be called: measured only where every row is. */
+static enum curve_source weakest(const struct run_row *rows, int64_t n, bool energy)
+{
+    for (int64_t i = 0; i < n; i++) {
+        enum curve_source s = energy ? rows[i].energy_source : rows[i].latency_source;
+        if (s != CURVE_MEASURED)
+            return s;
+    }
+    return CURVE_MEASURED;
+}
+
 /* The curve of the rows [0, n) of one expert in one measure; none when nothing was metered. */
 static int curve_of(struct curves *c, const struct run_row *rows, int64_t n, bool energy,
                     double *values, struct err *err)
@@ -164,7 +198,7 @@ static int curve_of(struct curves *c, const struct run_row *rows, int64_t n, boo
         return rc;
     curve->unit = energy ? "J" : "s";
     curve->device = rows->device;
-    curve->source = CURVE_MEASURED;
+    curve->source = weakest(rows, n, energy);
     curve->points = points;
     curve->n_points = n_points;
     return curve_fit_points(curve, err);

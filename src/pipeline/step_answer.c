@@ -11,8 +11,8 @@
 
 #include "base/file.h"
 #include "base/process.h"
-#include "io/csv_write.h"
 #include "pipeline/answer_part.h"
+#include "pipeline/answer_tables.h"
 #include "pipeline/file_hash.h"
 
 enum { POLL_MS = 50 };
@@ -229,61 +229,40 @@ static int answered(const struct answering_all *all, int expert, const struct an
     return choice_best(all->parts[expert].scores + q->first, bare, q->n_choices, norm);
 }
 
-enum { OUTCOMES, PREDICTIONS, LENGTHS, N_TABLES };
-static const char *const table_files[N_TABLES] = {"outcomes.csv", "predictions.csv", "lengths.csv"};
-
-static int put_header(struct buf *out, const struct answer_step *step, int table, struct err *err)
+static int write_tables(const struct answering_all *all, struct err *err)
 {
-    int rc = buf_puts(
-        out, table == OUTCOMES ? "question_id,category,answer,prompt_tokens" : "question_id", err);
-    for (int i = 0; i < step->n_experts && !rc; i++)
-        rc = csv_cell(out, step->experts[i].name, strlen(step->experts[i].name), false, err);
-    return rc ? rc : buf_append(out, "\n", 1, err);
-}
-
-static int put_row(struct buf *out, const struct answering_all *all,
-                   const struct answer_question *q, int table, struct err *err)
-{
-    int rc = csv_cell(out, q->id, strlen(q->id), true, err);
-    if (!rc && table == OUTCOMES) {
-        rc = csv_cell(out, q->subject, strlen(q->subject), false, err);
-        if (!rc)
-            rc = buf_printf(out, err, ",%c,%d", 'A' + q->answer,
-                            (int)all->parts[0].scores[q->first].n_context);
+    int N = all->step->n_experts;
+    size_t n = (size_t)all->questions.n, cells = n * (size_t)N;
+    const char **names = malloc((size_t)N * sizeof *names);
+    int8_t *options = malloc(cells + 1);
+    int32_t *tokens = malloc((cells + 1) * sizeof *tokens);
+    int32_t *prompt_tokens = malloc((n + 1) * sizeof *prompt_tokens);
+    int rc = names && options && tokens && prompt_tokens
+                 ? 0
+                 : err_set(err, MOE2_ELIMIT, "no memory for %zu answers", cells);
+    for (int i = 0; i < N && !rc; i++)
+        names[i] = all->step->experts[i].name;
+    for (size_t k = 0; k < n && !rc; k++) {
+        const struct answer_question *q = &all->questions.v[k];
+        prompt_tokens[k] = all->parts[0].scores[q->first].n_context;
+        for (int i = 0; i < N; i++) {
+            int option = answered(all, i, q, all->step->norm);
+            options[k * (size_t)N + (size_t)i] = (int8_t)option;
+            tokens[k * (size_t)N + (size_t)i] = all->parts[i].scores[q->first + option].n_tokens;
+        }
     }
-    for (int i = 0; i < all->step->n_experts && !rc; i++) {
-        int option = answered(all, i, q, all->step->norm);
-        if (table == OUTCOMES)
-            rc = buf_printf(out, err, ",%d", option == q->answer);
-        else if (table == PREDICTIONS)
-            rc = buf_printf(out, err, ",%c", 'A' + option);
-        else
-            rc = buf_printf(out, err, ",%d", (int)all->parts[i].scores[q->first + option].n_tokens);
-    }
-    return rc ? rc : buf_append(out, "\n", 1, err);
-}
-
-static int write_table(const struct answering_all *all, int table, struct err *err)
-{
-    struct file_writer w = {0};
-    struct buf line = {0};
-    char *path = path_join(all->step->out_dir, table_files[table]);
-    int rc = path ? file_begin(&w, path, err) : err_set(err, MOE2_ELIMIT, "no memory for a path");
+    const struct answer_tables tables = {.questions = &all->questions,
+                                         .experts = names,
+                                         .n_experts = N,
+                                         .options = options,
+                                         .prompt_tokens = prompt_tokens,
+                                         .tokens = tokens};
     if (!rc)
-        rc = put_header(&line, all->step, table, err);
-    if (!rc)
-        rc = file_put(&w, line.bytes, line.n, err);
-    for (int64_t q = 0; q < all->questions.n && !rc; q++) {
-        buf_clear(&line);
-        rc = put_row(&line, all, &all->questions.v[q], table, err);
-        if (!rc)
-            rc = file_put(&w, line.bytes, line.n, err);
-    }
-    if (!rc)
-        rc = file_commit(&w, err);
-    file_abort(&w);
-    buf_release(&line);
-    free(path);
+        rc = answer_tables_write(all->step->out_dir, &tables, err);
+    free(names);
+    free(options);
+    free(tokens);
+    free(prompt_tokens);
     return rc;
 }
 
@@ -395,8 +374,8 @@ int answer_run(struct answer_report *report, const struct answer_step *step, str
         rc = run_parts(&all, err);
     if (!rc)
         rc = count(report, &all, err);
-    for (int t = 0; t < N_TABLES && !rc; t++)
-        rc = write_table(&all, t, err);
+    if (!rc)
+        rc = write_tables(&all, err);
     if (!rc)
         rc = write_manifest(report, step, err);
     for (int i = 0; all.parts && i < step->n_experts; i++)

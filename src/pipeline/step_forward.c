@@ -52,13 +52,13 @@ static int choose_questions(struct forward_work *w, const struct forward_step *s
     bool *seen = calloc((size_t)w->answers.n, sizeof *seen);
     struct records_options form = {.max_record_bytes = FORWARD_MAX_QUESTION_BYTES};
     struct records *r = NULL;
-    bool got = step->questions != NULL;
+    bool chosen = step->questions && !step->live, got = chosen;
     int rc = w->rows && seen ? 0 : no_memory(err);
-    if (!rc && step->questions)
+    if (!rc && chosen)
         rc = records_open(&r, step->questions, &form, err);
     while (!rc && got && !(rc = records_next(r, &got, err)) && got)
         rc = take_question(w, seen, r, err);
-    for (int64_t q = 0; !rc && !step->questions && q < w->answers.n; q++)
+    for (int64_t q = 0; !rc && !chosen && q < w->answers.n; q++)
         w->rows[w->n++] = q;
     if (!rc && w->n == 0)
         rc = err_set(err, MOE2_EFORMAT, "%s: has no question", step->questions);
@@ -273,15 +273,31 @@ static int run_fit(struct forward_work *w, const struct forward_step *step, stru
 
 /* ---- the whole ---- */
 
+static int open_live(struct forward_work *w, const struct forward_step *step, struct err *err)
+{
+    const struct expert_live_options o = {
+        .limit = step->limit, .timeout_s = step->timeout_s, .sink = step->sink, .stop = step->stop};
+    if (!step->questions)
+        return err_set(err, MOE2_ECONFIG, "--live wants --questions: what is to be asked");
+    if (step->outcomes || step->predictions || step->fit || step->combine == FORWARD_LEARNED)
+        return err_set(err, MOE2_ECONFIG,
+                       "--live asks running experts: --outcomes, --predictions, --fit and the "
+                       "learned combination are for recorded answers");
+    return expert_live_open(&w->live, &w->answers, step->live, step->questions, &o, err);
+}
+
 static int load(struct forward_work *w, const struct forward_step *step, struct err *err)
 {
     bool learned = step->combine == FORWARD_LEARNED || step->fit;
     int rc = 0;
-    if (learned && (!step->learned || !step->predictions))
+    if (!step->live && !step->outcomes)
+        rc = err_set(err, MOE2_ECONFIG, "--outcomes is missing (see --help)");
+    if (!rc && learned && !step->live && (!step->learned || !step->predictions))
         rc =
             err_set(err, MOE2_ECONFIG, "the learned combination needs --learned and --predictions");
     if (!rc)
-        rc = answers_read(&w->answers, step->outcomes, step->predictions, err);
+        rc = step->live ? open_live(w, step, err)
+                        : answers_read(&w->answers, step->outcomes, step->predictions, err);
     if (!rc && learned && !step->fit)
         rc = learned_file_read(&w->file, step->learned, err);
     if (!rc && learned && !step->fit)
@@ -324,7 +340,8 @@ static int walk_all(struct forward_work *w, const struct forward_step *step, FIL
                     struct err *err)
 {
     const struct vote_learned learned = {w->file.shape, w->file.theta};
-    struct forward f = {.source = expert_source_recorded(&w->answers),
+    struct forward f = {.source = w->live ? expert_source_live(w->live)
+                                          : expert_source_recorded(&w->answers),
                         .N = w->answers.n_experts,
                         .subset = w->subset,
                         .k = (int)w->k,
@@ -365,6 +382,10 @@ static int answer(struct forward_report *report, struct forward_work *w,
         rc = file_commit(&lines, err);
     if (!rc && path)
         rc = forward_write(report, w, step, err);
+    if (!rc && path && w->live)
+        rc = expert_live_write(w->live, step->out_dir, err);
+    if (!rc && w->live)
+        expert_live_tell(w->live);
     file_abort(&lines);
     free(path);
     return rc;
@@ -378,6 +399,7 @@ static void release(struct forward_work *w)
     free(w->options);
     free(w->part);
     learned_file_release(&w->file);
+    expert_live_free(w->live);
     answers_release(&w->answers);
 }
 

@@ -21,6 +21,10 @@ enum { FORWARD_MAX_QUESTION_BYTES = 1 << 22 };
 struct forward_step {
     const char *
         questions; /* JSON lines with id or question_id: which questions, in which order; NULL: all of the outcomes */
+    const char *
+        live; /* the endpoint of a running fleet, http://host:port, in place of recorded answers; NULL: those */
+    int64_t limit;    /* live: the first so many questions; 0: all */
+    double timeout_s; /* live: of one answer; 0: 120 */
     const char *outcomes,
         *predictions; /* answers.h; predictions may be NULL: wrong answers are taken to agree */
     const char *
@@ -34,10 +38,13 @@ struct forward_step {
         text_free; /* with fit: no gate scores in the weights, only who said what, and the category */
     const char *out_dir; /* NULL: no files */
     const struct log_sink *sink;
+    const volatile int *stop; /* live: not 0: MOE2_ESTOP; or NULL */
 };
 
 struct forward_report {
     int64_t n, n_right;
+    bool
+        partial; /* live, and not all in service were asked: best_single, gain and oracle are not known */
     double asked; /* experts asked a question */
     struct stats_interval accuracy, best_single,
         gain; /* gain: paired, over the best single of the subset on these questions */
