@@ -130,7 +130,7 @@ down plain
 
 # ---- a chat template: what moe2 chat says ----
 cp -r "$model" chatty
-printf '{"chat_template": "{{ %s }}"}' "'<|im_start|>'" >chatty/tokenizer_config.json
+printf '{"model_max_length": 1000000000000000019884624838656, "chat_template": "{{ %s }}"}' "'<|im_start|>'" >chatty/tokenizer_config.json
 up chat --model chatty
 printf 'Ciao!\n' | "$moe2" chat --model chatty --max-tokens 6 --temperature 0 --threads 1 --system "Be brief." 2>/dev/null >said
 turn='{"role":"system","content":"Be brief."},{"role":"user","content":"Ciao!"}'

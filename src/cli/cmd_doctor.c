@@ -23,6 +23,8 @@
 
 #include "base/table.h"
 #include "cli/cli.h"
+#include "fleet/http_client.h"
+#include "fleet/http_server.h"
 #include "kernels/kernels.h"
 #include "kernels/limits.h"
 #include "kernels/nvml.h"
@@ -202,6 +204,9 @@ static void add_libraries(struct rows *r)
     add(r, "library", "utf8proc", "%s", utf8proc_version());
     add(r, "library", "zlib", "%s", zlibVersion());
     add(r, "library", "zstd", "%s", ZSTD_versionString());
+    const char *server = http_server_version(), *client = http_client_version();
+    add(r, "library", "libmicrohttpd", "%s", server ? server : "not built in (serve, fleet up)");
+    add(r, "library", "libcurl", "%s", client ? client : "not built in (fleet up, forward --live)");
     add(r, "library", "OpenMP", "%d", _OPENMP);
     static const struct {
         const char *name, *what_for;

@@ -24,6 +24,7 @@ static const char HELP[] =
     "outcomes.csv,\n"
     "                        predictions.csv, lengths.csv and runs.csv too (for moe2 profile "
     "--import)\n"
+    "  --answer FORM         live: letter, or text, as moe2 answer asks (letter)\n"
     "  --limit N             live: the first N questions only\n"
     "  --timeout S           live: seconds for one answer (120)\n"
     "  --outcomes F.csv      question_id, category, answer, and a column an expert: 1, 0 or "
@@ -121,16 +122,29 @@ static int choose_combine(struct forward_step *step, const char *name, struct er
     return 0;
 }
 
+static int choose_form(struct forward_step *step, const char *name, struct err *err)
+{
+    for (int i = 0; i < ANSWER_N_FORMS && name; i++)
+        if (strcmp(name, answer_form_names[i]) == 0) {
+            step->form = (enum answer_form)i;
+            return 0;
+        }
+    return name ? err_set(err, MOE2_ECONFIG, "--answer is \"%.40s\", wanted letter or text", name)
+                : 0;
+}
+
 static int run(int argc, char **argv)
 {
     struct err err = {0};
     struct forward_step step = {.sink = cli_sink()};
     struct forward_report report = {0};
     const char *combine = NULL;
+    const char *form = NULL;
     bool json = false;
     const struct cli_flag flags[] = {
         {"--questions", FLAG_TEXT, &step.questions, false},
         {"--live", FLAG_TEXT, &step.live, false},
+        {"--answer", FLAG_TEXT, &form, false},
         {"--limit", FLAG_INT, &step.limit, false},
         {"--timeout", FLAG_REAL, &step.timeout_s, false},
         {"--outcomes", FLAG_TEXT, &step.outcomes, false},
@@ -148,6 +162,8 @@ static int run(int argc, char **argv)
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err);
     if (step.live)
         step.stop = cli_stop_flag();
+    if (!rc)
+        rc = choose_form(&step, form, &err);
     if (!rc)
         rc = choose_combine(&step, combine, &err);
     if (!rc)

@@ -46,10 +46,19 @@ static const json_t *template_in(const json_t *config)
 
 static int from_config(struct buf *out, const char *path, const char *model, struct err *err)
 {
-    json_t *config = NULL;
-    int rc = json_read_file(&config, path, MAX_CONFIG_BYTES, err);
-    if (rc)
+    struct buf b = {.max_bytes = MAX_CONFIG_BYTES};
+    json_error_t e;
+    int rc = file_read(&b, path, err);
+    if (rc) {
+        buf_release(&b);
         return rc;
+    }
+    /* model_max_length is 1000000000000000019884624838656 where transformers knows of none */
+    json_t *config = json_loadb(b.n ? b.bytes : "", b.n, JSON_DECODE_INT_AS_REAL, &e);
+    buf_release(&b);
+    if (!config)
+        return err_set(err, MOE2_EFORMAT, "%s:%d:%d: is no JSON: %s", path, e.line, e.column,
+                       e.text);
     const char *text = json_string_value(template_in(config));
     rc = text ? buf_puts(out, text, err) : none(model, err);
     json_decref(config);

@@ -11,7 +11,7 @@
 #include "io/json_util.h"
 #include "pipeline/answer_tables.h"
 
-enum { MAX_URL = 300, MAX_HEALTH_BYTES = 1 << 20, MAX_ANSWER_TOKENS = 16, MAX_FAILURE = 300 };
+enum { MAX_URL = 300, MAX_HEALTH_BYTES = 1 << 20, MAX_ANSWER_TOKENS = 64, MAX_FAILURE = 300 };
 
 struct live_expert {
     int64_t n_asked, n_failed;
@@ -23,6 +23,7 @@ struct expert_live {
     struct answers *a; /* borrowed */
     struct answer_set questions;
     char url[MAX_URL]; /* of completions */
+    enum answer_form form;
     double timeout_s;
     const struct log_sink *sink;
     const volatile int *stop;
@@ -164,6 +165,7 @@ int expert_live_open(struct expert_live **out, struct answers *answers, const ch
         return err_set(err, MOE2_ELIMIT, "no memory for live experts");
     l->a = answers;
     l->timeout_s = o->timeout_s > 0 ? o->timeout_s : 120;
+    l->form = o->form;
     l->sink = o->sink;
     l->stop = o->stop;
     int rc = open_all(l, url, questions, o, err);
@@ -213,14 +215,23 @@ static int write_body(struct buf *out, const struct expert_live *l, const char *
     return json_writer_end(&w, err);
 }
 
-/* The option that a text is, or begins with: " B", "B.", "B) because". −1: none. */
-static int option_of(const char *text, int n_options)
+static const char *after_blanks(const char *text)
 {
-    while (text && isspace((unsigned char)*text))
+    while (isspace((unsigned char)*text))
         text++;
-    if (!text || *text < 'A' || *text >= 'A' + n_options || isalnum((unsigned char)text[1]))
-        return -1;
-    return *text - 'A';
+    return text;
+}
+
+/* The option that a text is, or as a letter begins with: " B", "B.", "B) because". −1: none. */
+static int option_of(const struct expert_live *l, const char *text, int n_options)
+{
+    text = after_blanks(text);
+    for (int i = 0; i < n_options; i++)
+        if (strcmp(text, after_blanks(l->prompt.options[i])) == 0)
+            return i;
+    bool letter = l->form == ANSWER_LETTER && *text >= 'A' && *text < 'A' + n_options &&
+                  !isalnum((unsigned char)text[1]);
+    return letter ? *text - 'A' : -1;
 }
 
 static int put_number(struct buf *out, const json_t *o, const char *key, double least,
@@ -301,7 +312,7 @@ static int take_reply(struct expert_reply *out, struct expert_live *l, int64_t q
     if (call->err.code || call->status != 200 || !text) {
         note_failure(l, e, call, reply);
     } else {
-        out->option = (int8_t)option_of(text, l->questions.v[q].n_choices);
+        out->option = (int8_t)option_of(l, text, l->questions.v[q].n_choices);
         out->right = out->option == a->right[q];
         a->options[at] = out->option;
         a->outcomes[at] = out->right;
@@ -331,7 +342,7 @@ static int ask_live(struct expert_reply *replies, void *ctx, int64_t question, c
 {
     struct expert_live *l = ctx;
     const struct answer_question *q = &l->questions.v[question];
-    const struct answer_form_options form = {.form = ANSWER_LETTER};
+    const struct answer_form_options form = {.form = l->form};
     struct http_call calls[ANSWERS_MAX_EXPERTS] = {{0}};
     struct buf bodies[ANSWERS_MAX_EXPERTS] = {{0}};
     int rc = answer_prompt_make(&l->prompt, q, &form, err);

@@ -8,20 +8,23 @@
  *     expert_live_free(l);
  *
  * The experts are those that URL/health names (moe2 fleet up), or the one model of a moe2 serve. A question is asked as moe2 answer asks it,
- * the letters given as guided_choice; a server that does not know that is read by the letter that its answer begins with. What comes back
+ * the options given as guided_choice; a server
+ * that does not know that is read by the option that its answer is, or with letters by the one that it begins with. What comes back
  * is put into `answers`, so that everything that looks at recorded answers can look at these.
  */
 #ifndef MOE2_PIPELINE_EXPERT_LIVE_H
 #define MOE2_PIPELINE_EXPERT_LIVE_H
 
 #include "base/log.h"
+#include "pipeline/answer_set.h"
 #include "pipeline/expert_source.h"
 
 struct expert_live;
 
 struct expert_live_options {
-    int64_t limit;    /* questions; 0: all */
-    double timeout_s; /* of one answer; 0: 120 */
+    enum answer_form form; /* letters, or the options' whole texts */
+    int64_t limit;         /* questions; 0: all */
+    double timeout_s;      /* of one answer; 0: 120 */
     const struct log_sink *sink;
     const volatile int *stop; /* or NULL */
 };

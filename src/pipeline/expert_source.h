@@ -1,5 +1,5 @@
-/* Who answers: a small interface between the walk of a question (forward.h) and the experts behind it. Today recorded answers; live
- * experts, asked side by side over HTTP, fit behind it too.
+/* Who answers: a small interface between the walk of a question (forward.h) and the experts behind it. Recorded answers
+ * here; live experts, asked side by side over HTTP, in expert_live.h.
  */
 #ifndef MOE2_PIPELINE_EXPERT_SOURCE_H
 #define MOE2_PIPELINE_EXPERT_SOURCE_H

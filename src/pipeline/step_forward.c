@@ -275,8 +275,11 @@ static int run_fit(struct forward_work *w, const struct forward_step *step, stru
 
 static int open_live(struct forward_work *w, const struct forward_step *step, struct err *err)
 {
-    const struct expert_live_options o = {
-        .limit = step->limit, .timeout_s = step->timeout_s, .sink = step->sink, .stop = step->stop};
+    const struct expert_live_options o = {.form = step->form,
+                                          .limit = step->limit,
+                                          .timeout_s = step->timeout_s,
+                                          .sink = step->sink,
+                                          .stop = step->stop};
     if (!step->questions)
         return err_set(err, MOE2_ECONFIG, "--live wants --questions: what is to be asked");
     if (step->outcomes || step->predictions || step->fit || step->combine == FORWARD_LEARNED)

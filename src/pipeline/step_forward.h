@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "base/table.h"
+#include "pipeline/answer_set.h"
 #include "pipeline/forward.h"
 
 enum { FORWARD_MAX_QUESTION_BYTES = 1 << 22 };
@@ -23,8 +24,9 @@ struct forward_step {
         questions; /* JSON lines with id or question_id: which questions, in which order; NULL: all of the outcomes */
     const char *
         live; /* the endpoint of a running fleet, http://host:port, in place of recorded answers; NULL: those */
-    int64_t limit;    /* live: the first so many questions; 0: all */
-    double timeout_s; /* live: of one answer; 0: 120 */
+    int64_t limit;         /* live: the first so many questions; 0: all */
+    enum answer_form form; /* live: letters, or the options' texts */
+    double timeout_s;      /* live: of one answer; 0: 120 */
     const char *outcomes,
         *predictions; /* answers.h; predictions may be NULL: wrong answers are taken to agree */
     const char *
