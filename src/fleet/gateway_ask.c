@@ -219,7 +219,7 @@ static int count(struct way *w)
 {
     int32_t answer[GATEWAY_MAX_EXPERTS];
     float scores[GATEWAY_MAX_EXPERTS];
-    int place[GATEWAY_MAX_EXPERTS], n = 0;
+    int place[GATEWAY_MAX_EXPERTS] = {0}, n = 0;
     for (int i = 0; i < w->n_begun; i++) {
         if (!w->turns[i].text)
             continue;
