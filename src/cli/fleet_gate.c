@@ -26,8 +26,9 @@ static int check(const struct fleet_gate *g, const char *path, const char *featu
 int fleet_gate_open(struct fleet_gate *g, const char *gate, const char *features,
                     const char *const *experts, int n_experts, struct err *err)
 {
+    const struct device_choice cpu = {0};
     int rc = file_is_dir(features)
-                 ? embedder_open_encoder(&g->embedder, features, 1, false, 0, cli_sink(), err)
+                 ? embedder_open_encoder(&g->embedder, features, &cpu, 1, false, 0, cli_sink(), err)
                  : embedder_open_hashed(&g->embedder, features, 1, err);
     if (!rc)
         rc = gate_open(&g->gate, gate, err);
