@@ -258,6 +258,65 @@ static void experts_read_and_write_their_own_rows(void **state)
     device_close(reference);
 }
 
+/* Experts of a few slots, of more, and of none, in bf16. kind: a bit each for gathered rows, rows written elsewhere, added. */
+static float *busy_experts(struct device *dev, enum packed_form form, bool gated, int kind)
+{
+    enum { E = 7, N = 36, K = 192, TOKENS = 50, ROWS = 250 };
+    static const int32_t offset[E + 1] = {2, 45, 80, 80, 90, 123, 160, 193};
+    struct shape c = {0, N, K, gated, false, false};
+    struct packed_weight w[E];
+    size_t n_bytes;
+    int64_t n = gated ? N / 2 : N, ldy = n + (kind & 4 ? 4 : 3);
+    int32_t *x_row = malloc(ROWS * sizeof *x_row), *y_row = malloc(ROWS * sizeof *y_row);
+    for (int i = 0; i < ROWS; i++) {
+        x_row[i] = i * 7 % TOKENS;
+        y_row[i] = ROWS - 1 - i;
+    }
+    for (int e = 0; e < E; e++) {
+        struct weights from = make_weights(form, N, K, 20 + (uint64_t)e);
+        w[e] = pack(dev, &c, form, DT_BF16, &from, &n_bytes);
+        free_weights(&from);
+    }
+    float *x = randoms(ROWS * K, 2), *y = randoms(ROWS * ldy, 3);
+    struct packed_args a = {.y = y, .x = x, .w = w, .offset = offset, .E = E, .ldy = ldy};
+    a.ldx = K, a.accumulate = kind & 4;
+    a.x_row = kind & 1 ? x_row : NULL, a.y_row = kind & 2 ? y_row : NULL;
+    dev->k->packed_forward(dev, &a);
+    check_guard(y, ROWS * ldy);
+    for (int e = 0; e < E; e++)
+        device_free(dev, w[e].packed, n_bytes);
+    free(x_row);
+    free(y_row);
+    free(x);
+    return y;
+}
+
+static void experts_of_many_rows_are_multiplied_together(void **state)
+{
+    (void)state;
+    static const enum packed_form forms[] = {PACKED_NF4, PACKED_BF16, PACKED_F16, PACKED_I4_MIN};
+    struct device *reference = open_table(0, 1);
+    for (int i = 0; i < 16; i++) {
+        enum packed_form form = forms[i / 4];
+        int kind = (i % 4 * 3 + i / 4) % 8;
+        bool gated = i % 2;
+        int64_t n = 250 * ((gated ? 18 : 36) + (kind & 4 ? 4 : 3));
+        float *want = busy_experts(reference, form, gated, kind);
+        for (int t = N_CPU_TABLES; t < N_ALL_TABLES; t++) {
+            struct device *dev = open_table(t, 2);
+            float *got = dev ? busy_experts(dev, form, gated, kind) : NULL;
+            char where[64];
+            snprintf(where, sizeof where, "%s: form %d, kind %d", table_names[t], form, kind);
+            if (dev)
+                check_close(PACKED_HALF, where, got, want, n);
+            free(got);
+            device_close(dev);
+        }
+        free(want);
+    }
+    device_close(reference);
+}
+
 /* So many experts, some of more slots than a few, that no list of one launch holds them. */
 static float *crowd(struct device *dev)
 {
@@ -440,6 +499,7 @@ int main(void)
         cmocka_unit_test(integer_forms_stay_within_the_rounding_of_x),
         cmocka_unit_test(nf4_stays_within_its_whole_numbers),
         cmocka_unit_test(experts_read_and_write_their_own_rows),
+        cmocka_unit_test(experts_of_many_rows_are_multiplied_together),
         cmocka_unit_test(a_crowd_of_experts_is_served_whole),
         cmocka_unit_test(rows_come_back_as_they_were_packed),
         cmocka_unit_test(columns_go_from_one_pitch_to_another),

@@ -270,6 +270,56 @@ static void grouped_products_of_many_slots_do_too(void **state)
     device_close(ref);
 }
 
+/* Experts of none to two slots; narrow and not. The caller frees what comes back, *n numbers. */
+enum { MANY = 600 };
+static float *run_many(struct device *dev, enum direction d, int64_t N, bool bf16, bool rounded,
+                       int64_t *n)
+{
+    enum { K = 72 };
+    int32_t offset[MANY + 1] = {0};
+    void *w[MANY];
+    for (int e = 0; e < MANY; e++)
+        offset[e + 1] = offset[e] + e % 3;
+    int64_t S = offset[MANY];
+    struct operands o = operands_new(S, N, S, K, MANY * N, K);
+    float **outs[] = {&o.y, &o.x, &o.w};
+    int64_t sizes[] = {o.ny, o.nx, o.nw};
+    for (int i = 0; i < 3 && rounded; i++)
+        if (i != (int)d)
+            round_all(*outs[i], sizes[i]);
+    for (int64_t e = 0; e < MANY; e++)
+        w[e] = o.w + e * N * K;
+    struct grouped_args a = {.y = o.y, .x = o.x, .w = w, .offset = offset, .E = MANY};
+    a.N = a.ldy = N, a.K = a.ldx = a.ldw = K, a.w_type = DT_F32;
+    a.compute = bf16 ? DT_BF16 : DT_F32, a.accumulate = true;
+    grouped(dev, d, &a);
+    *n = sizes[d];
+    float *out = copy_of(*outs[d], *n);
+    operands_free(&o);
+    return out;
+}
+
+static void more_experts_than_a_launch_takes_are_all_served(void **state)
+{
+    (void)state;
+    struct device *ref = open_table(0, 1);
+    for (int t = 1; t < N_ALL_TABLES; t++) {
+        struct device *dev = open_table(t, 2);
+        for (int i = 0; dev && i < 4 * N_DIRECTIONS; i++) {
+            int64_t N = i & 1 ? 8 : 70, n;
+            bool bf16 = i & 2, rounds = bf16 && dev->bf16_units;
+            enum direction d = (enum direction)(i / 4);
+            float *want = run_many(ref, d, N, false, rounds, &n),
+                  *got = run_many(dev, d, N, bf16, rounds, &n);
+            check_close(rounds ? PRODUCT_BF16 : PRODUCT, table_names[t], got, want, n);
+            free(want);
+            free(got);
+        }
+        device_close(dev);
+    }
+    device_close(ref);
+}
+
 static void an_expert_without_slots_keeps_its_gradient(void **state)
 {
     (void)state;
@@ -383,6 +433,7 @@ int main(void)
         cmocka_unit_test(narrow_products_do_too),
         cmocka_unit_test(grouped_products_agree_with_the_reference),
         cmocka_unit_test(grouped_products_of_many_slots_do_too),
+        cmocka_unit_test(more_experts_than_a_launch_takes_are_all_served),
         cmocka_unit_test(an_expert_without_slots_keeps_its_gradient),
         cmocka_unit_test(products_give_the_same_bits_again_and_on_other_threads),
         cmocka_unit_test(a_nan_in_an_operand_reaches_its_row_only),

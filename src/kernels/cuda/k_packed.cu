@@ -163,9 +163,9 @@ void cuda_packed_pack(struct device *dev, const struct packed_weight *w, int64_t
 
 struct widening {
     void *out;
-    const uint8_t *w;
-    const int32_t *ids;
-    int64_t ldo, K, first, n;
+    const uint8_t *w[PACKED_WIDEN]; /* each of `each` rows of those that are widened */
+    const int32_t *ids;             /* of w[0] */
+    int64_t ldo, K, first, n, each;
     bool narrow, in_quads; /* in_quads: four numbers can be stored at once */
     struct levels levels;
 };
@@ -214,7 +214,8 @@ static __device__ __forceinline__ void widen_step(const struct widening &a,
                                                   const struct row_plan &at, int64_t t, int step,
                                                   int lane, const float *levels)
 {
-    const uint8_t *row = a.w + (a.ids ? a.ids[t] : a.first + t) * at.bytes;
+    int which = (int)t / (int)a.each;
+    const uint8_t *row = a.w[which] + (a.ids ? a.ids[t] : a.first + t - which * a.each) * at.bytes;
     int chunks = is_whole(F) ? at.units / CHUNK : 0;
     struct pieces<F> p;
     if constexpr (!is_whole(F)) {
@@ -256,26 +257,42 @@ static __global__ void __launch_bounds__(THREADS) widen(const __grid_constant__ 
     }
 }
 
+static void widen_rows(struct device *dev, struct widening *a, void *out, bool narrow, int64_t ldo,
+                       const struct packed_weight *w)
+{
+    a->out = out;
+    a->ldo = ldo;
+    a->K = w->K;
+    a->narrow = narrow;
+    a->in_quads = (uintptr_t)out % 16 == 0 && ldo % 4 == 0;
+    a->levels = packed_levels();
+    int64_t steps = a->n * widening_steps(w->form, plan_row(w->form, w->K).units);
+    unsigned blocks = blocks_for(steps * 32, THREADS), most = (unsigned)cuda_of(dev)->n_sms * 8;
+    blocks = blocks < most ? blocks : most;
+#define WIDEN(F) LAUNCH(dev, (widen<F>), blocks, THREADS, 0, *a)
+    PACKED_SWITCH(w->form, WIDEN)
+#undef WIDEN
+}
+
 void packed_widen(struct device *dev, void *out, bool narrow, int64_t ldo,
                   const struct packed_weight *w, const int32_t *ids, int64_t first, int64_t n)
 {
     struct widening a = {};
-    a.out = out;
-    a.w = (const uint8_t *)w->packed;
+    a.w[0] = (const uint8_t *)w->packed;
     a.ids = ids;
-    a.ldo = ldo;
-    a.K = w->K;
     a.first = first;
-    a.n = n;
-    a.narrow = narrow;
-    a.in_quads = (uintptr_t)out % 16 == 0 && ldo % 4 == 0;
-    a.levels = packed_levels();
-    int64_t steps = n * widening_steps(w->form, plan_row(w->form, w->K).units);
-    unsigned blocks = blocks_for(steps * 32, THREADS), most = (unsigned)cuda_of(dev)->n_sms * 8;
-    blocks = blocks < most ? blocks : most;
-#define WIDEN(F) LAUNCH(dev, (widen<F>), blocks, THREADS, 0, a)
-    PACKED_SWITCH(w->form, WIDEN)
-#undef WIDEN
+    a.n = n, a.each = max(n, (int64_t)1);
+    widen_rows(dev, &a, out, narrow, ldo, w);
+}
+
+void packed_widen_all(struct device *dev, void *out, bool narrow, int64_t ldo,
+                      const struct packed_weight *w, int n)
+{
+    struct widening a = {};
+    for (int i = 0; i < n; i++)
+        a.w[i] = (const uint8_t *)w[i].packed;
+    a.n = w->N * n, a.each = w->N;
+    widen_rows(dev, &a, out, narrow, ldo, w);
 }
 
 void cuda_packed_rows(struct device *dev, float *y, const struct packed_weight *w,
@@ -286,6 +303,32 @@ void cuda_packed_rows(struct device *dev, float *y, const struct packed_weight *
 
 /* ---- products ---- */
 
+/* The end of a run of weights from e on, each of more than a few slots. */
+static int64_t crowd_end(const struct packed_args *a, int64_t e)
+{
+    while (e < a->E && a->offset[e + 1] - a->offset[e] > FEW_ROWS)
+        e++;
+    return e;
+}
+
+/* Weights e … end − 1, each of more than a few slots. */
+static void many(struct device *dev, const struct packed_args *a, const struct packed_call *call,
+                 int64_t e, int64_t end)
+{
+    bool together = a->w->compute == DT_BF16 && !a->bias;
+    for (int n; e < end; e += n) {
+        struct packed_job jobs[PACKED_WIDEN];
+        n = (int)min(end - e, together ? (int64_t)PACKED_WIDEN : (int64_t)1);
+        for (int i = 0; i < n; i++)
+            jobs[i] = {a->w[e + i].packed, a->offset[e + i],
+                       a->offset[e + i + 1] - a->offset[e + i]};
+        if (n > 1)
+            packed_experts(dev, a->w + e, call, jobs, n);
+        else
+            packed_many(dev, a->w + e, call, jobs);
+    }
+}
+
 void cuda_packed_forward(struct device *dev, const struct packed_args *a)
 {
     enum { JOBS = 128 };
@@ -295,15 +338,21 @@ void cuda_packed_forward(struct device *dev, const struct packed_args *a)
         return;
     struct packed_call call = {a->y,    a->x,   a->x_row, a->y_row,    a->bias,      a->w->N,
                                a->w->K, a->ldy, a->ldx,   a->w->gated, a->accumulate};
-    for (int64_t e = 0; e < a->E; e++) {
+    for (int64_t e = 0, end; e < a->E; e = end) {
+        end = crowd_end(a, e);
+        if (end > e) {
+            many(dev, a, &call, e, end);
+            continue;
+        }
         struct packed_job j = {a->w[e].packed, a->offset[e], a->offset[e + 1] - a->offset[e]};
-        if (j.n > FEW_ROWS)
-            packed_many(dev, &a->w[e], &call, &j);
-        else if (j.n)
+        end = e + 1;
+        if (j.n)
             jobs[n_jobs++] = j;
-        if (n_jobs == JOBS || (n_jobs && e == a->E - 1)) {
+        if (n_jobs == JOBS) {
             packed_few(dev, a->w->form, &call, jobs, n_jobs);
             n_jobs = 0;
         }
     }
+    if (n_jobs)
+        packed_few(dev, a->w->form, &call, jobs, n_jobs);
 }

@@ -10,7 +10,7 @@
 #include "kernels/cuda/packed.h"
 #include "kernels/cuda/rows.h"
 
-enum { THREADS = 256, PANEL_BYTES = 160 << 20, SUMS_BYTES = 128 << 20, EVEN = 128 };
+enum { THREADS = 256, EVEN = 128 };
 
 /* Outputs n0 … n0+width−1 from sums [n, width], gated [n, 2·width]. Blocks: x slots, y columns by W · THREADS. */
 template <int W, bool GATED>
@@ -42,12 +42,11 @@ static __global__ void __launch_bounds__(THREADS)
     store<W>(y, z);
 }
 
-static void finish_rows(struct device *dev, const struct packed_call *c, const float *sums,
-                        const struct packed_job *job, int64_t n0, int64_t width)
+void packed_finish(struct device *dev, const struct packed_call *c, const float *sums,
+                   int64_t first, int64_t n, int64_t n0, int64_t width)
 {
-    int64_t first = job->first;
     bool wide = is_wide(c->y) && is_wide(c->bias) && (c->ldy | n0 | width) % 4 == 0;
-    dim3 grid((unsigned)job->n, blocks_for(width, THREADS * (wide ? 4 : 1)));
+    dim3 grid((unsigned)n, blocks_for(width, THREADS * (wide ? 4 : 1)));
     if (wide && c->gated)
         LAUNCH(dev, (finish<4, true>), grid, THREADS, 0, *c, sums, first, n0, width);
     else if (wide)
@@ -93,9 +92,9 @@ static struct many plan(const struct packed_weight *w, const struct packed_call 
     m.straight_x = !m.narrow && !c->x_row;
     m.direct = !c->gated && !c->y_row && !c->bias;
     if (!m.in_place)
-        most = min(most, PANEL_BYTES / (m.ld * sides * (int64_t)m.each));
+        most = min(most, PACKED_PANEL_BYTES / (m.ld * sides * (int64_t)m.each));
     if (!m.direct)
-        most = min(most, SUMS_BYTES / (n * sides * (int64_t)sizeof(float)));
+        most = min(most, PACKED_SUMS_BYTES / (n * sides * (int64_t)sizeof(float)));
     m.piece = panel(outputs, most);
     m.x_at = room(&m.bytes, m.straight_x ? 0 : n * m.ld, m.each);
     m.w_at = room(&m.bytes, m.in_place ? 0 : m.piece * sides * m.ld, m.each);
@@ -145,7 +144,7 @@ static void multiply(struct device *dev, const struct packed_weight *w, const st
             product(dev, w, c, job, m, scratch, sums + i * width, sides * width,
                     rows + i * other * plan_row(w->form, w->K).bytes, width);
     if (!m->direct)
-        finish_rows(dev, c, sums, job, n0, width);
+        packed_finish(dev, c, sums, job->first, job->n, n0, width);
 }
 
 void packed_many(struct device *dev, const struct packed_weight *w, const struct packed_call *call,

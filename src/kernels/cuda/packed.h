@@ -312,6 +312,23 @@ void packed_few(struct device *dev, enum packed_form form, const struct packed_c
 void packed_many(struct device *dev, const struct packed_weight *w, const struct packed_call *call,
                  const struct packed_job *job);
 
+/* n ≥ 2 jobs in the order of their slots, none between them, all in bf16: their weights are widened as far as scratch holds them, and
+ * tiles.h multiplies all. w [n]. */
+void packed_experts(struct device *dev, const struct packed_weight *w,
+                    const struct packed_call *call, const struct packed_job *jobs, int n);
+
+/* Outputs n0 … n0+width−1 of n slots from first on, from their sums [n, width], gated [n, 2·width]: what follows a product. */
+void packed_finish(struct device *dev, const struct packed_call *c, const float *sums,
+                   int64_t first, int64_t n, int64_t n0, int64_t width);
+
+/* Bytes of scratch that widened weights, and sums, may take. */
+enum { PACKED_PANEL_BYTES = 160 << 20, PACKED_SUMS_BYTES = 128 << 20 };
+
+/* All rows of n ≤ PACKED_WIDEN weights of one shape and form, one weight behind the other, as below. */
+enum { PACKED_WIDEN = 64 };
+void packed_widen_all(struct device *dev, void *out, bool narrow, int64_t ldo,
+                      const struct packed_weight *w, int n);
+
 /* n rows of w, which ids name (NULL: from first on), widened to float32 or (narrow) rounded to bf16, to out with pitch ldo. */
 void packed_widen(struct device *dev, void *out, bool narrow, int64_t ldo,
                   const struct packed_weight *w, const int32_t *ids, int64_t first, int64_t n);
