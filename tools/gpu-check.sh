@@ -61,11 +61,12 @@ sanitize() { # TOOL PROGRAM: one line
     echo "$1 $2: rc $status, $(grep -o 'SUMMARY.*' "$log"), $(grep -c 'OK \]' "$log") tests passed" >>"$out/sanitizer.txt"
 }
 
-figure() { # NAME COMMAND…: one line of JSON for each that it prints
-    local name=$1 text
+figure() { # NAME COMMAND…: one line of JSON for each that it prints, what else it prints into NAME.txt
+    local name=$1 text rest
     shift
     if text=$(timeout 200 "$@" 2>"$out/bench.err"); then
         echo "$text" | grep '^{' | sed "s/^{/{\"bench\": \"$name\", /" | tee -a "$out/figures.jsonl" | cut -c1-400
+        rest=$(echo "$text" | grep -v '^{') && echo "$rest" >"$out/$name.txt"
     else
         echo "FAIL $name: $(tail -1 "$out/bench.err")" | tee -a "$out/failures.txt"
     fi
@@ -112,7 +113,7 @@ for part in $parts; do
             --seq 4096 --incentive rd_esi
         for form in nf4 q4 bf16; do
             figure "decode-$form" "$build/bench_generate" configs/model/qwen2.5-$size.json 5 0 512 64 --device cuda \
-                --random $form --json
+                --random $form --json --profile
         done
         ;;
     peers)

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "cli/fleet_gate.h"
 #include "fleet/children.h"
 #include "fleet/live_config.h"
@@ -29,7 +30,8 @@ static const char HELP[] =
     "  --local           start the experts here; without it they are at the configuration's urls\n"
     "  --config F.yaml   the fleet\n"
     "  --set key=value   instead of what the file says; again for more\n"
-    "  --port P          the same as --set port=P\n"
+    "  --port P          the same as --set port=P\n" DEVICE_FLAGS_HELP
+    "                    of the encoder and the gate, and with --local of every expert by itself\n"
     "  --help-config     all keys of the file\n\n"
     "More: moe2 help fleet\n\n"
     "example:\n"
@@ -41,6 +43,7 @@ static const char HELP[] =
 struct job {
     struct live_config config;
     struct fleet_gate gate;
+    struct device_flags device;
     struct gateway *gateway;
     struct children *children;
     struct arena memory; /* of the children's words */
@@ -101,6 +104,10 @@ static struct line *expert_words(struct job *j, int64_t i, struct err *err)
         put(l, "--energy", c->energy);
     if (c->adapters.n && *c->adapters.values[i])
         put(l, "--adapter", c->adapters.values[i]);
+    if (j->device.name)
+        put(l, "--device", j->device.name);
+    if (j->device.limit)
+        put(l, "--memory-limit", j->device.limit);
     if (c->plain)
         put(l, "--plain", NULL);
     return err->code ? NULL : l;
@@ -140,11 +147,15 @@ static int open_gateway(struct job *j, struct err *err)
                                 .k = (int)c->k,
                                 .combine = (enum vote_kind)c->combine,
                                 .timeout_s = c->timeout_s};
-    int rc = 0;
+    struct device_choice device;
+    int rc = device_flags_read(&device, &j->device, err);
+    if (rc)
+        return rc;
     if (!j->local && !c->urls.n)
         return err_set(err, MOE2_ECONFIG, "the configuration has no urls: wanted --local, or urls");
     if (*c->gate)
-        rc = fleet_gate_open(&j->gate, c->gate, c->features, c->experts.values, o.n_experts, err);
+        rc = fleet_gate_open(&j->gate, c->gate, c->features, &device, c->experts.values,
+                             o.n_experts, err);
     o.gate = fleet_gate_table(&j->gate);
     if (!rc)
         rc = gateway_open(&j->gateway, &o, err);
@@ -215,6 +226,7 @@ static int run(int argc, char **argv)
     const struct cli_flag flags[] = {{"--local", FLAG_BOOL, &j.local, false},
                                      {"--config", FLAG_TEXT, &config, false},
                                      {"--port", FLAG_TEXT, &port, false},
+                                     DEVICE_FLAGS(&j.device),
                                      {"--set", FLAG_TEXT, &set, false}, /* one too many */
                                      {"--help-config", FLAG_BOOL, &help_config, false}};
     int rc = cli_parse(n_left, argv, flags, COUNT_OF(flags), NULL, &err);

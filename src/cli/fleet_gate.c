@@ -24,16 +24,16 @@ static int check(const struct fleet_gate *g, const char *path, const char *featu
 }
 
 int fleet_gate_open(struct fleet_gate *g, const char *gate, const char *features,
-                    const char *const *experts, int n_experts, struct err *err)
+                    const struct device_choice *device, const char *const *experts, int n_experts,
+                    struct err *err)
 {
-    const struct device_choice cpu = {0};
-    int rc = file_is_dir(features)
-                 ? embedder_open_encoder(&g->embedder, features, &cpu, 1, false, 0, cli_sink(), err)
-                 : embedder_open_hashed(&g->embedder, features, 1, err);
+    int rc = file_is_dir(features) ? embedder_open_encoder(&g->embedder, features, device, 1, false,
+                                                           0, cli_sink(), err)
+                                   : embedder_open_hashed(&g->embedder, features, 1, err);
     if (!rc)
         rc = gate_open(&g->gate, gate, err);
     if (!rc)
-        rc = device_open(&g->dev, "cpu", 1, err);
+        rc = device_open_choice(&g->dev, device, 1, err);
     if (!rc)
         rc = check(g, gate, features, experts, n_experts, err);
     if (!rc && !(g->vector = malloc((size_t)g->gate->D * sizeof *g->vector)))
