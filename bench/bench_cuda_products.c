@@ -1,12 +1,13 @@
 /* Speed of matrix products on a GPU, at the shapes of large models, beside the largest dense product of the same run.
  *
- *     bench_cuda_products [--device cuda] [--json] [--small] [--experts]
+ *     bench_cuda_products [--device cuda] [--json] [--small] [--experts | --adapters]
  *
  * Each row is the median of 11 batches between two waits for the device, and counts multiply-adds as two. Operands are normal random
  * numbers: zeros would draw less power and look faster. "ratio" is to the first row, bf16 8192 cubed with weights that are bf16
  * already. The experts' rows are one layer of DeepSeek-V3 on 4,096 tokens that pick 8 of 256 experts at random: an expert has 128
  * tokens more or less, and its weights are read (its gradients written) for those. --small: the same at sizes for the emulator.
- * --experts: of the dense products only the first. --device cuda:plain on a Hopper GPU: without the kernels that only it has.
+ * Adapters' rows are those of rank 8 on Moonlight's experts, 4,096 tokens that pick 6 of 64, by the bytes of the wide side alone.
+ * --experts: of the dense products only the first, and no adapters; --adapters: these alone. --device cuda:plain on a Hopper GPU: without the kernels that only it has.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,12 +17,12 @@
 #include "base/rng.h"
 #include "kernels/kernels.h"
 
-enum { BATCHES = 11, PICKS = 8 };
+enum { BATCHES = 11 };
 enum direction { FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT };
 static const char *const direction_names[] = {"forward", "backward_input", "backward_weight"};
 
 static struct device *dev;
-static bool json, small, experts_only;
+static bool json, small, experts_only, adapters_only;
 static double reference; /* TFLOP/s of the first row */
 static struct {
     float *at; /* normal numbers on the device, from which all operands are copied */
@@ -212,17 +213,17 @@ static void all_dense(void)
 /* ---- experts ---- */
 
 struct layer {
-    int64_t T, E, D, F; /* tokens, experts, width, inner width */
-    int32_t *offset;    /* host [E+1] */
-    int32_t *rows;      /* device [T·PICKS]: the token of each slot */
-    double total[3];    /* seconds of a direction */
+    int64_t T, E, D, F, picks; /* tokens, experts, width, inner width, experts of a token */
+    int32_t *offset;           /* host [E+1] */
+    int32_t *rows;             /* device [T·picks]: the token of each slot */
+    double total[3];           /* seconds of a direction */
 };
 
-/* Every token picks 8 distinct experts; slots by expert, then by token. */
+/* Every token picks some distinct experts; slots by expert, then by token. */
 static void route(struct layer *l)
 {
     struct rng r;
-    int64_t S = l->T * PICKS, slot = 0;
+    int64_t S = l->T * l->picks, slot = 0;
     bool *picked = calloc((size_t)(l->T * l->E), 1);
     int32_t *tokens = calloc((size_t)S, sizeof *tokens);
     struct err err = {MOE2_ELIMIT, "none left"};
@@ -231,7 +232,7 @@ static void route(struct layer *l)
         stop("memory", &err);
     rng_init(&r, 2);
     for (int64_t t = 0; t < l->T; t++)
-        for (int n = 0; n < PICKS;) {
+        for (int n = 0; n < l->picks;) {
             bool *p = &picked[t * l->E + (int64_t)rng_below(&r, (uint64_t)l->E)];
             n += !*p;
             *p = true;
@@ -254,7 +255,7 @@ static void experts(struct layer *l, const char *what, enum direction d, int64_t
                     bool tokens_x)
 {
     char name[128];
-    int64_t S = l->T * PICKS;
+    int64_t S = l->T * l->picks;
     bool gather_x = tokens_x && d != BACKWARD_INPUT, gather_y = !tokens_x && d != FORWARD;
     int64_t n_y = (gather_y ? l->T : S) * N, n_x = (gather_x ? l->T : S) * K;
     enum dtype type = d == BACKWARD_WEIGHT ? DT_F32 : DT_BF16;
@@ -280,7 +281,7 @@ static void experts(struct layer *l, const char *what, enum direction d, int64_t
 
 static void all_experts(void)
 {
-    struct layer l = {.T = 4096, .E = 256, .D = 7168, .F = 2048};
+    struct layer l = {.T = 4096, .E = 256, .D = 7168, .F = 2048, .picks = 8};
     if (small)
         l.T = 32, l.E = 16, l.D = 56, l.F = 32;
     route(&l);
@@ -289,9 +290,66 @@ static void all_experts(void)
         experts(&l, "gate+up", d, 2 * l.F, l.D, true);
         experts(&l, "down", d, l.D, l.F, false);
         snprintf(name, sizeof name, "v3 experts, the layer's %s", direction_names[d]);
-        row(name, 2.0 * (double)(l.T * PICKS) * (double)(3 * l.F) * (double)l.D, l.total[d]);
+        row(name, 2.0 * (double)(l.T * l.picks) * (double)(3 * l.F) * (double)l.D, l.total[d]);
     }
-    device_free(dev, l.rows, (size_t)(l.T * PICKS) * sizeof *l.rows);
+    device_free(dev, l.rows, (size_t)(l.T * l.picks) * sizeof *l.rows);
+    free(l.offset);
+}
+
+/* ---- adapters on experts ---- */
+
+/* One narrow product of all experts. tokens: its wide side is of tokens, gathered; added: that side is read and written. */
+struct adapter {
+    const char *name;
+    enum direction direction;
+    int64_t N, K, ldy, ldx;
+    bool tokens, added;
+};
+
+static void adapter(struct layer *l, const struct adapter *p)
+{
+    int64_t S = l->T * l->picks, wide = p->N > p->K ? p->N : p->K;
+    int64_t n_y = S * p->ldy, n_x = (p->tokens ? l->T : S) * p->ldx, n_w = l->E * p->N * p->K;
+    void **w = calloc((size_t)l->E, sizeof *w);
+    float *all = normals(n_w);
+    for (int64_t e = 0; e < l->E && w; e++)
+        w[e] = all + e * p->N * p->K;
+    struct grouped_args a = {.w = w, .offset = l->offset, .E = l->E, .N = p->N, .K = p->K};
+    a.y = normals(n_y), a.x = normals(n_x);
+    a.ldy = p->ldy, a.ldx = p->ldx, a.ldw = p->K;
+    a.x_row = p->tokens ? l->rows : NULL;
+    a.w_type = DT_F32, a.compute = DT_BF16, a.accumulate = p->added;
+    double s = seconds(&(struct job){p->direction, NULL, &a}),
+           gbs = 1e-9 * (double)(S * wide) * (p->added ? 8 : 4) / s;
+    if (json)
+        printf("{\"device\": \"%s\", \"name\": \"adapters %s\", \"ms\": %.4f, \"gbs\": %.1f}\n",
+               dev->name, p->name, s * 1e3, gbs);
+    else
+        printf("adapters %-55s %9.3f ms %9.1f GB/s\n", p->name, s * 1e3, gbs);
+    device_free(dev, a.y, (size_t)n_y * sizeof *a.y);
+    device_free(dev, a.x, (size_t)n_x * sizeof *a.x);
+    device_free(dev, all, (size_t)n_w * sizeof *all);
+    free(w);
+}
+
+static void all_adapters(void)
+{
+    struct layer l = {.T = 4096, .E = 64, .D = 2048, .F = 1408, .picks = 6};
+    if (small)
+        l.T = 32, l.E = 8, l.D = 64, l.F = 32;
+    int64_t D = l.D, F = l.F, r = 8;
+    const struct adapter all[] = {
+        {"A of gate+up, forward", FORWARD, 2 * r, D, 2 * r, D, true, false},
+        {"B of gate, forward", FORWARD, F, r, 2 * F, 2 * r, false, true},
+        {"B of gate, backward_input", BACKWARD_INPUT, F, r, 2 * F, 2 * r, false, false},
+        {"B of gate, backward_weight", BACKWARD_WEIGHT, F, r, 2 * F, 2 * r, false, false},
+        {"A of gate+up, backward_weight", BACKWARD_WEIGHT, 2 * r, D, 2 * r, D, true, false},
+        {"A of gate+up, backward_input", BACKWARD_INPUT, 2 * r, D, 2 * r, D, false, true},
+    };
+    route(&l);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        adapter(&l, &all[i]);
+    device_free(dev, l.rows, (size_t)(l.T * l.picks) * sizeof *l.rows);
     free(l.offset);
 }
 
@@ -306,11 +364,13 @@ int main(int argc, char **argv)
             small = true;
         } else if (strcmp(argv[i], "--experts") == 0) {
             experts_only = true;
+        } else if (strcmp(argv[i], "--adapters") == 0) {
+            adapters_only = true;
         } else if (strcmp(argv[i], "--device") == 0 && i + 1 < argc) {
             name = argv[++i];
         } else {
             fprintf(stderr, "usage: bench_cuda_products [--device NAME] [--json] [--small] "
-                            "[--experts]\n");
+                            "[--experts | --adapters]\n");
             return 2;
         }
     }
@@ -319,8 +379,12 @@ int main(int argc, char **argv)
     if (!json)
         printf("kernels: %s\n", dev->k->name);
     block_make();
-    all_dense();
-    all_experts();
+    if (!adapters_only) {
+        all_dense();
+        all_experts();
+    }
+    if (!experts_only)
+        all_adapters();
     device_free(dev, block.at, (size_t)block.n * sizeof *block.at);
     device_close(dev);
     return 0;

@@ -2,7 +2,7 @@
 # Everything that needs a GPU, in one command: builds, tests, looks for memory errors and races, measures, and writes what came out.
 #   tools/gpu-check.sh [--build DIR] [--out DIR] [--quick] [PART…]       PART: tests sanitizer bench peers; without one, all
 # DIR (build/cuda) is built when it lacks libmoe2_cuda.so. OUT (results/gpu) gets machine.txt, tests.txt, sanitizer.txt, figures.jsonl (a line a
-# figure) and peers.jsonl. --quick generates with a small model. Exits 1 when a test failed.
+# figure, and NAME.txt where a bench says more) and peers.jsonl. --quick generates with a small model. Exits 1 when a test failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 build=build/cuda out=results/gpu size=7b parts=""
