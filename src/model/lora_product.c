@@ -68,11 +68,18 @@ static const float *dropped(struct decoder *dec, const struct lora_group *g, con
     return l->dropped;
 }
 
-static void scale_group(struct decoder *dec, const struct lora_group *g, float *u, int64_t M)
+/* s times the columns of each adapter of a group; neighbours of one scale together. */
+static void scale_group(struct decoder *dec, const struct lora_group *g, float *u, int64_t ld,
+                        int64_t M)
 {
-    for (int64_t i = g->first; i < g->first + g->n; i++) {
-        const struct lora_adapter *ad = &dec->lora->adapters[i];
-        scale_columns(dec, u + ad->col, g->R, M, ad->r, ad->scale);
+    const struct lora_adapter *all = dec->lora->adapters + g->first;
+    for (int64_t i = 0, end; i < g->n; i = end) {
+        int64_t width = all[i].r;
+        for (end = i + 1;
+             end < g->n && all[end].scale == all[i].scale && all[end].col == all[i].col + width;
+             end++)
+            width += all[end].r;
+        scale_columns(dec, u + all[i].col, ld, M, width, all[i].scale);
     }
 }
 
@@ -94,7 +101,7 @@ static void make_u(struct decoder *dec, const struct lora_group *g, const float 
     a.x = (float *)(uintptr_t)x;
     a.ldx = ldx;
     dec->dev->k->linear_forward(dec->dev, &a);
-    scale_group(dec, g, dec->lora->u, M);
+    scale_group(dec, g, dec->lora->u, g->R, M);
 }
 
 /* du = s · Bᵀ dy, unless it is there already. */
@@ -115,7 +122,7 @@ static void make_du(struct decoder *dec, const struct lora_group *g, const float
         a.ldx = g->R;
         dec->dev->k->linear_backward_input(dec->dev, &a);
     }
-    scale_group(dec, g, l->du, M);
+    scale_group(dec, g, l->du, g->R, M);
     l->du_of = g;
 }
 
@@ -271,10 +278,8 @@ static void scale_run(struct decoder *dec, const struct bank *b, float *u, int64
 {
     const struct lora_group *g = &b->group[e * b->stride];
     int64_t first = b->offset[e], n = b->offset[end] - first;
-    for (int64_t i = g->first; i < g->first + g->n && n; i++) {
-        const struct lora_adapter *ad = &b->lora->adapters[i];
-        scale_columns(dec, u + first * b->x->R + ad->col, b->x->R, n, ad->r, ad->scale);
-    }
+    if (n)
+        scale_group(dec, g, u + first * b->x->R, b->x->R, n);
 }
 
 /* drop(x) row by row, keyed by token: rows of tokens where x_row gathers, else rows of slots. */
