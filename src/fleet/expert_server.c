@@ -120,6 +120,26 @@ static struct job *job_take(struct expert_server *s)
     return j;
 }
 
+/* Takes a job that nobody waits for any more out of the queue, if it still is in it. The lock is held. */
+static void job_withdraw(struct job *j)
+{
+    struct expert_server *s = j->server;
+    struct job **at = &s->first, *before = NULL;
+    while (*at && *at != j) {
+        before = *at;
+        at = &(*at)->next;
+    }
+    if (!*at)
+        return;
+    *at = j->next;
+    if (s->last == j)
+        s->last = before;
+    s->n_waiting--;
+    j->n_holders--;
+    j->rc = err_set(&j->err, MOE2_ESTOP, "nobody waits for it");
+    j->state = JOB_DONE;
+}
+
 /* ---- the worker ---- */
 
 static void on_begin(void *ctx, int64_t prompt_tokens)
@@ -238,8 +258,10 @@ static void job_wait(struct job *j, struct http_exchange *x, bool any)
     pthread_mutex_lock(&s->lock);
     while (j->state != JOB_DONE && !(any && j->fresh.n)) {
         wait_a_tick(s);
-        if (is_closing(s) || http_gone(x))
-            j->stop = 1;
+        if (!is_closing(s) && !http_gone(x))
+            continue;
+        j->stop = 1;
+        job_withdraw(j);
     }
     pthread_mutex_unlock(&s->lock);
     http_thinking(x, false);
