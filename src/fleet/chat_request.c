@@ -225,6 +225,14 @@ static int refuse(const struct chat_request *r, struct err *err)
     return rc;
 }
 
+/* What a client wrote stands in messages; they stay one line. */
+static void keep_one_line(struct err *err)
+{
+    for (char *p = err ? err->msg : NULL; p && *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 127)
+            *p = ' ';
+}
+
 int chat_request_parse(struct chat_request *r, const void *body, size_t n_bytes, struct err *err)
 {
     *r = (struct chat_request){0};
@@ -248,8 +256,10 @@ int chat_request_parse(struct chat_request *r, const void *body, size_t n_bytes,
         rc = read_stream(r, err);
     if (!rc)
         rc = refuse(r, err);
-    if (rc)
+    if (rc) {
+        keep_one_line(err);
         chat_request_release(r);
+    }
     return rc;
 }
 
