@@ -42,7 +42,7 @@ Y
 up() { # WORDS of fleet up: then $url and $fleet are set
     "$moe2" fleet up --local --config fleet.yaml "$@" >up.out 2>up.err &
     fleet=$!
-    for _ in $(seq 400); do
+    for _ in $(seq 1200); do
         grep -q 'listens on' up.out && break
         kill -0 $fleet 2>/dev/null || break
         sleep 0.05
@@ -109,7 +109,7 @@ bee=$(pids | sed -n 2p)
 kill -9 "$bee"
 post "{\"model\":\"zoo\",$ask" >reply
 [ "$(field content)" = "$(said_by ant "The capital of Italy is")" ] || fault "with bee dead: $(cat reply)"
-for _ in $(seq 200); do
+for _ in $(seq 600); do
     curl -s "$url/health" >health
     grep -q '"name":"bee","in_service":true,"ready":true,"url":"[^"]*","pid":[0-9]*,"restarts":1' health && break
     sleep 0.05
@@ -150,14 +150,14 @@ for p in $of; do alive "$p" && fault "process $p outlived a fleet that was kille
 # ---- experts elsewhere: a fleet without processes in front of a server of ours ----
 "$moe2" serve --model ant --name far --port 0 --threads 1 >far.out 2>far.err &
 far=$!
-for _ in $(seq 200); do
+for _ in $(seq 600); do
     grep -q 'listens on' far.out && break
     sleep 0.05
 done
 printf 'experts: [near, gone]\nmodels: [far, x]\nurls: ["%s", "http://127.0.0.1:9"]\nk: 2\nport: 0\n' "$(sed -n 's/.* listens on //p' far.out)" >far.yaml
 "$moe2" fleet up --config far.yaml >up.out 2>up.err &
 fleet=$!
-for _ in $(seq 200); do
+for _ in $(seq 600); do
     grep -q 'listens on' up.out && break
     sleep 0.05
 done

@@ -30,7 +30,7 @@ printf 'experts: [ant, bee]\nmodels: [ant, bee]\nanswers: choices\nlatency: late
 
 "$moe2" fleet up --local --config fleet.yaml >up.out 2>up.err &
 fleet=$!
-for _ in $(seq 400); do
+for _ in $(seq 1200); do
     grep -q 'listens on' up.out && break
     sleep 0.05
 done

@@ -25,8 +25,9 @@ up() {
     shift
     "$moe2" serve --name "$name" --port 0 --threads 1 "$@" >"$name.out" 2>"$name.err" &
     server=$!
-    for _ in $(seq 200); do
+    for _ in $(seq 1200); do
         grep -q 'listens on' "$name.out" && break
+        kill -0 $server 2>/dev/null || break
         sleep 0.05
     done
     url=$(sed -n 's/.* listens on //p' "$name.out")

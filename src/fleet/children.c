@@ -247,6 +247,7 @@ void children_free(struct children *c)
         return;
     double until_s = clock_s() + CHILD_GRACE_S;
     signal_all(c, SIGTERM);
+    signal_all(c, SIGCONT); /* one that was stopped hears nothing else */
     while (reap(c)) {
         if (clock_s() > until_s)
             signal_all(c, SIGKILL);
