@@ -115,6 +115,12 @@ static inline void kernel_free(void *p)
         (free)(p);
     }
 }
+
+/* Of what came from elsewhere: aligned_alloc, the library. */
+static inline void heap_free(void *p)
+{
+    (free)(p);
+}
 #undef malloc
 #undef calloc
 #undef free

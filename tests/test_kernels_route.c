@@ -257,7 +257,7 @@ static void side_open(struct side *s, const struct router_config *config, int64_
 static void side_close(struct side *s)
 {
     router_free(s->router);
-    (free)(s->memory);
+    heap_free(s->memory);
 }
 
 /* What kernels made is what the router made. */
