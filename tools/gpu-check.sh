@@ -120,6 +120,9 @@ for part in $parts; do
         : >"$out/peers.jsonl"
         python3 bench/peers/cuda_lora.py configs/model/qwen2.5-7b.json 1x4096 5 2>"$out/peers.err" | tee -a "$out/peers.jsonl" ||
             tail -2 "$out/peers.err"
+        if python3 -c 'import bitsandbytes' 2>/dev/null; then
+            python3 bench/peers/cuda_lora.py configs/model/qwen2.5-7b.json 1x4096 5 nf4 2>"$out/peers.err" | tee -a "$out/peers.jsonl"
+        fi
         python3 bench/peers/cuda_generate.py configs/model/qwen2.5-7b.json 2>"$out/peers.err" | tee -a "$out/peers.jsonl" ||
             tail -2 "$out/peers.err"
         ;;
