@@ -23,9 +23,10 @@
 #define DIR "test_encoder.tmp"
 
 static const char *const variants[] = {"bert", "bert_cls", "xlmr", "gte"};
-static const char *const tables[] = {"cpu:reference",  "cpu:avx2",       "cpu:avx512",
-                                     "cpu:avx512vnni", "cpu:avx512bf16", "cuda:emulated"};
-enum { N_VARIANTS = 4, N_TABLES = 6, MAX_TEXTS = 8, MAX_IDS = 256 };
+static const char *const tables[] = {
+    "cpu:reference",  "cpu:avx2",      "cpu:avx512", "cpu:avx512vnni",
+    "cpu:avx512bf16", "cuda:emulated", "cuda"};
+enum { N_VARIANTS = 4, N_TABLES = 7, MAX_TEXTS = 8, MAX_IDS = 256 };
 
 struct golden {
     struct device *dev;
@@ -238,8 +239,8 @@ static void the_first_rows_alone_give_the_bits_that_all_rows_give(void **state)
 static void a_text_without_ids_gives_zeros(void **state)
 {
     (void)state;
-    static const char *const devices[] = {"cpu", "cuda:emulated"};
-    for (int d = 0; d < 2; d++) {
+    static const char *const devices[] = {"cpu", "cuda:emulated", "cuda"};
+    for (int d = 0; d < 3; d++) {
         struct golden g;
         float out[3 * 64];
         if (!golden_open(&g, "bert_cls", devices[d], DT_F32))

@@ -328,7 +328,7 @@ static void check_against_pytorch(const struct safetensors *st, const char *kind
     struct rng rng;
     struct device *dev = NULL;
     if (device_open(&dev, device, 2, NULL)) {
-        assert_string_equal("cuda:emulated", device); /* not built for every machine */
+        assert_true(strncmp(device, "cuda", 4) == 0); /* not there on every machine */
         return;
     }
     safetensors_to_f32(x, need(st, "x"), 0, GT * GD, NULL);
@@ -370,6 +370,7 @@ static void steps_are_those_of_pytorch(void **state)
     check_against_pytorch(st, "sigmoid", false, "cpu:reference");
     check_against_pytorch(st, "sigmoid", false, "cuda:emulated");
     check_against_pytorch(st, "softmax", true, "cuda:emulated");
+    check_against_pytorch(st, "sigmoid", false, "cuda");
     safetensors_close(st);
 }
 
@@ -381,10 +382,11 @@ static void every_kind_scores_on_a_gpu_as_on_the_cpu(void **state)
     struct device *dev = cpu(1), *gpu = NULL;
     struct gate_train_options o = options();
     struct err err = {0};
-    if (device_open(&gpu, "cuda:emulated", 1, &err)) {
+    if (device_open(&gpu, "cuda", 1, &err) && device_open(&gpu, "cuda:emulated", 1, &err)) {
         device_close(dev);
-        return; /* not built for every machine */
+        return; /* the emulator is not built for every machine */
     }
+    err = (struct err){0};
     make_world(&w, 3, 0.4);
     o.epochs = 1;
     for (int k = 0; k < 5; k++) {

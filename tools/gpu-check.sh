@@ -76,7 +76,7 @@ for part in $parts; do
     case $part in
     tests)
         each_test test_device test_kernels_rows test_kernels_narrow test_kernels_products test_kernels_experts test_kernels_attention test_kernels_encoder \
-            test_kernels_packed test_model_golden test_cuda test_session >"$out/tests.txt" 2>&1
+            test_kernels_packed test_model_golden test_cuda test_session test_encoder test_kmeans test_gate >"$out/tests.txt" 2>&1
         cat "$out/tests.txt"
         grep -q '^FAIL' "$out/tests.txt" && failed=1
         ;;
