@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The main job on built-in data: the small DeepSeek-V3 model under RD-ESI, no incentive, the auxiliary loss, loss-free bias and expert choice,
-# about 120,000 tokens each on Italian documentation out of Debian's own packages; evaluation, table, report. Then the two-level build on recorded
-# answers of real models, where the shared data lies beside the project, else on synthetic ones. About five minutes on two cores.
+# about 120,000 tokens each on Italian documentation out of Debian's own packages; evaluation, table, report. Then the two-level build with
+# experts of its own, trained, put in 4 bits and asked on the spot; and, where the shared data lies beside the project, the build on recorded answers of
+# real models. Six to eight minutes on two cores.
 #   tools/demo.sh [MOE2] [--text FILE]     MOE2: the program (build/release/moe2); FILE: text to use instead
 set -eu
 cd "$(dirname "$0")/.."
@@ -19,6 +20,12 @@ echo "== five routers, the same model, data and initial weights"
     --configs configs/rd_esi_config.yaml configs/none_config.yaml configs/top_k_baseline_config.yaml \
     configs/loss_free_config.yaml configs/expert_choice_baseline_config.yaml
 echo "the report is in $out/report.html"
-echo "== which of eight language models to keep in service within limits, and who answers what"
-"$moe2" pipeline --config configs/moe2.yaml --out "${MOE2_DEMO_BUILD:-results/two_level}"
-echo "tables II to IV are in ${MOE2_DEMO_BUILD:-results/two_level}/results/smo_tables"
+build=${MOE2_DEMO_BUILD:-results/two_level}
+echo "== eight experts of our own: trained on clusters of questions, in 4 bits, a gate over them, who is in service within each budget"
+"$moe2" pipeline --config configs/built_in.yaml --out "$build"
+echo "the report is in $build/results/report.html, tables II to IV in $build/results/smo_tables"
+if [ -d ../shared/data/mmlu_pro ]; then
+    echo "== the same on recorded answers of eight real models: which to keep in service within limits, and who answers what"
+    "$moe2" pipeline --config configs/moe2.yaml --out "${build}_recorded"
+    echo "the report is in ${build}_recorded/results/report.html"
+fi

@@ -2,7 +2,7 @@
 # The two base models of the built-in fleet, which stand for a 7B and a 3B model in the demo and the tests: makes questions in Italian and a
 # tokenizer of single bytes, trains both from scratch and writes them in bf16.
 #   tools/make-bases.sh [MOE2] [--device cuda] [--out DIR]      MOE2: build/release/moe2; DIR: models
-# Minutes on a GPU, hours on two cores (docs/building.md says how long each took). The same device gives the same bytes again.
+# Minutes on a GPU, hours on two cores (docs/building.md). The same device gives the same bytes again.
 set -eu
 cd "$(dirname "$0")/.."
 moe2=build/release/moe2 device=cpu out=models
