@@ -4,6 +4,7 @@
  * recorded, the study (study.h) is made beside it, under results/study, and its sentence heads the page; of synthetic answers there is
  * nothing to study.
  */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -115,16 +116,6 @@ static int make_page(struct pipeline *p, const struct smo_report *r, const char 
         rc = buf_printf(&counts, err, "Note: %s. ", p->note);
     if (!rc)
         rc = smo_counts(&counts, r, err);
-    for (int t = 0; t < SMO_N_TABLES && !rc; t++) {
-        rc = smo_table_new(&tables[t], r, (enum smo_table)t, err);
-        sections[n++] = (struct fleet_section){
-            .title = titles[t],
-            .text = t == 0 ? counts.bytes : NULL,
-            .table = tables[t],
-            .caption = "Subsets are chosen on gating_train by out-of-fold gate scores, exactly and "
-                       "with proof; test, best single and some member are measured on gating_test, "
-                       "which nothing was fitted to or chosen on."};
-    }
     if (!rc)
         rc = make_matrix(&matrix, p, figures, err);
     sections[n++] = (struct fleet_section){
@@ -136,6 +127,16 @@ static int make_page(struct pipeline *p, const struct smo_report *r, const char 
         .caption = "Per cent of the gating questions answered right.",
         .figure = "expert_matrix",
         .figure_caption = "Answers right by expert and subject."};
+    for (int t = 0; t < SMO_N_TABLES && !rc; t++) {
+        rc = smo_table_new(&tables[t], r, (enum smo_table)t, err);
+        sections[n++] = (struct fleet_section){
+            .title = titles[t],
+            .text = t == 0 ? counts.bytes : NULL,
+            .table = tables[t],
+            .caption = "Subsets are chosen on gating_train by out-of-fold gate scores, exactly and "
+                       "with proof; test, best single and some member are measured on gating_test, "
+                       "which nothing was fitted to or chosen on."};
+    }
     sections[n++] = (struct fleet_section){
         .title = "What an answer costs",
         .text = "Curves of the devices: what is published, estimated or made up is said at each "
@@ -166,6 +167,7 @@ int run_report(struct buf *said, void *ctx, struct err *err)
         snprintf(sum.sentence, sizeof sum.sentence,
                  "%s%sAll experts together are right on %.1f %% of the test questions.",
                  p->note ? p->note : "", p->note ? ". " : "", 100 * r.all_test.accuracy);
+    sum.sentence[0] = (char)toupper((unsigned char)sum.sentence[0]);
     if (!rc)
         rc = make_page(p, &r, sum.sentence, err);
     if (!rc && has_study(p))
