@@ -28,6 +28,7 @@
 #include "kernels/kernels.h"
 #include "kernels/limits.h"
 #include "kernels/nvml.h"
+#include "pipeline/meters.h"
 
 enum { MAX_ROWS = 64, MAX_TEXT = 256 };
 
@@ -180,6 +181,21 @@ static void add_gpu(struct rows *r)
     device_close(dev);
 }
 
+/* What counts joules here, each kind with its parts or why it does not. */
+static void add_meters(struct rows *r, const char *sysfs)
+{
+    for (int i = 0; meter_kinds[i]; i++) {
+        const struct meter_options o = {.sysfs = sysfs};
+        struct meter m;
+        struct err err = {0};
+        if (meter_open(&m, meter_kinds[i]->name, false, &o, &err))
+            add(r, "meter", meter_kinds[i]->name, "none: %s", err.msg);
+        else
+            add(r, "meter", meter_kinds[i]->name, "counts %s: %s", m.kind->counts, m.what);
+        meter_close(&m);
+    }
+}
+
 static bool on_path(const char *program)
 {
     const char *path = getenv("PATH");
@@ -320,8 +336,10 @@ static int run(int argc, char **argv)
 {
     struct rows rows = {.n = 0};
     bool measure = false, json = false;
+    const char *sysfs = NULL;
     struct err err = {0};
     const struct cli_flag flags[] = {{"--measure", FLAG_BOOL, &measure, false},
+                                     {"--sysfs", FLAG_TEXT, &sysfs, false},
                                      {"--json", FLAG_BOOL, &json, false}};
     if (cli_parse(argc, argv, flags, COUNT_OF(flags), NULL, &err))
         return cli_fail("doctor", &err);
@@ -329,6 +347,7 @@ static int run(int argc, char **argv)
     add_cpu(&rows);
     add_room(&rows);
     add_gpu(&rows);
+    add_meters(&rows, sysfs);
     add_libraries(&rows);
     add_options(&rows);
     if ((measure && add_limits(&rows, &err)) ||
@@ -340,8 +359,9 @@ static int run(int argc, char **argv)
 const struct command cmd_doctor = {
     "doctor",
     "what this machine has and which kernels moe2 will use",
-    "usage: moe2 doctor [--measure] [--json]\n\n"
+    "usage: moe2 doctor [--measure] [--sysfs DIR] [--json]\n\n"
     "  --measure   also measures arithmetic and memory with all threads (a few seconds)\n"
+    "  --sysfs DIR where sysfs lies, for energy meters (/sys)\n"
     "  --json      prints one JSON object instead of a table\n\n"
     "examples:\n"
     "  moe2 doctor\n"
