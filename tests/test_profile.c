@@ -68,6 +68,24 @@ static void measurements_become_points_with_their_spread_and_a_fit(void **state)
     profile_set_release(&s);
 }
 
+static void a_point_is_the_median_of_its_runs_and_notes_are_those_of_the_first(void **state)
+{
+    (void)state;
+    const char *path =
+        put("noisy.csv", "expert,prompt_tokens,output_tokens,latency_s,latency_note,energy_j,"
+                         "energy_source,energy_note\n"
+                         "a,100,10,1,here,2,estimated,\"by watts, 2\"\n"
+                         "a,100,10,1.5,there,3,estimated,x\na,100,10,90,,180,estimated,\n");
+    struct profile_set s = {0};
+    assert_int_equal(0, profile_import(&s, path, NULL));
+    near(1.5, s.latency.list[0].points[0].value);
+    assert_string_equal("here", s.latency.list[0].note);
+    near(3, s.energy.list[0].points[0].value);
+    assert_string_equal("by watts, 2", s.energy.list[0].note);
+    assert_int_equal(CURVE_ESTIMATED, s.energy.list[0].source);
+    profile_set_release(&s);
+}
+
 static void bad_measurements_are_refused_with_file_line_and_field(void **state)
 {
     (void)state;
@@ -332,6 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(measurements_become_points_with_their_spread_and_a_fit),
+        cmocka_unit_test(a_point_is_the_median_of_its_runs_and_notes_are_those_of_the_first),
         cmocka_unit_test(bad_measurements_are_refused_with_file_line_and_field),
         cmocka_unit_test(published_tables_become_curves_and_a_cached_prompt_is_left_out),
         cmocka_unit_test(a_line_over_the_parameters_gives_the_estimated_device),

@@ -32,7 +32,7 @@ refused() { # what, status, a part of the message, then the arguments
     check "$what: one line" 1 "$(wc -l <"$work/stderr")"
     grep -qF -- "$part" "$work/stderr" || check "$what: message" "…$part…" "$(cat "$work/stderr")"
 }
-refused "nothing to import" 2 "--import is missing"
+refused "nothing to import" 2 "wanted --import SOURCE, or --models [NAME=]DIR,"
 refused "a file that is not there" 1 "No such file" --import "$work/none.csv" --out "$work/x"
 mkdir "$work/empty"
 refused "a folder without tables" 1 "scorecard.csv" --import "$work/empty" --out "$work/x"

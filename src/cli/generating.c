@@ -8,22 +8,10 @@
 #include "eval/model_tokenizer.h"
 #include "model/source.h"
 
-/* Whether the products' weights are stored in 16 bits, so that rounding the other operand alike costs little. */
-static bool stored_in_16_bits(const char *model)
-{
-    struct source *src = NULL;
-    const struct source_tensor *t = NULL;
-    if (source_open(&src, model, NULL) == 0)
-        t = source_find(src, "model.layers.0.self_attn.o_proj.weight");
-    bool yes = t && !(t->kind == STORED_PLAIN && t->dtype == DT_F32);
-    source_close(src);
-    return yes;
-}
-
 static int compute_of(enum dtype *out, const struct generating *g, struct err *err)
 {
     if (strcmp(g->compute, "auto") == 0)
-        *out = g->dev->bf16_units && stored_in_16_bits(g->model) ? DT_BF16 : DT_F32;
+        *out = g->dev->bf16_units && source_is_narrow(g->model) ? DT_BF16 : DT_F32;
     else if (strcmp(g->compute, "bf16") == 0)
         *out = DT_BF16;
     else if (strcmp(g->compute, "f32") == 0)

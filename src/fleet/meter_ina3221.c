@@ -23,7 +23,7 @@ enum { MAX_RAILS = 24, RAILS_A_CHIP = 3, MAX_DIR = 512, SAMPLE_MS = 10, MAX_MA =
 
 struct rail {
     char dir[MAX_DIR], label[SYSFS_LINE];
-    char volts[16], amperes[16]; /* names of files */
+    char volts[32], amperes[32]; /* names of files */
 };
 
 struct ina {
@@ -98,7 +98,7 @@ static int add_rail(struct ina *m, const char *dir, int channel, struct err *err
     struct rail r;
     struct err why = {0};
     double w;
-    char label[16], enable[16];
+    char label[32], enable[32];
     int64_t on = 1;
     snprintf(r.dir, sizeof r.dir, "%s", dir);
     snprintf(label, sizeof label, "in%d_label", channel);

@@ -6,7 +6,7 @@
  *               "fit": {"t0": 0, "prefill": 0.0006, "decode": 0.0298},       value = t0 + prefill·prompt + decode·output
  *               "residual": {"rms": 0.02, "largest": 0.04}, "curve": "…", "stands_for": "…", "note": "…"}}
  * unit is "s" or "ms" for latency, "J" or "mJ" for energy. Only unit and fit are needed by those who read costs; keys that are not
- * known are passed over. A point's spread is in its unit: the standard deviation over its runs where runs were measured here, what
+ * known are passed over. A point's spread is in its unit: the standard deviation over its runs (whose median is the value) where runs were measured here, what
  * the note says otherwise; null where it isn't known.
  */
 #ifndef MOE2_IO_CURVES_H

@@ -256,3 +256,14 @@ void source_copy(void *out, const struct source_tensor *t)
     for (int64_t r = 0; r < t->shape[0]; r++)
         memcpy((char *)out + r * t->row_bytes, source_row(t, r), (size_t)t->row_bytes);
 }
+
+bool source_is_narrow(const char *path)
+{
+    struct source *src = NULL;
+    const struct source_tensor *t = NULL;
+    if (source_open(&src, path, NULL) == 0)
+        t = source_find(src, "model.layers.0.self_attn.o_proj.weight");
+    bool narrow = t && !(t->kind == STORED_PLAIN && t->dtype == DT_F32);
+    source_close(src);
+    return narrow;
+}

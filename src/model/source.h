@@ -80,6 +80,10 @@ const struct gguf *source_gguf(const struct source *s); /* borrowed; NULL: no GG
 int source_config_text(struct buf *out, const struct source *s, struct err *err);
 int source_config(struct model_config *out, const struct source *s, struct err *err);
 
+/* Whether the weights of the products of the model at path are stored in 16 bits or less, so that rounding the other operand to bf16
+ * costs little. What doesn't open: false. */
+bool source_is_narrow(const char *path);
+
 /* The same of a single file, opened for this alone. */
 int source_file_config(struct model_config *out, const char *path, struct err *err);
 

@@ -2,7 +2,8 @@
  *
  * A folder holds published values: scorecard.csv and detail.csv (4-bit Qwen2.5 on a Jetson AGX Orin) and table.csv (decode speed and
  * wall power of local models on many machines, RTX 4090 among them), read as docs/costs.md says. A file is a CSV with a row a run:
- * expert, prompt_tokens, output_tokens, latency_s (or latency_ms), and where it was metered energy_j (or energy_mj), device, and latency_source, energy_source where a number was not measured. What is
+ * expert, prompt_tokens, output_tokens, latency_s (or latency_ms), and where it was metered energy_j (or energy_mj), device, and latency_source, energy_source where a number was not measured, latency_note and
+ * energy_note for the curves' notes (those of an expert's first row count). What is
  * published and what is derived stays apart in each curve's source.
  */
 #ifndef MOE2_PIPELINE_PROFILE_IMPORT_H

@@ -1,5 +1,5 @@
-/* Measurements to curves: a CSV with a row a run: see profile_import.h. Runs with the same expert and lengths become one point, whose
- * spread is their standard deviation. */
+/* Measurements to curves: a CSV with a row a run: see profile_import.h. Runs with the same expert and lengths become one point, their median,
+ * whose spread is their standard deviation. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,8 @@ struct run_row {
     double prompt_tokens, output_tokens;
     double latency_s, energy_j; /* energy NaN: not metered */
     enum curve_source latency_source, energy_source;
-    int64_t number; /* in the file: keeps the order of equal rows */
+    const char *latency_note, *energy_note; /* NULL: none */
+    int64_t number;                         /* in the file: keeps the order of equal rows */
     int expert_idx;
 };
 
@@ -94,6 +95,30 @@ static int source_of(enum curve_source *out, const struct records *r, const char
                    reader_path(records_reader(r)), (long long)records_line_number(r), field, text);
 }
 
+/* A text of the set's arena, or NULL; rows behind each other mostly have the same one. */
+static int note_of(const char **out, const char *before, struct curves *memory,
+                   const struct records *r, const char *field, struct err *err)
+{
+    const char *text = records_field(r, field, NULL);
+    *out = NULL;
+    if (!text || !*text)
+        return 0;
+    *out = before && strcmp(before, text) == 0 ? before : arena_strdup(&memory->memory, text, err);
+    return *out ? 0 : MOE2_ELIMIT;
+}
+
+static int take_notes(struct run_row *row, const struct runs *w, struct curves *memory,
+                      const struct records *r, struct err *err)
+{
+    const struct run_row *before = w->n ? &w->list[w->n - 1] : NULL;
+    int rc = note_of(&row->latency_note, before ? before->latency_note : NULL, memory, r,
+                     "latency_note", err);
+    if (!rc)
+        rc = note_of(&row->energy_note, before ? before->energy_note : NULL, memory, r,
+                     "energy_note", err);
+    return rc;
+}
+
 static int take_row(struct runs *w, struct curves *memory, const struct records *r, struct err *err)
 {
     const char *expert = NULL, *device = records_field(r, "device", NULL);
@@ -124,6 +149,8 @@ static int take_row(struct runs *w, struct curves *memory, const struct records 
         rc = source_of(&row.latency_source, r, "latency_source", err);
     if (!rc)
         rc = source_of(&row.energy_source, r, "energy_source", err);
+    if (!rc)
+        rc = take_notes(&row, w, memory, r, err);
     if (!rc && device && *device) {
         row.device = arena_strdup(&memory->memory, device, err);
         rc = row.device ? 0 : MOE2_ELIMIT;
@@ -156,9 +183,9 @@ static bool point_of(struct curve_point *out, const struct run_row *rows, int64_
         if (!isnan(value))
             values[n_values++] = value;
     }
-    *out =
-        (struct curve_point){rows->prompt_tokens, rows->output_tokens, stats_mean(values, n_values),
-                             stats_deviation(values, n_values), n_values};
+    double spread = stats_deviation(values, n_values);
+    *out = (struct curve_point){rows->prompt_tokens, rows->output_tokens,
+                                stats_median(values, n_values), spread, n_values};
     return n_values > 0;
 }
 
@@ -198,6 +225,7 @@ static int curve_of(struct curves *c, const struct run_row *rows, int64_t n, boo
         return rc;
     curve->unit = energy ? "J" : "s";
     curve->device = rows->device;
+    curve->note = energy ? rows->energy_note : rows->latency_note;
     curve->source = weakest(rows, n, energy);
     curve->points = points;
     curve->n_points = n_points;

@@ -109,7 +109,14 @@ int profile_curves(struct profile_set *set, const struct profile_step *step, str
     struct profile_set from = {0};
     const char *base = step->curve ? step->curve : PROFILE_BASE_CURVE;
     double base_b = step->curve_params_b > 0 ? step->curve_params_b : curve_size(base);
-    int rc = profile_import(&from, step->import, err);
+    char *csv = NULL;
+    int rc = step->measured ? profile_models(step->measured, &set->notes, err) : 0;
+    if (!rc && step->measured) {
+        csv = profile_models_csv(step->measured->out_dir);
+        rc = csv ? 0 : err_set(err, MOE2_ELIMIT, "no memory for a name");
+    }
+    if (!rc)
+        rc = profile_import(&from, csv ? csv : step->import, err);
     if (!rc && from.notes.n)
         rc = buf_puts(&set->notes, from.notes.bytes, err);
     if (!rc && step->fleet)
@@ -121,6 +128,7 @@ int profile_curves(struct profile_set *set, const struct profile_step *step, str
     if (!rc && !step->fleet && !step->models)
         rc = keep_all(&set->energy, &from.energy, err);
     profile_set_release(&from);
+    free(csv);
     return rc;
 }
 

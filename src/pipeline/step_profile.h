@@ -11,12 +11,14 @@
 #include "base/log.h"
 #include "base/table.h"
 #include "pipeline/profile_import.h"
+#include "pipeline/profile_models.h"
 
 /* The published curve that models without one are scaled from. */
 #define PROFILE_BASE_CURVE "Qwen2.5-7B-Instruct/AWQ@agx-orin"
 
 struct profile_step {
-    const char *import;    /* a folder of published tables, or a CSV of measurements */
+    const char *import; /* a folder of published tables, or a CSV of measurements … */
+    const struct profile_models *measured; /* … or, with import NULL, models to be measured here */
     const char *fleet;     /* YAML (fleet_config.h): curves for its experts; NULL: none */
     const char *models;    /* CSV of models and sizes: scaled curves; NULL: none */
     const char *curve;     /* the one that is scaled; NULL: PROFILE_BASE_CURVE */
@@ -27,7 +29,7 @@ struct profile_step {
     const struct log_sink *sink;
 };
 
-/* Runs the step. With neither fleet nor models, the imported curves themselves are what is written. set: the curves that were written, and
+/* Runs the step: imports or measures (profile_models, whose CSV is then imported), fits, writes and draws. With neither fleet nor models, the imported curves themselves are what is written. set: the curves that were written, and
  * notes. Errors: those of importing; MOE2_ECONFIG for a curve that a fleet names and the source lacks. Files are replaced as wholes. */
 int profile_run(struct profile_set *set, const struct profile_step *step, struct err *err);
 

@@ -150,6 +150,21 @@ static bool dots_of(struct figure_set *s, struct chart_series *out, const struct
     return n > 0;
 }
 
+/* What measured curves are called: their note where all have the same one (which machine, which day). */
+static const char *label_of_measured(const struct lines *l)
+{
+    const char *note = NULL;
+    for (int i = 0; i < l->n; i++) {
+        const struct curve *c = l->curve[i];
+        if (c->source != CURVE_MEASURED)
+            continue;
+        if (!c->note || (note && strcmp(note, c->note) != 0))
+            return curve_source_label(CURVE_MEASURED);
+        note = c->note;
+    }
+    return note ? note : curve_source_label(CURVE_MEASURED);
+}
+
 static void title_of(char out[CHART_MAX_TITLE], const struct lines *l, const char *what)
 {
     static const enum curve_source ORDER[] = {CURVE_PUBLISHED, CURVE_ESTIMATED, CURVE_MEASURED};
@@ -161,7 +176,8 @@ static void title_of(char out[CHART_MAX_TITLE], const struct lines *l, const cha
             continue;
         const char *line = n_kinds < 2 ? "" : ORDER[i] == CURVE_ESTIMATED ? "dashed: " : "full: ";
         n += snprintf(out + n, (size_t)(CHART_MAX_TITLE - n), "%s%s%s", gap, line,
-                      curve_source_label(ORDER[i]));
+                      ORDER[i] == CURVE_MEASURED ? label_of_measured(l)
+                                                 : curve_source_label(ORDER[i]));
         gap = "; ";
     }
     if (n < CHART_MAX_TITLE)
