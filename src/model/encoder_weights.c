@@ -381,9 +381,10 @@ static int make_rotation(struct encoder_weights *w, const struct encoder_config 
     w->sin = w->cos ? device_alloc(dev, n_bytes, err) : NULL;
     if (!w->sin)
         return MOE2_ELIMIT;
-    float *cosines = malloc(2 * n_bytes), *sines = cosines + n;
+    float *cosines = malloc(2 * n_bytes);
     if (!cosines)
         return err_set(err, MOE2_ELIMIT, "no memory for %lld angles", (long long)n);
+    float *sines = cosines + n;
     for (int64_t i = 0; i < half; i++) {
         double d = 2 * (double)half, factor = c->rope_factor;
         double f = pow(c->rope_theta * factor, -2 * (double)i / d) / pow(factor, 2 / d);

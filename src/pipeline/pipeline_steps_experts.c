@@ -122,7 +122,7 @@ static int write_quantized(const char *path, const struct experts_step *step,
 int run_quantize(struct buf *said, void *ctx, struct err *err)
 {
     struct pipeline *p = ctx;
-    struct quantized_expert q[FLEET_MAX_EXPERTS];
+    struct quantized_expert q[FLEET_MAX_EXPERTS] = {{0}};
     struct experts_step step = step_of(p, err);
     const char *dir = pipeline_path(p, "results/accuracy", err);
     const char *path = pipeline_path(p, "results/accuracy/quantized.csv", err);
