@@ -82,6 +82,11 @@ for f in experts/big-0/adapter_config.json experts/little-1/adapter_model.safete
     results/report.html; do
     check "$f is made" test -s build/$f
 done
+check "their answers can be put to the vote" "$moe2" pipeline --config build.yaml --from select --set select.k=2 --set select.combine=vote
+check "and back" "$moe2" pipeline --config build.yaml
+ls -l --time-style=full-iso build/by_rules >before.txt
+"$moe2" pipeline --config build.yaml --status >/dev/null 2>&1
+check "a look writes nothing" cmp before.txt <(ls -l --time-style=full-iso build/by_rules)
 check "nothing merged is left" test ! -e build/experts/big-0.merged
 check "the weights are NF4" grep -q bitsandbytes build/experts/little-1-Q4/config.json
 check "every gating question was asked" test "$(wc -l <build/results/accuracy/outcomes.csv)" = 101
@@ -104,6 +109,12 @@ check "another configuration trains anew" "$moe2" pipeline --config build.yaml
 check "other adapters come out" test "$(sha256sum build/experts/big-0/adapter_model.safetensors | cut -d' ' -f1)" != "$sum"
 
 sed 's/bases: .*/bases: [big]/' fleet.yaml >one.yaml
+sed 's/big-0/..\/big/' fleet.yaml >out.yaml
+fails "an expert outside" 2 'an expert is called "../big", wanted the name of a folder' --config build.yaml --out other --set fleet=out.yaml
+exec 9<build/experts/experts.pid
+flock 9
+fails "somebody is at it" 2 "build/experts is being worked on by process" --config build.yaml --force experts
+exec 9<&-
 fails "a base is missing" 2 "one.yaml: bases has 1 entries, wanted 2" --config build.yaml --set fleet=one.yaml
 sed 's/bases: .*/bases: []/' fleet.yaml >none.yaml
 fails "no bases" 2 "bases has 0 entries, wanted 2, one for each of experts (experts.train)" --config build.yaml --set fleet=none.yaml

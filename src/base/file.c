@@ -192,6 +192,16 @@ int file_write(const char *path, const void *bytes, size_t n, struct err *err)
     return rc;
 }
 
+int file_copy(const char *to, const char *from, struct err *err)
+{
+    struct file_map m = {0};
+    int rc = file_map(&m, from, err);
+    if (!rc)
+        rc = file_write(to, m.bytes, m.n_bytes, err);
+    file_unmap(&m);
+    return rc;
+}
+
 bool file_exists(const char *path)
 {
     return access(path, F_OK) == 0;

@@ -48,6 +48,9 @@ int file_leave(struct file_writer *w,
 /* file_begin, put, commit in one. */
 int file_write(const char *path, const void *bytes, size_t n, struct err *err);
 
+/* The bytes of a file under another name. */
+int file_copy(const char *to, const char *from, struct err *err);
+
 /* Whether writing path may replace what is there: nothing, or a regular file. A folder or a device is MOE2_EIO, so that nothing
  * ever renames a file over /dev/null. file_begin asks this itself. */
 int file_may_replace(const char *path, struct err *err);

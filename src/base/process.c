@@ -8,7 +8,9 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -115,6 +117,46 @@ int process_start(int64_t *pid, const char *const *argv, const char *log, struct
     if (failed)
         return err_set(err, MOE2_EIO, "%s: can't be started: %s", argv[0], strerror(failed));
     return 0;
+}
+
+int process_lock(int *fd, const char *dir, const char *name, struct err *err)
+{
+    char text[32], *path = path_join(dir, name);
+    int rc = path ? 0 : err_set(err, MOE2_ELIMIT, "%s: no memory for its name", dir);
+    int f = rc ? -1 : open(path, O_RDWR | O_CREAT, 0666);
+    if (!rc && f < 0)
+        rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", path, strerror(errno));
+    if (!rc && flock(f, LOCK_EX | LOCK_NB)) {
+        ssize_t n = read(f, text, sizeof text - 1);
+        text[n > 0 ? n : 0] = 0;
+        rc = err_set(err, MOE2_ECONFIG, "%s is being worked on by process %ld", dir,
+                     strtol(text, NULL, 10));
+    }
+    int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    if (!rc && (ftruncate(f, 0) || pwrite(f, text, (size_t)n, 0) != n))
+        rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", path, strerror(errno));
+    if (rc && f >= 0)
+        close(f);
+    if (!rc)
+        *fd = f;
+    free(path);
+    return rc;
+}
+
+long process_at_work(const char *dir, const char *name)
+{
+    char text[32], *path = path_join(dir, name);
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    long pid = 0;
+    if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB)) {
+        ssize_t n = read(fd, text, sizeof text - 1);
+        text[n > 0 ? n : 0] = 0;
+        pid = strtol(text, NULL, 10);
+    }
+    if (fd >= 0)
+        close(fd);
+    free(path);
+    return pid;
 }
 
 void process_last_line(char out[256], const char *log)

@@ -42,6 +42,13 @@ int process_cores(void);
  * *pid is for waitpid. MOE2_EIO. */
 int process_start(int64_t *pid, const char *const *argv, const char *log, struct err *err);
 
+/* Takes a folder for this process: writes its number into DIR/name and holds a lock on that file in *fd, which started processes inherit. So the
+ * folder is taken as long as one of them lives; close(*fd) lets go. MOE2_ECONFIG names the process that has it; MOE2_EIO. */
+int process_lock(int *fd, const char *dir, const char *name, struct err *err);
+
+/* The process that has DIR/name, 0 when there is none. */
+long process_at_work(const char *dir, const char *name);
+
 /* The last line of a log that says something: why a program failed. */
 void process_last_line(char out[256], const char *log);
 

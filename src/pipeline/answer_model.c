@@ -39,8 +39,7 @@ int answer_model_open(struct answer_model *m, const struct answer_model_options 
     int rc = device_open_choice(&m->dev, &o->device, o->n_threads, err);
     if (!rc)
         rc = run_model_tokenizer(&m->tokenizer, o->dir, o->tokenizer, err);
-    struct session_options s = {
-        .model = o->dir, .capacity = o->window ? o->window : 0, .compute = d.compute};
+    struct session_options s = {.model = o->dir, .capacity = o->window, .compute = d.compute};
     if (!rc && o->keeps && !o->adapter)
         rc = session_open(&m->session, &s, m->dev, err);
     else if (!rc)

@@ -1,65 +1,19 @@
 /* moe2 compare: the order of things. See compare.h. */
 #include "pipeline/compare.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/process.h"
 #include "pipeline/compare_plan.h"
 #include "report/comparison.h"
 #include "report/report.h"
 
-/* ---- one process at a time in a folder ---- */
-
 static const char PID_FILE[] = "compare.pid";
-
-/* The descriptor that holds the lock, −1 when somebody else does. Runs inherit it: as long as one lives, the folder is taken. */
-static int lock_folder(int *fd, const char *dir, struct err *err)
-{
-    char text[32], *path = path_join(dir, PID_FILE);
-    int rc = path ? 0 : err_set(err, MOE2_ELIMIT, "%s: no memory for its name", dir);
-    int f = rc ? -1 : open(path, O_RDWR | O_CREAT, 0666);
-    if (!rc && f < 0)
-        rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", path, strerror(errno));
-    if (!rc && flock(f, LOCK_EX | LOCK_NB)) {
-        ssize_t n = read(f, text, sizeof text - 1);
-        text[n > 0 ? n : 0] = 0;
-        rc = err_set(err, MOE2_ECONFIG, "%s is being worked on by process %ld", dir,
-                     strtol(text, NULL, 10));
-    }
-    int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    if (!rc && (ftruncate(f, 0) || pwrite(f, text, (size_t)n, 0) != n))
-        rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", path, strerror(errno));
-    if (rc && f >= 0)
-        close(f);
-    if (!rc)
-        *fd = f;
-    free(path);
-    return rc;
-}
-
-/* The process at work in dir, 0 when there is none. */
-static long process_at_work(const char *dir)
-{
-    char text[32], *path = path_join(dir, PID_FILE);
-    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    long pid = 0;
-    if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB)) {
-        ssize_t n = read(fd, text, sizeof text - 1);
-        text[n > 0 ? n : 0] = 0;
-        pid = strtol(text, NULL, 10);
-    }
-    if (fd >= 0)
-        close(fd);
-    free(path);
-    return pid;
-}
 
 /* ---- the comparison ---- */
 
@@ -130,7 +84,7 @@ int compare_run(struct buf *table, const struct compare_options *options, struct
     if (!rc)
         rc = make_folders(options->dir, err);
     if (!rc)
-        rc = lock_folder(&lock, options->dir, err);
+        rc = process_lock(&lock, options->dir, PID_FILE, err);
     if (!rc && options->tune_runs)
         rc = tune(plan, &n_failed, &why, err);
     if (!rc)
@@ -163,7 +117,7 @@ static int put_entry(struct buf *out, const struct comparison_entry *e, struct e
 int compare_status(struct buf *out, const char *dir, struct err *err)
 {
     struct comparison c = {0};
-    long pid = process_at_work(dir);
+    long pid = process_at_work(dir, PID_FILE);
     char *plan = path_join(dir, "compare.json");
     bool begun = plan && file_exists(plan);
     free(plan);

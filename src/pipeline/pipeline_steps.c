@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "pipeline/step_answer.h"
 #include "pipeline/step_cluster.h"
 #include "pipeline/step_corpus.h"
 #include "pipeline/step_embed.h"
+#include "pipeline/step_experts.h"
 #include "pipeline/step_gating_set.h"
 #include "pipeline/step_synth.h"
 #include "pipeline/synthetic.h"
@@ -61,6 +63,16 @@ static int read_fleet(struct pipeline *p, struct err *err)
         return err_set(err, MOE2_ECONFIG,
                        "cluster.k is %lld, wanted %lld, one for each of %s's experts",
                        (long long)c->cluster.k, (long long)p->fleet.experts.n, c->fleet);
+    const int most = ANSWER_MAX_NAME - (int)strlen(QUANTIZED_ENDING);
+    for (int64_t i = 0; i < p->fleet.experts.n && p->trains; i++) {
+        const char *name = p->fleet.experts.values[i];
+        if (!*name || *name == '.' || strchr(name, '/') || strlen(name) > (size_t)most)
+            return err_set(
+                err, MOE2_ECONFIG,
+                "%s: an expert is called \"%.99s\", wanted the name of a folder: 1 to %d "
+                "bytes without \"/\", no dot in front",
+                c->fleet, name, most);
+    }
     const char **columns =
         arena_alloc(&p->arena, (size_t)p->fleet.experts.n * sizeof *columns, err);
     if (!columns)
@@ -83,6 +95,7 @@ static int rule_data(struct pipeline *p, struct err *err)
     step.n_rows[SYNTH_GATING_TRAIN] = c->data.by_rules_gating;
     step.n_rows[SYNTH_GATING_TEST] = 0;
     step.seed = (uint64_t)c->seed;
+    step.once = true;
     step.sink = p->sink;
     step.stop = p->stop;
     memset(p->sets, 0, sizeof p->sets);

@@ -63,6 +63,9 @@ int run_experts(struct buf *said, void *ctx, struct err *err);
 int declare_quantize(struct step_needs *needs, void *ctx, struct err *err);
 int run_quantize(struct buf *said, void *ctx, struct err *err);
 
+/* "OUT/experts/NAME", or "…-Q4", of expert i in the arena; NULL and MOE2_ELIMIT. */
+const char *pipeline_expert(struct pipeline *p, int64_t i, bool quantized, struct err *err);
+
 /* Asks the experts in 4 bits the questions of a file; DIR gets outcomes.csv, predictions.csv and lengths.csv. */
 int pipeline_ask(struct pipeline *p, const char *questions, const char *dir, struct err *err);
 

@@ -43,17 +43,22 @@ static bool is_whole(const struct experts_step *step)
     return step->experts && step->out_dir && step->questions;
 }
 
-/* Declares "experts/NAMEending" of all experts, as what is read or made. */
-static int declare_folders(struct step_needs *needs, struct pipeline *p, const char *ending,
+const char *pipeline_expert(struct pipeline *p, int64_t i, bool quantized, struct err *err)
+{
+    char name[ANSWER_MAX_NAME + 16];
+    snprintf(name, sizeof name, "experts/%s%s", p->fleet.experts.values[i],
+             quantized ? QUANTIZED_ENDING : "");
+    return pipeline_path(p, name, err);
+}
+
+/* Declares the folders of all experts, as what is read or made. */
+static int declare_folders(struct step_needs *needs, struct pipeline *p, bool quantized,
                            int (*as)(struct step_needs *, const char *, struct err *),
                            struct err *err)
 {
     int rc = 0;
-    for (int64_t i = 0; i < p->fleet.experts.n && !rc; i++) {
-        char name[192];
-        snprintf(name, sizeof name, "experts/%.120s%s", p->fleet.experts.values[i], ending);
-        rc = as(needs, pipeline_path(p, name, err), err);
-    }
+    for (int64_t i = 0; i < p->fleet.experts.n && !rc; i++)
+        rc = as(needs, pipeline_expert(p, i, quantized, err), err);
     return rc;
 }
 
@@ -70,7 +75,7 @@ int declare_experts(struct step_needs *needs, void *ctx, struct err *err)
             rc = step_input(needs, step.experts[i].data, err);
     }
     if (!rc)
-        rc = declare_folders(needs, p, "", step_output, err);
+        rc = declare_folders(needs, p, false, step_output, err);
     return rc ? rc
               : pipeline_needs(needs, p, STEP_NAMES(), STEP_NAMES(),
                                STEP_NAMES("seed", "experts.config", "fleet"), err);
@@ -89,11 +94,11 @@ int run_experts(struct buf *said, void *ctx, struct err *err)
 int declare_quantize(struct step_needs *needs, void *ctx, struct err *err)
 {
     struct pipeline *p = ctx;
-    int rc = declare_folders(needs, p, "", step_input, err);
+    int rc = declare_folders(needs, p, false, step_input, err);
     for (int64_t i = 0; i < p->fleet.bases.n && !rc; i++)
         rc = step_input(needs, p->fleet.bases.values[i], err);
     if (!rc)
-        rc = declare_folders(needs, p, "-Q4", step_output, err);
+        rc = declare_folders(needs, p, true, step_output, err);
     return rc ? rc
               : pipeline_needs(needs, p, STEP_NAMES("data/" GATING_TRAIN_FILE),
                                STEP_NAMES("results/accuracy/quantized.csv"),
@@ -174,14 +179,31 @@ int pipeline_ask(struct pipeline *p, const char *questions, const char *dir, str
 {
     struct answer_expert list[FLEET_MAX_EXPERTS] = {{0}};
     for (int64_t i = 0; i < p->fleet.experts.n; i++) {
-        char name[192];
-        snprintf(name, sizeof name, "experts/%.120s-Q4", p->fleet.experts.values[i]);
-        list[i] =
-            (struct answer_expert){p->fleet.experts.values[i], pipeline_path(p, name, err), NULL};
+        list[i] = (struct answer_expert){p->fleet.experts.values[i],
+                                         pipeline_expert(p, i, true, err), NULL};
         if (!list[i].dir)
             return MOE2_ELIMIT;
     }
     return ask(p, list, p->fleet.experts.n, questions, dir, err);
+}
+
+/* A base's folder is its name; where two are called alike, its whole path with bars for slashes. */
+static const char *base_name(struct pipeline *p, int64_t i, struct err *err)
+{
+    const struct yaml_texts *bases = &p->fleet.bases;
+    const char *base = bases->values[i], *slash = strrchr(base, '/');
+    const char *name = slash && slash[1] ? slash + 1 : base;
+    bool alone = true;
+    for (int64_t k = 0; k < bases->n; k++) {
+        const char *other = strrchr(bases->values[k], '/');
+        alone &= strcmp(bases->values[k], base) == 0 ||
+                 strcmp(other && other[1] ? other + 1 : bases->values[k], name) != 0;
+    }
+    char *whole = alone ? NULL : arena_strdup(&p->arena, base, err);
+    for (char *c = whole; c && *c; c++)
+        if (*c == '/')
+            *c = '|';
+    return alone ? name : whole;
 }
 
 int pipeline_ask_bases(struct pipeline *p, const char *questions, const char *dir, struct err *err)
@@ -189,12 +211,14 @@ int pipeline_ask_bases(struct pipeline *p, const char *questions, const char *di
     struct answer_expert list[FLEET_MAX_EXPERTS] = {{0}};
     int64_t n = 0;
     for (int64_t i = 0; i < p->fleet.bases.n; i++) {
-        const char *base = p->fleet.bases.values[i], *slash = strrchr(base, '/');
         bool seen = false;
         for (int64_t k = 0; k < n; k++)
-            seen |= strcmp(list[k].dir, base) == 0;
+            seen |= strcmp(list[k].dir, p->fleet.bases.values[i]) == 0;
         if (!seen)
-            list[n++] = (struct answer_expert){slash && slash[1] ? slash + 1 : base, base, NULL};
+            list[n++] =
+                (struct answer_expert){base_name(p, i, err), p->fleet.bases.values[i], NULL};
+        if (!list[n - 1].name)
+            return MOE2_ELIMIT;
     }
     return ask(p, list, n, questions, dir, err);
 }

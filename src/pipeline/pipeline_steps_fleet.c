@@ -54,11 +54,8 @@ static int declare_sources(struct step_needs *needs, struct pipeline *p, struct 
     for (int t = 0; t < N_TABLES && !rc; t++)
         if (recorded(p, t))
             rc = step_input(needs, recorded(p, t), err);
-    for (int64_t i = 0; i < p->columns.n && !rc && p->trains; i++) {
-        char name[192];
-        snprintf(name, sizeof name, "experts/%.120s-Q4", p->columns.values[i]);
-        rc = step_input(needs, pipeline_path(p, name, err), err);
-    }
+    for (int64_t i = 0; i < p->fleet.experts.n && !rc && p->trains; i++)
+        rc = step_input(needs, pipeline_expert(p, i, true, err), err);
     if (!rc && p->trains)
         rc = pipeline_config_values(&needs->config, p->config, "experts.answer", err);
     return rc;
@@ -193,16 +190,6 @@ static int by_subject(struct buf *said, struct pipeline *p, struct err *err)
     return rc;
 }
 
-static int copy_file(const char *to, const char *from, struct err *err)
-{
-    struct file_map map = {0};
-    int rc = file_map(&map, from, err);
-    if (!rc)
-        rc = file_write(to, map.bytes, map.n_bytes, err);
-    file_unmap(&map);
-    return rc;
-}
-
 /* Experts of our own: every one on every question of both sides. */
 static int ask_experts(struct pipeline *p, struct err *err)
 {
@@ -216,7 +203,7 @@ static int ask_experts(struct pipeline *p, struct err *err)
         for (int t = 0; t < N_TABLES && !rc; t++) {
             snprintf(name, sizeof name, "results/accuracy/asked_%s/%s.csv", sides[s], tables[t]);
             const char *from = pipeline_path(p, name, err), *to = table_path(p, t, sides[s], err);
-            rc = from && to ? copy_file(to, from, err) : MOE2_ELIMIT;
+            rc = from && to ? file_copy(to, from, err) : MOE2_ELIMIT;
         }
     }
     for (int t = 0; t < N_TABLES && !rc; t++)

@@ -7,6 +7,12 @@
 
 /* ---- select ---- */
 
+/* Experts of our own always leave theirs. */
+static bool has_predictions(const struct pipeline *p)
+{
+    return p->trains || p->predictions;
+}
+
 int declare_select(struct step_needs *needs, void *ctx, struct err *err)
 {
     static const char *const endings[] = {"md", "csv", "json"};
@@ -17,7 +23,7 @@ int declare_select(struct step_needs *needs, void *ctx, struct err *err)
                    "gating/oof_scores.npy", "gating/test_scores.npy",
                    "results/latency/latency.json", "results/energy/energy.json"),
         STEP_NAMES(), STEP_NAMES("select."), err);
-    if (!rc && p->predictions)
+    if (!rc && has_predictions(p))
         rc = pipeline_needs(needs, p,
                             STEP_NAMES("results/accuracy/predictions_train.csv",
                                        "results/accuracy/predictions_test.csv"),
@@ -40,7 +46,7 @@ static struct smo_side side_of(struct pipeline *p, const char *side, const char 
     return (struct smo_side){
         .outcomes = pipeline_path(p, outcomes, err),
         .scores = pipeline_path(p, scores, err),
-        .predictions = p->predictions ? pipeline_path(p, predictions, err) : NULL,
+        .predictions = has_predictions(p) ? pipeline_path(p, predictions, err) : NULL,
     };
 }
 

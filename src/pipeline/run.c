@@ -361,13 +361,11 @@ static int write_adapter(struct run *r, struct err *err)
     int rc = dir ? folder_begin(&temp, dir, err) : err_set(err, MOE2_ELIMIT, "no memory for names");
     for (size_t i = 0; i < sizeof names / sizeof *names && !rc; i++) {
         char *a = path_join(from, names[i]), *b = temp ? path_join(temp, names[i]) : NULL;
-        struct file_map m = {0};
         bool wanted = a && (i < 2 || r->model.n_routed_experts) && file_exists(a);
         if (!a || !b)
             rc = err_set(err, MOE2_ELIMIT, "no memory for names");
-        else if (wanted && !(rc = file_map(&m, a, err)))
-            rc = file_write(b, m.bytes, m.n_bytes, err);
-        file_unmap(&m);
+        else if (wanted)
+            rc = file_copy(b, a, err);
         free(a);
         free(b);
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/process.h"
@@ -19,8 +20,8 @@ enum { POLL_MS = 50, STOP_STATUS = 130, MAX_WORDS = 24, MAX_WORD = 4096 };
 char *expert_folder(const struct experts_step *step, int64_t i, bool quantized)
 {
     char *path = NULL;
-    if (asprintf(&path, "%s/%s%s", step->out_dir, step->experts[i].name, quantized ? "-Q4" : "") <
-        0)
+    if (asprintf(&path, "%s/%s%s", step->out_dir, step->experts[i].name,
+                 quantized ? QUANTIZED_ENDING : "") < 0)
         return NULL;
     return path;
 }
@@ -233,10 +234,14 @@ int experts_train(const struct experts_step *step, struct err *err)
                                     : err_set(err, MOE2_ELIMIT, "no memory for names");
     if (!rc)
         rc = dir_make(logs, err);
+    int lock = -1;
+    if (!rc)
+        rc = process_lock(&lock, step->out_dir, "experts.pid", err);
     if (!rc) {
         progress_begin(&progress, step->sink, "training experts", (double)step->n, "experts");
         rc = run_all(&q, &progress, err);
         progress_end(&progress);
+        close(lock);
     }
     free(q.jobs);
     free(runs);

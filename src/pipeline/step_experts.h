@@ -6,7 +6,8 @@
  *     experts_quantize(report, &step, err);   out/experts/FT0-Q4, …: merged, NF4, of their own
  *
  * Each expert is trained by a process of its own ("moe2 finetune --config …"), a few at once: OUT/runs/NAME is its results folder,
- * OUT/logs/NAME.txt what it said. One that was stopped goes on; one whose data, base or configuration changed begins anew.
+ * OUT/logs/NAME.txt what it said. One that was stopped goes on; one whose data, base or configuration changed begins anew. OUT/experts.pid
+ * is locked by the process and by those that it started: nobody begins beside the runs of one that was killed.
  */
 #ifndef MOE2_PIPELINE_STEP_EXPERTS_H
 #define MOE2_PIPELINE_STEP_EXPERTS_H
@@ -17,6 +18,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "pipeline/answer_set.h"
+
+#define QUANTIZED_ENDING "-Q4"
 
 struct expert_spec {
     const char *name;
@@ -46,7 +49,7 @@ struct experts_step {
     const volatile int *stop;    /* not 0: MOE2_ESTOP when what runs has saved; or NULL */
 };
 
-/* Errors: MOE2_EIO with the last words of a run that failed; MOE2_ESTOP. */
+/* Errors: MOE2_EIO with the last words of a run that failed; MOE2_ECONFIG when another process is at it; MOE2_ESTOP. */
 int experts_train(const struct experts_step *step, struct err *err);
 
 /* An expert before and after: the base with its adapter, and the 4-bit folder. */
@@ -59,7 +62,7 @@ struct quantized_expert {
 int experts_quantize(struct quantized_expert *out, const struct experts_step *step,
                      struct err *err);
 
-/* "OUT/NAME-Q4", the caller's to free; NULL without memory. */
+/* "OUT/NAME", or "OUT/NAME-Q4", the caller's to free; NULL without memory. */
 char *expert_folder(const struct experts_step *step, int64_t i, bool quantized);
 
 #endif

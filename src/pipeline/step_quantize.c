@@ -14,8 +14,7 @@ static int quantize_one(struct quantized_expert *out, const struct experts_step 
 {
     struct source *source = NULL;
     struct write_report tensors = {0};
-    struct model_write_options o = {
-        .type = WEIGHT_NF4, .keep_parts = true, .log = step->sink, .report = &tensors};
+    struct model_write_options o = {.type = WEIGHT_NF4, .log = step->sink, .report = &tensors};
     char *adapter = expert_folder(step, i, false), *folder = expert_folder(step, i, true),
          *merged = NULL;
     int rc = adapter && folder && asprintf(&merged, "%s.merged", adapter) > 0
@@ -58,7 +57,8 @@ static int ask(struct quantized_expert *out, const struct experts_step *step, st
         const struct expert_spec *e = &step->experts[i];
         texts[3 * i] = expert_folder(step, i, false);
         texts[3 * i + 1] = expert_folder(step, i, true);
-        if (!texts[3 * i] || !texts[3 * i + 1] || asprintf(&texts[3 * i + 2], "%s-Q4", e->name) < 0)
+        if (!texts[3 * i] || !texts[3 * i + 1] ||
+            asprintf(&texts[3 * i + 2], "%s" QUANTIZED_ENDING, e->name) < 0)
             rc = err_set(err, MOE2_ELIMIT, "no memory for names");
         experts[2 * i] = (struct answer_expert){e->name, e->base, texts[3 * i]};
         experts[2 * i + 1] = (struct answer_expert){texts[3 * i + 2], texts[3 * i + 1], NULL};

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
 #include "pipeline/qa_leak.h"
@@ -164,11 +165,45 @@ void synth_json(struct json_writer *w, const struct synth_report *r)
     jw_int(w, "repeated", r->n_repeated);
 }
 
+/* The step in numbers: seed, language, families, rows of each set. */
+enum { N_ASKED = 3 + SYNTH_N_SETS };
+
+static void asked_of(int64_t asked[N_ASKED], const struct synth_step *step)
+{
+    asked[0] = (int64_t)step->seed;
+    asked[1] = step->italian;
+    asked[2] = step->families;
+    memcpy(asked + 3, step->n_rows, sizeof step->n_rows);
+}
+
+/* Whether the folder is whole and was made by this very step. */
+static bool is_there(const struct synth_step *step)
+{
+    int64_t asked[N_ASKED];
+    json_t *root = NULL, *made;
+    char *path = path_join(step->out_dir, "synth.json");
+    bool same = path && file_exists(path) && json_read_file(&root, path, 1 << 20, NULL) == 0;
+    free(path);
+    asked_of(asked, step);
+    made = json_object_get(root, "asked");
+    same = same && json_array_size(made) == N_ASKED;
+    for (int i = 0; i < N_ASKED && same; i++)
+        same = json_integer_value(json_array_get(made, (size_t)i)) == asked[i];
+    json_decref(root);
+    for (int s = 0; s < SYNTH_N_SETS && same; s++) {
+        path = path_join(step->out_dir, synth_set_files[s]);
+        same = path && file_exists(path);
+        free(path);
+    }
+    return same;
+}
+
 static int write_manifest(const struct synth_report *r, const struct synth_step *step,
                           struct err *err)
 {
     struct buf text = {0};
     struct json_writer w;
+    int64_t asked[N_ASKED];
     char *path = path_join(step->out_dir, "synth.json");
     json_writer_init(&w, &text, 1);
     jw_object(&w, NULL);
@@ -176,6 +211,8 @@ static int write_manifest(const struct synth_report *r, const struct synth_step 
     jw_int(&w, "version", 1);
     jw_int(&w, "seed", (int64_t)step->seed);
     jw_text(&w, "language", step->italian ? "it" : "en");
+    asked_of(asked, step);
+    jw_ints(&w, "asked", asked, N_ASKED);
     synth_json(&w, r);
     jw_end(&w);
     int rc = path ? json_writer_end(&w, err) : err_set(err, MOE2_ELIMIT, "no memory for a path");
@@ -206,6 +243,10 @@ int synth_run(struct synth_report *report, const struct synth_step *step, struct
     struct progress progress;
     double total = 0, before = 0;
     int rc = check(step, err);
+    if (!rc && step->once && is_there(step)) {
+        *report = r;
+        return 0;
+    }
     if (!rc)
         rc = dir_make(step->out_dir, err);
     if (rc)

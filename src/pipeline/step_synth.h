@@ -37,6 +37,7 @@ struct synth_step {
     int64_t n_rows[SYNTH_N_SETS];
     uint32_t families; /* a bit each; at least one */
     uint64_t seed;
+    bool once; /* nothing is done when out_dir has what this step makes; the report is zeros then */
     bool italian; /* the same questions in Italian (synth_italian.h), in the same sets */
     const struct log_sink *sink; /* or NULL */
     const volatile int *stop;    /* not 0: MOE2_ESTOP at the next row; or NULL */

@@ -56,13 +56,8 @@ int checkpoint_copy_tokenizer(const char *to_dir, const char *from, struct err *
         bool is_dir = file_is_dir(from);
         char *source = is_dir ? path_join(from, names[i]) : i == 0 ? strdup(from) : NULL;
         char *target = path_join(to_dir, names[i]);
-        struct file_map m = {0};
-        if (source && target && file_exists(source)) {
-            rc = file_map(&m, source, err);
-            if (!rc)
-                rc = file_write(target, m.bytes, m.n_bytes, err);
-        }
-        file_unmap(&m);
+        if (source && target && file_exists(source))
+            rc = file_copy(target, source, err);
         free(source);
         free(target);
     }

@@ -115,16 +115,6 @@ void folder_abort(const char *dir)
     free(temp);
 }
 
-static int copy_file(const char *to, const char *from, struct err *err)
-{
-    struct file_map m = {0};
-    int rc = file_map(&m, from, err);
-    if (!rc)
-        rc = file_write(to, m.bytes, m.n_bytes, err);
-    file_unmap(&m);
-    return rc;
-}
-
 int folder_begin_like(const char *dir, const char *from, struct err *err)
 {
     char *temp = NULL, **names = NULL;
@@ -137,7 +127,7 @@ int folder_begin_like(const char *dir, const char *from, struct err *err)
         if (!source || !target)
             rc = err_set(err, MOE2_ELIMIT, "%s: no memory for its names", dir);
         else if (link(source, target))
-            rc = copy_file(target, source, err);
+            rc = file_copy(target, source, err);
         free(source);
         free(target);
     }
