@@ -94,7 +94,7 @@ static int device_copy(double *gbs, struct device *dev, struct err *err)
 static int copy_speed(double *gbs, struct device *dev, struct err *err)
 {
     struct limits limits = {0};
-    if (!dev->host_memory && !strstr(dev->k->name, "emulated"))
+    if (!dev->host_memory)
         return device_copy(gbs, dev, err);
     int rc = limits_measure(&limits, dev->n_threads, err);
     *gbs = limits.copy_gbs;

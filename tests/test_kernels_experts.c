@@ -54,9 +54,9 @@ static int32_t offsets_of(const struct experts *e, int32_t offset[E + 1])
     return offset[E] + AFTER;
 }
 
-static void *host_zeros(size_t n)
+static void *zeros(size_t n)
 {
-    void *p = (calloc)(n + 1, 1);
+    void *p = calloc(n + 1, 1);
     assert_non_null(p);
     return p;
 }
@@ -70,12 +70,12 @@ static struct memory memory_new(const struct experts *e)
     const int64_t sizes[] = {m.ny, m.nx, m.nw};
     for (int i = 0; i < 3; i++) {
         float *r = randoms(sizes[i], (uint64_t)i + 1);
-        *arrays[i] = host_zeros((size_t)sizes[i] * sizeof(float));
+        *arrays[i] = zeros((size_t)sizes[i] * sizeof(float));
         for (int64_t j = 0; j < sizes[i]; j++)
             (*arrays[i])[j] = bf16_to_f32(f32_to_bf16(r[j]));
         free(r);
     }
-    m.rows = host_zeros((size_t)m.S * sizeof *m.rows);
+    m.rows = zeros((size_t)m.S * sizeof *m.rows);
     for (int64_t s = 0; s < m.S; s++)
         m.rows[s] = (int32_t)(s * 7 % m.S);
     return m;
@@ -83,10 +83,10 @@ static struct memory memory_new(const struct experts *e)
 
 static void memory_free(struct memory *m)
 {
-    (free)(m->y);
-    (free)(m->x);
-    (free)(m->w);
-    (free)(m->rows);
+    free(m->y);
+    free(m->x);
+    free(m->w);
+    free(m->rows);
 }
 
 static void *put(struct device *dev, const void *from, size_t n)
@@ -108,7 +108,7 @@ static float *compute(struct device *dev, const struct product *p, const struct 
     int64_t each = p->e->N * p->e->K;
     bool half = p->half && p->d != BACKWARD_WEIGHT;
     size_t sizes[] = {(size_t)m->ny * 4, (size_t)m->nx * 4, (size_t)m->nw * (half ? 2 : 4)};
-    uint16_t *narrow = host_zeros((size_t)m->nw * 2);
+    uint16_t *narrow = zeros((size_t)m->nw * 2);
     for (int64_t i = 0; i < m->nw; i++)
         narrow[i] = f32_to_bf16(m->w[i]);
     char *y = put(dev, m->y, sizes[0]), *x = put(dev, m->x, sizes[1]),
@@ -131,7 +131,7 @@ static float *compute(struct device *dev, const struct product *p, const struct 
         dev->k->grouped_backward_input(dev, &a);
     else
         dev->k->grouped_backward_weight(dev, &a);
-    float *out = host_zeros(sizes[p->d]);
+    float *out = zeros(sizes[p->d]);
     dev->ops->read(dev, out, p->d == FORWARD ? y : p->d == BACKWARD_INPUT ? x : w, sizes[p->d]);
     if (device_check(dev, &err))
         fail_msg("%s", err.msg);
@@ -139,7 +139,7 @@ static float *compute(struct device *dev, const struct product *p, const struct 
     device_free(dev, x, sizes[1]);
     device_free(dev, w, sizes[2]);
     device_free(dev, rows, (size_t)m->S * sizeof *rows);
-    (free)(narrow);
+    free(narrow);
     return out;
 }
 
@@ -258,8 +258,8 @@ static void check(struct device *dev, const struct product *p, const struct memo
     float *got = compute(dev, p, m), *again = compute(dev, p, m);
     compare_all(where, p, got, want, m->S);
     check_same(where, got, again, p->d == FORWARD ? m->ny : p->d == BACKWARD_INPUT ? m->nx : m->nw);
-    (free)(got);
-    (free)(again);
+    free(got);
+    free(again);
 }
 
 static void direction(enum direction d)
@@ -278,7 +278,7 @@ static void direction(enum direction d)
             for (int i = 0; i < N_DEVICES; i++)
                 if (devs[i])
                     check(devs[i], &p, &m, want);
-            (free)(want);
+            free(want);
         }
         memory_free(&m);
     }
@@ -320,8 +320,8 @@ static void a_nan_of_an_expert_stays_with_it(void **state)
             m.y[(row + p.e->slots[2]) * p.e->N] = NAN;
             float *want = compute(cpu, &p, &m), *got = compute(dev, &p, &m);
             compare_all(dev->k->name, &p, got, want, m.S);
-            (free)(want);
-            (free)(got);
+            free(want);
+            free(got);
             memory_free(&m);
         }
         device_close(dev);

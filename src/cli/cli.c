@@ -197,6 +197,15 @@ static void sink_progress(void *ctx, const char *what, double done, double total
     fflush(stderr);
 }
 
+int cli_drop_set(int argc, char **argv)
+{
+    int n = 0;
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--set") != 0)
+            argv[n++] = strncmp(argv[i], "--set=", 6) == 0 ? argv[i] + 6 : argv[i];
+    return n;
+}
+
 const struct log_sink *cli_sink(void)
 {
     static double next_plain_s = 2;

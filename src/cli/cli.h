@@ -43,6 +43,9 @@ int cli_parse(int argc, char **argv, const struct cli_flag *flags, int n_flags, 
 /* Prints "moe2 NAME: message" to stderr; returns 1, or 2 for MOE2_ECONFIG, 130 for MOE2_ESTOP. */
 int cli_fail(const char *command, const struct err *err);
 
+/* "--set a=b" and "--set=a=b" leave a=b as a plain word. Returns the new argc. */
+int cli_drop_set(int argc, char **argv);
+
 /* The sink to pass to libraries: lines and a progress bar on stderr (plain lines when it is no terminal). */
 const struct log_sink *cli_sink(void);
 

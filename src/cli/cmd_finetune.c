@@ -13,16 +13,6 @@ struct flags {
     struct device_flags device;
 };
 
-/* The words of --set stay in argv as plain words. */
-static int drop_set_words(int argc, char **argv)
-{
-    int n = 0;
-    for (int i = 0; i < argc; i++)
-        if (strcmp(argv[i], "--set") != 0)
-            argv[n++] = strncmp(argv[i], "--set=", 6) == 0 ? argv[i] + 6 : argv[i];
-    return n;
-}
-
 static int finetune(const struct flags *f, int n_words, char **words, struct err *err)
 {
     struct run_config rc = {0};
@@ -80,7 +70,7 @@ static int run(int argc, char **argv)
     };
     struct err err = {0};
     int n_words = 0;
-    argc = drop_set_words(argc, argv);
+    argc = cli_drop_set(argc, argv);
     int rc = cli_parse(argc, argv, flags, COUNT_OF(flags), &n_words, &err);
     if (!rc && f.help_config)
         return print_help_config();

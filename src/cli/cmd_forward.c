@@ -132,6 +132,13 @@ static int choose_form(struct forward_step *step, const char *name, struct err *
                 : 0;
 }
 
+static int check_timeout(double timeout_s, struct err *err)
+{
+    if (timeout_s == 0 || (timeout_s >= 0.1 && timeout_s <= 86400)) /* 0: not said */
+        return 0;
+    return err_set(err, MOE2_ECONFIG, "--timeout is %g, wanted 0.1 to 86400 seconds", timeout_s);
+}
+
 static int run(int argc, char **argv)
 {
     struct err err = {0};
@@ -163,6 +170,8 @@ static int run(int argc, char **argv)
         step.stop = cli_stop_flag();
     if (!rc)
         rc = choose_form(&step, form, &err);
+    if (!rc)
+        rc = check_timeout(step.timeout_s, &err);
     if (!rc)
         rc = choose_combine(&step, combine, &err);
     if (!rc)

@@ -57,18 +57,6 @@ struct words {
 
 /* ---- words ---- */
 
-/* "--set a=b" leaves a=b as a plain word. */
-static int drop_set_words(int argc, char **argv)
-{
-    int n = 0;
-    for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--set") == 0)
-            continue;
-        argv[n++] = strncmp(argv[i], "--set=", 6) == 0 ? argv[i] + 6 : argv[i];
-    }
-    return n;
-}
-
 static int add_made(struct words *w, int i, const char *key, const char *value, struct err *err)
 {
     struct buf b = {0};
@@ -108,7 +96,7 @@ static int read_words(struct words *w, int argc, char **argv, struct err *err)
     };
     int n = 0, rc;
     *w = (struct words){0};
-    argc = drop_set_words(argc, argv);
+    argc = cli_drop_set(argc, argv);
     rc = cli_parse(argc, argv, flags, COUNT_OF(flags), &n, err);
     if (!rc && n > MAX_WORDS)
         rc = err_set(err, MOE2_ECONFIG, "more than %d overrides", MAX_WORDS);

@@ -10,19 +10,6 @@
 
 static const char *const mode_names[] = {"train", "evaluate", "train_eval"};
 
-/* The words of --set stay in argv as plain words, so that it may be said once or again and
- * again. */
-static int drop_set_words(int argc, char **argv)
-{
-    int n = 0;
-    for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--set") == 0)
-            continue;
-        argv[n++] = strncmp(argv[i], "--set=", 6) == 0 ? argv[i] + 6 : argv[i];
-    }
-    return n;
-}
-
 static int find_mode(enum run_mode *mode, const char *word, struct err *err)
 {
     for (size_t i = 0; i < COUNT_OF(mode_names); i++)
@@ -101,7 +88,7 @@ static int run_as(const char *command, const char *mode, int argc, char **argv)
     struct run_config rc = {0};
     struct run_options o = {
         .command = typed, .checkpoint = checkpoint, .log = cli_sink(), .stop = NULL};
-    argc = drop_set_words(argc, argv);
+    argc = cli_drop_set(argc, argv);
     int code = cli_parse(argc, argv, flags, n_flags, &n_words, &err);
     if (!code && help_config) {
         free(typed);

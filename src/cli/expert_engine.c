@@ -31,7 +31,8 @@ static int open_scorer(struct expert_engine *e, struct err *err)
                                      .adapter = e->adapter,
                                      .tokenizer = e->g.tokenizer_path,
                                      .n_threads = (int)e->g.threads,
-                                     .window = e->g.context};
+                                     .window = e->g.context,
+                                     .bf16 = e->g.compute && strcmp(e->g.compute, "bf16") == 0};
     int rc = device_flags_read(&o.device, &e->g.device, err);
     return rc ? rc : answer_model_open(&e->scorer, &o, err);
 }
@@ -139,8 +140,7 @@ static int with_sampler(struct expert_engine *e, const struct chat_request *r, s
 }
 
 static int run_generator(struct expert_engine *e, struct engine_answer *out,
-                         const struct chat_request *r, const struct ids *prompt,
-                         struct generator *g, struct err *err)
+                         const struct ids *prompt, struct generator *g, struct err *err)
 {
     struct generated made = {0};
     session_rewind(e->g.session, 0);
@@ -155,7 +155,6 @@ static int run_generator(struct expert_engine *e, struct engine_answer *out,
         out->completion_tokens = (int64_t)made.ids.n;
     }
     generated_release(&made);
-    (void)r;
     return rc;
 }
 
@@ -182,7 +181,7 @@ static int answer_text(struct expert_engine *e, struct engine_answer *out,
         for (int i = 0; i < r->n_stops; i++)
             g.stops[g.n_stops++] = r->stops[i];
         sink->begin(sink->ctx, (int64_t)prompt.n);
-        rc = run_generator(e, out, r, &prompt, &g, err);
+        rc = run_generator(e, out, &prompt, &g, err);
     }
     sampler_free(sampler);
     ids_release(&prompt);
@@ -198,8 +197,6 @@ static int answer_choice(struct expert_engine *e, struct engine_answer *out,
     struct choice_score scores[CHAT_MAX_CHOICES];
     struct buf text = {.max_bytes = CHAT_MAX_BODY_BYTES};
     int rc = plain_text(&text, r, err);
-    if (!rc && text.n == 0)
-        rc = buf_append(&text, "", 0, err);
     const struct choice_ask ask = {text.n ? text.bytes : "", r->choices, r->n_choices};
     if (!rc)
         rc = choice_score(scores, e->scorer.choice, &ask, 1, err);

@@ -35,7 +35,7 @@ struct choice {
     struct ids context, whole;
 };
 
-/* Everything but the model's own: n tokens of a batch, rows of logits. */
+/* Everything but the model's own: n tokens of a batch, 0 with a session, and rows of logits. */
 static int new_choice(struct choice **out, const struct choice *init, int64_t n, int64_t n_rows,
                       struct err *err)
 {
@@ -45,10 +45,10 @@ static int new_choice(struct choice **out, const struct choice *init, int64_t n,
     *c = *init;
     c->text.max_bytes = CHOICE_MAX_TEXT_BYTES;
     c->capacity = n;
-    c->ids = malloc((size_t)n * sizeof *c->ids);
-    c->targets = malloc((size_t)n * sizeof *c->targets);
+    c->ids = malloc((size_t)(n + 1) * sizeof *c->ids);
+    c->targets = malloc((size_t)(n + 1) * sizeof *c->targets);
     c->offset = calloc((size_t)n + 1, sizeof *c->offset);
-    c->nll = malloc((size_t)n * sizeof *c->nll);
+    c->nll = malloc((size_t)(n + 1) * sizeof *c->nll);
     c->logits = malloc((size_t)(c->V * n_rows) * sizeof *c->logits);
     int rc = c->ids && c->targets && c->offset && c->nll && c->logits
                  ? tokenizer_scratch_new(&c->scratch, c->tok, err)
@@ -86,7 +86,7 @@ int choice_new_kept(struct choice **out, struct session *session, const struct t
         return err_set(err, MOE2_ECONFIG,
                        "%" PRId64 " tokens are read at once, wanted 1 to the session's %" PRId64,
                        options->max_length, session_capacity(session));
-    return new_choice(out, &init, options->max_length, ROWS_AT_ONCE + 1, err);
+    return new_choice(out, &init, 0, ROWS_AT_ONCE + 1, err);
 }
 
 void choice_free(struct choice *c)
@@ -108,22 +108,31 @@ void choice_free(struct choice *c)
 
 /* ---- a batch through the model ---- */
 
-/* ln p of a token by a row of logits, summed in double. */
-static double log_share(const float *logits, int64_t V, int32_t token)
+/* A row of logits, in double: ln p of a token is its logit less both. */
+struct row {
+    const float *logits;
+    double most, ln_sum;
+};
+
+static struct row row_of(const float *logits, int64_t V)
 {
     double most = -INFINITY, sum = 0;
     for (int64_t v = 0; v < V; v++)
         most = logits[v] > most ? logits[v] : most;
     for (int64_t v = 0; v < V; v++)
         sum += exp(logits[v] - most);
-    if (!(sum >= 1)) /* the largest term is exp(0) */
-        return NAN;
-    return logits[token] - most - log(sum);
+    return (struct row){logits, most, sum >= 1 ? log(sum) : NAN}; /* the largest term is exp(0) */
+}
+
+static double ln_share(const struct row *row, int32_t token)
+{
+    return row->logits[token] - row->most - row->ln_sum;
 }
 
 static int score_marks(struct choice *c, struct err *err)
 {
-    int64_t row = -1;
+    struct row row = {0};
+    int64_t at = -1;
     for (int64_t k = 0; k < c->n_marks; k++) {
         const struct mark *m = &c->marks[k];
         double ll = 0;
@@ -131,11 +140,13 @@ static int score_marks(struct choice *c, struct err *err)
             for (int64_t i = m->first; i < m->first + m->n; i++)
                 ll -= c->nll[i];
         else {
-            int rc = row == m->first ? 0 : decoder_logits(c->dec, m->first, 1, c->logits, err);
+            int rc = at == m->first ? 0 : decoder_logits(c->dec, m->first, 1, c->logits, err);
             if (rc)
                 return rc;
-            row = m->first;
-            ll = log_share(c->logits, c->V, m->token);
+            if (at != m->first)
+                row = row_of(c->logits, c->V);
+            at = m->first;
+            ll = ln_share(&row, m->token);
         }
         if (!isfinite(ll)) {
             int rc = decoder_find_nonfinite(c->dec, false, err);
@@ -293,28 +304,30 @@ static int put_shared(struct choice *c, struct choice_score *scores, int n, stru
 
 /* ---- a question through a session ---- */
 
-static int add_row(struct choice_score *score, const struct choice *c, int64_t row, int32_t token,
-                   struct err *err)
+static int add_share(struct choice_score *score, const struct row *row, int32_t token,
+                     struct err *err)
 {
-    double ll = log_share(c->logits + row * c->V, c->V, token);
+    double ll = ln_share(row, token);
     if (!isfinite(ll))
         return err_set(err, MOE2_ENUMERIC, "the log-likelihood is %g", ll);
     score->ll += ll;
     return 0;
 }
 
-/* The session keeps the context, whose row of logits is the last; the option is read behind it, some tokens at a time, and
+/* The session keeps the context, whose last row of logits is behind; the option is read behind it, some tokens at a time, and
  * forgotten again. */
-static int read_option(struct choice *c, struct choice_score *score, const int32_t *option,
-                       int64_t n_option, struct err *err)
+static int read_option(struct choice *c, struct choice_score *score, const struct row *behind,
+                       const int32_t *option, int64_t n_option, struct err *err)
 {
     int64_t n_kept = session_length(c->session);
-    int rc = add_row(score, c, ROWS_AT_ONCE, option[0], err);
+    int rc = add_share(score, behind, option[0], err);
     for (int64_t at = 0; at < n_option - 1 && !rc; at += ROWS_AT_ONCE) {
         int64_t n = n_option - 1 - at < ROWS_AT_ONCE ? n_option - 1 - at : ROWS_AT_ONCE;
         rc = session_forward(c->session, option + at, n, c->logits, n, err);
-        for (int64_t i = 0; i < n && !rc; i++)
-            rc = add_row(score, c, i, option[at + i + 1], err);
+        for (int64_t i = 0; i < n && !rc; i++) {
+            struct row row = row_of(c->logits + i * c->V, c->V);
+            rc = add_share(score, &row, option[at + i + 1], err);
+        }
     }
     session_rewind(c->session, n_kept);
     return rc;
@@ -325,6 +338,8 @@ static int read_ask(struct choice *c, struct choice_score *scores, const int64_t
                     struct err *err)
 {
     int64_t n_context = (int64_t)c->context.n, at = 0, cut = -1;
+    float *logits = c->logits + ROWS_AT_ONCE * c->V;
+    struct row behind = {0};
     int rc = 0;
     for (int i = 0; i < n && !rc; i++) {
         int64_t n_now = n_inputs(c, n_option[i]), cut_now = n_context + n_option[i] - 1 - n_now;
@@ -332,12 +347,14 @@ static int read_ask(struct choice *c, struct choice_score *scores, const int64_t
             return too_long(c, n_option[i], err);
         if (cut_now != cut) {
             session_rewind(c->session, 0);
-            rc = session_forward(c->session, c->context.v + cut_now, n_context - cut_now,
-                                 c->logits + ROWS_AT_ONCE * c->V, 1, err);
+            rc = session_forward(c->session, c->context.v + cut_now, n_context - cut_now, logits, 1,
+                                 err);
+            if (!rc)
+                behind = row_of(logits, c->V);
             cut = cut_now;
         }
         if (!rc)
-            rc = read_option(c, &scores[i], c->whole.v + at, n_option[i], err);
+            rc = read_option(c, &scores[i], &behind, c->whole.v + at, n_option[i], err);
         at += n_option[i];
     }
     return rc;

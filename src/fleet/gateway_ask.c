@@ -37,8 +37,6 @@ struct way {
     double begun_s, gate_s, seconds;
     /* of a stream that is passed on */
     size_t n_sent;
-    double last_sent_s;
-    volatile int stop;
 };
 
 static void way_free(struct way *w)
@@ -363,25 +361,34 @@ static void reply_winner(struct way *w)
 
 /* ---- passing a stream on ---- */
 
-/* Begins with the first in order whose answer begins with status 200; the others have failed. False when there is none. */
+/* Moves a call on to its end, or to its first bytes. False when nobody waits for it any more. */
+static bool wait_on(const struct way *w, const struct turn *t, bool first_bytes)
+{
+    while (!t->call.done && !(first_bytes && t->call.reply.n)) {
+        http_client_step(w->client, GATEWAY_TICK_MS);
+        if (w->g->closing || http_gone(w->x))
+            return false;
+    }
+    return true;
+}
+
+/* Begins with the first in order whose answer begins with status 200 and no object of JSON; the others have failed. False when
+ * there is none, or when one that was asked for a stream sent its answer whole. */
 static bool begin_stream(struct way *w)
 {
-    while (w->n_begun < w->n_order) {
+    bool whole = false;
+    while (w->n_begun < w->n_order && !whole) {
         begin_turn(w, true);
         struct turn *t = &w->turns[w->n_begun - 1];
-        while (!t->call.done && !t->call.reply.n) {
-            http_client_step(w->client, GATEWAY_TICK_MS);
-            if (w->g->closing || http_gone(w->x))
-                return false;
-        }
-        if (!t->call.done || (t->call.status == 200 && !t->call.err.code)) {
-            bool event = t->call.reply.n && memcmp(t->call.reply.bytes, "{", 1) != 0;
-            if (event)
-                return true;
-        }
-        while (!t->call.done)
-            http_client_step(w->client, GATEWAY_TICK_MS);
+        if (!wait_on(w, t, true))
+            return false;
+        if (t->call.status == 200 && !t->call.err.code && t->call.reply.n &&
+            t->call.reply.bytes[0] != '{')
+            return true;
+        if (!wait_on(w, t, false))
+            return false;
         end_turn(w, t);
+        whole = t->text != NULL;
     }
     return false;
 }
@@ -467,8 +474,9 @@ void gateway_answer(struct gateway *g, struct http_exchange *x, const struct htt
                           &(struct http_stream){relay_read, relay_close, w});
         return;
     }
-    w->winner = answered ? count(w) : -1;
-    if (answered && w->winner >= 0)
+    bool whole = relay && w->n_begun && w->turns[w->n_begun - 1].text;
+    w->winner = whole ? w->n_begun - 1 : answered ? count(w) : -1;
+    if (w->winner >= 0)
         reply_winner(w);
     else if (answered || (relay && !g->closing && !http_gone(x)))
         reply_failure(w);

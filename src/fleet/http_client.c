@@ -38,9 +38,18 @@ void http_client_free(struct http_client *c)
     free(c);
 }
 
+static int status_of(const struct http_call *call)
+{
+    long status = 0;
+    curl_easy_getinfo(call->handle, CURLINFO_RESPONSE_CODE, &status);
+    return (int)status;
+}
+
 static size_t take(char *bytes, size_t size, size_t n, void *ctx)
 {
     struct http_call *call = ctx;
+    if (!call->status)
+        call->status = status_of(call);
     return buf_append(&call->reply, bytes, size * n, &call->err) ? 0 : size * n;
 }
 
@@ -85,9 +94,7 @@ void http_client_begin(struct http_client *c, struct http_call *call, double tim
 
 static void finish(struct http_call *call, CURLcode code)
 {
-    long status = 0;
-    curl_easy_getinfo(call->handle, CURLINFO_RESPONSE_CODE, &status);
-    call->status = (int)status;
+    call->status = status_of(call);
     call->done = true;
     call->seconds = clock_s() - call->begun_s;
     if (code != CURLE_OK)
@@ -113,10 +120,7 @@ int http_client_step(struct http_client *c, int wait_ms)
 
 void http_client_end(struct http_client *c, struct http_call *call)
 {
-    long status = 0;
     if (call->handle) {
-        curl_easy_getinfo(call->handle, CURLINFO_RESPONSE_CODE, &status);
-        call->status = (int)status;
         curl_multi_remove_handle(c->multi, call->handle);
         curl_easy_cleanup(call->handle);
     }

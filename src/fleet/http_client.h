@@ -29,7 +29,7 @@ struct http_call {
     const char *body; /* of a POST of JSON; NULL: a GET */
     size_t n_body;
     struct buf reply; /* as much as came; http_call_release */
-    int status;       /* of HTTP; 0: none came */
+    int status;       /* of HTTP, from the first bytes of the reply on; 0: none came */
     bool done;
     double begun_s, seconds; /* from begin to the end */
     struct err

@@ -23,7 +23,6 @@ struct http_server {
     struct MHD_Daemon *daemon;
     struct http_options o;
     int port;
-    MHD_socket quiesced; /* to be closed by us; MHD_INVALID_SOCKET: none */
 };
 
 struct header {
@@ -221,7 +220,6 @@ int http_server_open(struct http_server **out, const struct http_options *o, str
     if (!s)
         return err_set(err, MOE2_ELIMIT, "no memory for a server");
     s->o = *o;
-    s->quiesced = MHD_INVALID_SOCKET;
     int rc = start(s, &address, err);
     if (rc)
         free(s);
@@ -235,19 +233,11 @@ int http_server_port(const struct http_server *s)
     return s->port;
 }
 
-void http_server_quiesce(struct http_server *s)
-{
-    if (s->quiesced == MHD_INVALID_SOCKET)
-        s->quiesced = MHD_quiesce_daemon(s->daemon);
-}
-
 void http_server_close(struct http_server *s)
 {
     if (!s)
         return;
     MHD_stop_daemon(s->daemon);
-    if (s->quiesced != MHD_INVALID_SOCKET)
-        close(s->quiesced);
     free(s);
 }
 
@@ -270,11 +260,6 @@ int http_server_port(const struct http_server *s)
 {
     (void)s;
     return 0;
-}
-
-void http_server_quiesce(struct http_server *s)
-{
-    (void)s;
 }
 
 void http_server_close(struct http_server *s)

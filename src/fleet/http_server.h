@@ -3,7 +3,6 @@
  *     struct http_server *s;
  *     http_server_open(&s, &(struct http_options){.host = "127.0.0.1", .port = 0, .answer = answer, .ctx = x}, err);
  *     … http_server_port(s) …
- *     http_server_quiesce(s);           no new connections from here on
  *     http_server_close(s);             waits for those that are being answered
  *
  * answer is called from the connection's thread, with the whole body read, and may block: it calls http_reply or http_reply_stream
@@ -50,7 +49,6 @@ struct http_options {
 /* Errors: MOE2_ECONFIG for a host that is no address or a port out of range, MOE2_EIO when it can't be had. */
 int http_server_open(struct http_server **out, const struct http_options *o, struct err *err);
 int http_server_port(const struct http_server *s);
-void http_server_quiesce(struct http_server *s);
 void http_server_close(struct http_server *s); /* NULL is fine */
 
 /* A header for the reply, before it. Control characters in value become blanks. */

@@ -80,7 +80,7 @@ static void *sample(void *state)
     pthread_mutex_lock(&m->lock);
     while (!m->stop) {
         struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += m->nap_ns;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
@@ -187,7 +187,11 @@ static int ina_open(void **state, char what[static METER_TEXT], const struct met
     if (!m)
         return err_set(err, MOE2_ELIMIT, "no memory for a meter");
     pthread_mutex_init(&m->lock, NULL);
-    pthread_cond_init(&m->stopped, NULL);
+    pthread_condattr_t monotonic; /* a clock that is set back must not stop the sampling */
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&m->stopped, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     m->nap_ns = (o->sample_ms > 0 ? o->sample_ms : SAMPLE_MS) * 1000000L;
     int rc = find_rails(m, o->sysfs ? o->sysfs : "/sys", err);
     if (!rc) {

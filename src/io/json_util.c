@@ -7,11 +7,12 @@
 
 #include "base/file.h"
 
-int json_read_line(json_t **out, const char *name, int64_t line, const void *bytes, size_t n,
-                   struct err *err)
+static int read_line(json_t **out, const char *name, int64_t line, const void *bytes, size_t n,
+                     size_t flags, struct err *err)
 {
     json_error_t e;
-    json_t *root = json_loadb(n ? bytes : "", n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    json_t *root =
+        json_loadb(n ? bytes : "", n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &e);
     if (!root)
         return err_set(err, MOE2_EFORMAT, "%s:%lld:%d: is no JSON: %s", name,
                        (long long)(line + e.line - 1), e.column, e.text);
@@ -19,12 +20,19 @@ int json_read_line(json_t **out, const char *name, int64_t line, const void *byt
     return 0;
 }
 
-int json_read_bytes(json_t **out, const char *name, const void *bytes, size_t n, struct err *err)
+int json_read_line(json_t **out, const char *name, int64_t line, const void *bytes, size_t n,
+                   struct err *err)
 {
-    return json_read_line(out, name, 1, bytes, n, err);
+    return read_line(out, name, line, bytes, n, 0, err);
 }
 
-int json_read_file(json_t **out, const char *path, size_t max_bytes, struct err *err)
+int json_read_bytes(json_t **out, const char *name, const void *bytes, size_t n, struct err *err)
+{
+    return read_line(out, name, 1, bytes, n, 0, err);
+}
+
+static int read_whole(json_t **out, const char *path, size_t max_bytes, size_t flags,
+                      struct err *err)
 {
     struct buf b = {.max_bytes = max_bytes + (1 << 16)};
     int64_t size = file_size(path);
@@ -33,9 +41,19 @@ int json_read_file(json_t **out, const char *path, size_t max_bytes, struct err 
                        (long long)size, max_bytes);
     int rc = file_read(&b, path, err);
     if (!rc)
-        rc = json_read_bytes(out, path, b.bytes, b.n, err);
+        rc = read_line(out, path, 1, b.bytes, b.n, flags, err);
     buf_release(&b);
     return rc;
+}
+
+int json_read_file(json_t **out, const char *path, size_t max_bytes, struct err *err)
+{
+    return read_whole(out, path, max_bytes, 0, err);
+}
+
+int json_read_file_as_reals(json_t **out, const char *path, size_t max_bytes, struct err *err)
+{
+    return read_whole(out, path, max_bytes, JSON_DECODE_INT_AS_REAL, err);
 }
 
 /* What a value is, for a message: its own text when short, otherwise its kind. */

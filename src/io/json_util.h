@@ -36,6 +36,9 @@ enum { JSON_MAX_DEPTH = 64 };
 int json_read_file(json_t **out, const char *path, size_t max_bytes, struct err *err);
 int json_read_bytes(json_t **out, const char *name, const void *bytes, size_t n, struct err *err);
 
+/* A file in which whole numbers may be beyond 64 bits: they are real ones in *out. */
+int json_read_file_as_reals(json_t **out, const char *path, size_t max_bytes, struct err *err);
+
 /* json_read_bytes of a piece of a file that begins in line `line`, counted from 1. */
 int json_read_line(json_t **out, const char *name, int64_t line, const void *bytes, size_t n,
                    struct err *err);

@@ -4,7 +4,7 @@
 
 #include "kernels/kernels.h"
 
-/* Both sides must mean the same by these structs. */
+/* Both sides must mean the same by these structs, and by the opener's arguments (the last term). */
 #define CUDA_ABI                                                                                   \
     (sizeof(struct kernels) * 1000 + sizeof(struct device) * 10 + sizeof(struct device_ops) + 1)
 

@@ -5,12 +5,12 @@
  */
 #include "kernels/device.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/process.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cuda_open.h"
 
@@ -100,8 +100,7 @@ static int find_step(const char *name, struct err *err)
 
 static int cores(void)
 {
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    int n = process_cores();
     return n < CPU_MAX_THREADS ? n : CPU_MAX_THREADS;
 }
 

@@ -46,19 +46,11 @@ static const json_t *template_in(const json_t *config)
 
 static int from_config(struct buf *out, const char *path, const char *model, struct err *err)
 {
-    struct buf b = {.max_bytes = MAX_CONFIG_BYTES};
-    json_error_t e;
-    int rc = file_read(&b, path, err);
-    if (rc) {
-        buf_release(&b);
-        return rc;
-    }
+    json_t *config = NULL;
     /* model_max_length is 1000000000000000019884624838656 where transformers knows of none */
-    json_t *config = json_loadb(b.n ? b.bytes : "", b.n, JSON_DECODE_INT_AS_REAL, &e);
-    buf_release(&b);
-    if (!config)
-        return err_set(err, MOE2_EFORMAT, "%s:%d:%d: is no JSON: %s", path, e.line, e.column,
-                       e.text);
+    int rc = json_read_file_as_reals(&config, path, MAX_CONFIG_BYTES, err);
+    if (rc)
+        return rc;
     const char *text = json_string_value(template_in(config));
     rc = text ? buf_puts(out, text, err) : none(model, err);
     json_decref(config);

@@ -250,9 +250,12 @@ static int read_length(struct encoder_config *c, const char *dir, struct err *er
         rc = json_opt_int(&said, 0, o, path, "max_seq_length", 0, INT32_MAX, err);
     json_decref(o);
     o = NULL;
-    if (!rc && !said)
-        rc = read_json(&o, path, sizeof path, dir, "tokenizer_config.json", false, err);
-    if (!rc && o) /* may be 1e30, which says nothing */
+    bool there = !rc && !said &&
+                 snprintf(path, sizeof path, "%s/tokenizer_config.json", dir) < (int)sizeof path &&
+                 file_exists(path);
+    if (there)
+        rc = json_read_file_as_reals(&o, path, MAX_JSON_BYTES, err);
+    if (!rc && o) /* may be 1e30, written out, which says nothing */
         rc = json_opt_real(&length, 0, o, path, "model_max_length", 0, 1e40, err);
     json_decref(o);
     if (!said && length >= 1 && length < (double)most)

@@ -4,10 +4,12 @@
 #include <assert.h>
 #include <string.h>
 
+#include "route/row_ops.h"
+
 /* Numbers of moments, which come first. */
 static int64_t n_moments(int64_t T)
 {
-    return (T + 63) / 64 * 2;
+    return (T + ROUTE_BLOCK - 1) / ROUTE_BLOCK * 2;
 }
 
 size_t far_report_bytes(int64_t T, int64_t E)

@@ -1,6 +1,6 @@
 /* Routing on a device whose memory the host can't read: the logits stay there, and so do scores, picks and lists.
  *
- *     size_t report = far_report_bytes(T, E);             device memory, and memory of the host's that copies reach (host_alloc)
+ *     size_t report = far_report_bytes(T, E);             device memory, and memory of the host's (host_alloc's is faster)
  *     if (far_route_can(dev, router, mode))
  *         rc = far_route_pick(dev, router, &route, &far, &batch, shared, err);
  *     … far_offset(&far, T)[e], the device's lists …

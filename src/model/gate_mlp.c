@@ -72,8 +72,9 @@ static int logits(float *z, struct device *dev, const struct gate *g, const stru
         product(dev, &o.z, &o.h, &o.w2, in->T, g->N, F);
         rc = lent_back(&o.z, dev, z, (size_t)(in->T * g->N) * sizeof *z, err);
     }
-    for (int64_t i = 0; i < in->T * g->N && !rc; i++)
-        z[i] += b2[i % g->N];
+    for (int64_t t = 0; t < in->T && !rc; t++)
+        for (int64_t e = 0; e < g->N; e++)
+            z[t * g->N + e] += b2[e];
     struct lent *all[] = {&o.x, &o.w1, &o.b1, &o.h, &o.w2, &o.z};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         lent_end(all[i], dev);

@@ -60,7 +60,7 @@ void kmeans_lent_end(struct kmeans_lent *l, struct device *dev)
 int kmeans_hold(const struct kmeans_data *d, const float *c, int64_t N, struct err *err)
 {
     struct kmeans_lent *l = d->lent;
-    if (l->held && l->held == c)
+    if (l->held == c)
         return 0;
     int rc = lent_in(&l->centroids, d->dev, c, (size_t)(N * d->D) * sizeof(float), err);
     l->held = rc ? NULL : c;
@@ -73,8 +73,8 @@ int kmeans_products(float *y, const struct kmeans_data *d, int64_t first, int64_
     struct kmeans_lent *l = d->lent;
     struct linear_args a = {.M = T, .N = N, .K = d->D};
     size_t row = (size_t)d->D * sizeof(float), y_bytes = (size_t)(T * N) * sizeof(float);
-    bool held = l->held && l->held == c;
-    int rc = held ? 0 : kmeans_hold(d, c, N, err);
+    bool held = l->held == c;
+    int rc = kmeans_hold(d, c, N, err);
     if (!held)
         l->held = NULL; /* the caller may change them */
     if (!rc && !d->x_there)
@@ -149,6 +149,8 @@ int kmeans_assign(int32_t *labels, float *distance, struct device *dev, const fl
         rc = err_set(err, MOE2_ELIMIT, "k-means: no memory for %lld centroids", (long long)k);
     else
         kmeans_norms(cc, centroids, k, D, 1);
+    if (!rc)
+        rc = kmeans_hold(&d, centroids, k, err);
     for (int64_t first = 0; first < T && !rc; first += KMEANS_CHUNK) {
         int64_t n = T - first < KMEANS_CHUNK ? T - first : KMEANS_CHUNK;
         rc = kmeans_products(y, &d, first, n, centroids, k, err);
@@ -360,6 +362,8 @@ static int silhouette_rows(double *sum, const struct kmeans_data *d, const int32
     float *dots = malloc((size_t)(BLOCK * n) * sizeof(float));
     double *means = malloc((size_t)(BLOCK * k) * sizeof(double)), values[BLOCK];
     int rc = dots && means ? 0 : err_set(err, MOE2_ELIMIT, "silhouette: no memory");
+    if (!rc)
+        rc = kmeans_hold(d, d->x, n, err);
     for (int64_t first = 0; first < n && !rc; first += BLOCK) {
         int64_t m = n - first < BLOCK ? n - first : BLOCK;
         rc = kmeans_products(dots, d, first, m, d->x, n, err);

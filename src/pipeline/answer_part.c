@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/file.h"
 #include "io/records.h"
@@ -26,32 +25,6 @@ static char *part_path(const struct answer_part *p, const char *ending, struct e
         return NULL;
     }
     return path;
-}
-
-/* ---- the key: names, sizes and times of the folder's files stand for their bytes ---- */
-
-static int hash_folder(struct file_hash *h, const char *dir, struct err *err)
-{
-    char **names = NULL;
-    size_t n = 0;
-    struct stat st;
-    if (stat(dir, &st))
-        return err_set(err, MOE2_EIO, "%s: is not there", dir);
-    int rc = S_ISDIR(st.st_mode) ? dir_names(&names, &n, dir, err) : 0;
-    file_hash_add(h, dir, strlen(dir));
-    for (size_t i = 0; i <= n && !rc; i++) {
-        char *path = i < n ? path_join(dir, names[i]) : strdup(dir);
-        if (!path)
-            rc = err_set(err, MOE2_ELIMIT, "no memory for a path");
-        else if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
-            int64_t facts[3] = {st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
-            file_hash_add(h, path, strlen(path));
-            file_hash_add(h, facts, sizeof facts);
-        }
-        free(path);
-    }
-    dir_names_free(names, n);
-    return rc;
 }
 
 /* ---- what is there already ---- */
@@ -112,9 +85,9 @@ int answer_part_open(struct answer_part *p, uint64_t asked_a, uint64_t asked_b, 
 {
     struct file_hash h = {asked_a, asked_b};
     char *whole = part_path(p, "", err), *begun = part_path(p, ".part", err);
-    int rc = whole && begun ? hash_folder(&h, p->expert->dir, err) : MOE2_ELIMIT;
+    int rc = whole && begun ? file_hash_facts(&h, p->expert->dir, err) : MOE2_ELIMIT;
     if (!rc && p->expert->adapter)
-        rc = hash_folder(&h, p->expert->adapter, err);
+        rc = file_hash_facts(&h, p->expert->adapter, err);
     p->scores = calloc((size_t)p->questions->n_options, sizeof *p->scores);
     if (!rc && !p->scores)
         rc = err_set(err, MOE2_ELIMIT, "no memory for the scores of %s", p->expert->name);

@@ -80,10 +80,13 @@ static int read_experts(struct answers *a, const json_t *health, const char *url
 
 /* ---- what is asked ---- */
 
-/* The number of a category's name, in order of first appearance. */
+/* The number of a category's name, in order of first appearance; −1 for none. */
 static int category_of(int32_t *out, struct answers *a, const char *name, struct err *err)
 {
     int c = 0;
+    *out = -1;
+    if (!*name)
+        return 0;
     while (c < a->n_categories && strcmp(a->categories[c], name) != 0)
         c++;
     if (c == ANSWERS_MAX_CATEGORIES)

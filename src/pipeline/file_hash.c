@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 
@@ -75,6 +76,30 @@ int file_hash_path(struct file_hash *h, int64_t *n_bytes, const char *path, stru
     int n_files = 0;
     return file_is_dir(path) ? add_folder(h, n_bytes, path, &n_files, err)
                              : add_file(h, n_bytes, path, err);
+}
+
+int file_hash_facts(struct file_hash *h, const char *path, struct err *err)
+{
+    char **names = NULL;
+    size_t n = 0;
+    struct stat st;
+    if (stat(path, &st))
+        return err_set(err, MOE2_EIO, "%s: is not there", path);
+    int rc = S_ISDIR(st.st_mode) ? dir_names(&names, &n, path, err) : 0;
+    file_hash_add(h, path, strlen(path));
+    for (size_t i = 0; i <= n && !rc; i++) {
+        char *file = i < n ? path_join(path, names[i]) : strdup(path);
+        if (!file)
+            rc = err_set(err, MOE2_ELIMIT, "no memory for a path");
+        else if (stat(file, &st) == 0 && S_ISREG(st.st_mode)) {
+            int64_t facts[3] = {st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
+            file_hash_add(h, file, strlen(file));
+            file_hash_add(h, facts, sizeof facts);
+        }
+        free(file);
+    }
+    dir_names_free(names, n);
+    return rc;
 }
 
 const char *file_hash_text(char text[FILE_HASH_TEXT], struct file_hash h)

@@ -22,6 +22,9 @@ void file_hash_add(struct file_hash *h, const void *bytes, uint64_t n);
  * their size. Errors: MOE2_EIO; MOE2_ELIMIT above FILE_HASH_MAX_FILES files. */
 int file_hash_path(struct file_hash *h, int64_t *n_bytes, const char *path, struct err *err);
 
+/* The same by names, sizes and times of the files, without reading them: for models, which are large. Folders in a folder are passed over. */
+int file_hash_facts(struct file_hash *h, const char *path, struct err *err);
+
 /* 32 hexadecimal digits. */
 const char *file_hash_text(char text[FILE_HASH_TEXT], struct file_hash h);
 

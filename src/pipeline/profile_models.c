@@ -156,40 +156,13 @@ static void name_machine(struct work *w)
 
 /* ---- what a record depends on ---- */
 
-static void hash_file(struct file_hash *h, const char *path)
-{
-    struct stat st;
-    if (stat(path, &st) != 0)
-        return;
-    int64_t of[3] = {st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
-    file_hash_add(h, of, sizeof of);
-}
-
-/* Names, sizes and times of a model's files: cheap, where its bytes may be many. */
-static void hash_model(struct file_hash *h, const char *path)
-{
-    char **names = NULL;
-    size_t n_names = 0;
-    file_hash_add(h, path, strlen(path));
-    hash_file(h, path);
-    if (!file_is_dir(path) || dir_names(&names, &n_names, path, NULL))
-        return;
-    for (size_t i = 0; i < n_names; i++) {
-        char *file = path_join(path, names[i]);
-        file_hash_add(h, names[i], strlen(names[i]));
-        if (file)
-            hash_file(h, file);
-        free(file);
-    }
-    dir_names_free(names, n_names);
-}
-
-static void hash_settings(char text[static FILE_HASH_TEXT], const struct work *w, const char *path)
+static int hash_settings(char text[static FILE_HASH_TEXT], const struct work *w, const char *path,
+                         struct err *err)
 {
     const struct profile_lengths_plan *plan = &w->plan;
     const char *meter = w->meter.kind ? w->meter.kind->name : "";
     struct file_hash h = FILE_HASH_BEGIN;
-    hash_model(&h, path);
+    int rc = file_hash_facts(&h, path, err);
     file_hash_add(&h, plan->prompts, (uint64_t)plan->n_prompts * sizeof *plan->prompts);
     file_hash_add(&h, plan->outputs, (uint64_t)plan->n_outputs * sizeof *plan->outputs);
     file_hash_add(&h, &plan->repeat, sizeof plan->repeat);
@@ -198,6 +171,7 @@ static void hash_settings(char text[static FILE_HASH_TEXT], const struct work *w
     file_hash_add(&h, w->machine, strlen(w->machine));
     file_hash_add(&h, meter, strlen(meter));
     file_hash_text(text, h);
+    return rc;
 }
 
 /* ---- one model ---- */
@@ -256,9 +230,8 @@ static int do_model(struct work *w, int i, struct err *err)
     char *path = path_join(w->dir, file);
     if (!path)
         return err_set(err, MOE2_ELIMIT, "no memory for a name");
-    hash_settings(settings, w, model->path);
-    int rc = 0;
-    if (!recall(r, w, path, settings, model->name)) {
+    int rc = hash_settings(settings, w, model->path, err);
+    if (!rc && !recall(r, w, path, settings, model->name)) {
         log_line(w->p->sink, LOG_INFO, "%s: model %d of %d", model->name, i + 1, w->p->n_models);
         memcpy(r->settings, settings, sizeof r->settings);
         rc = measure(r, w, model, err);

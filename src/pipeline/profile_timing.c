@@ -118,13 +118,14 @@ static int meter_again(struct mark *mark, struct timer *m, int64_t P, int output
     struct mark marks[PROFILE_MAX_LENGTHS];
     double begun_s = clock_s(), begun_j, now_j = 0;
     int n = 0, n_marks, rc = meter_joules(&begun_j, m->t->meter, err);
-    while (!rc && n < MAX_AGAIN && clock_s() - begun_s < m->t->meter->kind->settle_s) {
+    while (!rc && n < MAX_AGAIN && (!n || clock_s() - begun_s < m->t->meter->kind->settle_s)) {
         rc = answer(marks, &n_marks, m, P, output + 1, err);
         n++;
     }
     if (!rc)
         rc = meter_joules(&now_j, m->t->meter, err);
-    mark->joules = (now_j - begun_j) / n;
+    if (!rc)
+        mark->joules = (now_j - begun_j) / n;
     return rc;
 }
 

@@ -372,7 +372,7 @@ static int answer(struct forward_report *report, struct forward_work *w,
 {
     struct file_writer lines = {0};
     char *path = step->out_dir ? path_join(step->out_dir, "answers.jsonl") : NULL;
-    int rc = step->out_dir && !path ? no_memory(err) : 0;
+    int rc = step->out_dir && !path ? no_memory(err) : 0, kept = 0;
     if (!rc && path)
         rc = dir_make(step->out_dir, err);
     if (!rc && path)
@@ -385,9 +385,10 @@ static int answer(struct forward_report *report, struct forward_work *w,
         rc = file_commit(&lines, err);
     if (!rc && path)
         rc = forward_write(report, w, step, err);
-    if (!rc && path && w->live)
-        rc = expert_live_write(w->live, step->out_dir, err);
-    if (!rc && w->live)
+    if (w->live && path) /* what was answered stays, whatever ended the walk */
+        kept = expert_live_write(w->live, step->out_dir, rc ? NULL : err);
+    rc = rc ? rc : kept;
+    if (w->live)
         expert_live_tell(w->live);
     file_abort(&lines);
     free(path);

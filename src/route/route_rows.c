@@ -16,9 +16,9 @@ static void nobody(float *scores, int32_t *idx, float *weight, int32_t why,
 }
 
 void route_row(float *scores, int32_t *idx, float *weight, float *room, const float *logits,
-               const float *bias, bool padding, const struct router_config *rule)
+               const float *bias, bool padding, const struct router_config *rule,
+               const struct row_ops *ops)
 {
-    const struct row_ops *ops = row_ops_best();
     int E = rule->n_experts;
     if (padding || !ops->finite(logits, E)) {
         nobody(scores, idx, weight, padding ? -1 : -2, rule);
@@ -44,7 +44,7 @@ void route_rows_moments(double *moments, const float *scores, int64_t T, int64_t
 
 void route_row_backward(float *dx, const float *dweight, const int32_t *idx,
                         const int32_t *position, const float *weight, const float *scores,
-                        const struct router_config *rule)
+                        const struct router_config *rule, const struct row_ops *ops)
 {
     int K = rule->n_picks;
     float dw[ROUTE_PICKS_MAX], ds[ROUTE_PICKS_MAX];
@@ -53,5 +53,5 @@ void route_row_backward(float *dx, const float *dweight, const int32_t *idx,
     for (int k = 0; k < K; k++)
         dw[k] = position[k] < 0 ? 0 : dweight[position[k]];
     combine_backward(ds, dw, weight, idx, scores, rule);
-    score_backward_picked(dx, scores, idx, ds, K, rule->n_experts, rule->score, row_ops_best());
+    score_backward_picked(dx, scores, idx, ds, K, rule->n_experts, rule->score, ops);
 }

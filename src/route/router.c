@@ -414,7 +414,7 @@ void router_backward(struct router *r, float *dlogits, const float *dweight,
         if (route->idx)
             route_row_backward(dlogits + t * E, dweight, route->idx + t * K,
                                route->pick_position + t * K, route->pick_weight + t * K,
-                               route->scores + t * E, &r->config);
+                               route->scores + t * E, &r->config, r->ops);
         else
             backward_chosen(r, dlogits, dweight, route, t);
     }

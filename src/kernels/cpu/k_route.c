@@ -29,10 +29,11 @@ static struct router_config rule_of(const struct route_args *a)
 void ref_route_pick(struct device *dev, const struct route_args *a)
 {
     struct router_config rule = rule_of(a);
+    const struct row_ops *ops = row_ops_best();
     float *room = cpu_scratch(dev, 0);
     for (int64_t t = 0; t < a->T; t++)
         route_row(a->scores + t * a->E, a->idx + t * a->K, a->weight + t * a->K, room,
-                  a->logits + t * a->E, a->bias, a->valid && !a->valid[t], &rule);
+                  a->logits + t * a->E, a->bias, a->valid && !a->valid[t], &rule, ops);
     if (a->moments)
         route_rows_moments(a->moments, a->scores, a->T, a->E);
 }
@@ -41,10 +42,11 @@ void ref_route_backward(struct device *dev, float *dlogits, const float *dweight
                         const int32_t *position, const struct route_args *a)
 {
     struct router_config rule = rule_of(a);
+    const struct row_ops *ops = row_ops_best();
     (void)dev;
     for (int64_t t = 0; t < a->T; t++)
         route_row_backward(dlogits + t * a->E, dweight, a->idx + t * a->K, position + t * a->K,
-                           a->weight + t * a->K, a->scores + t * a->E, &rule);
+                           a->weight + t * a->K, a->scores + t * a->E, &rule, ops);
 }
 
 /* offset[e] = slots of the experts before e, and in next[e] too; the rows of −2 counted. */
