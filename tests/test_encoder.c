@@ -17,6 +17,7 @@
 
 #include "base/file.h"
 #include "model/encoder.h"
+#include "model/encoder_config.h"
 
 #include "io/safetensors.h"
 
@@ -352,6 +353,25 @@ static void broken_folders_are_refused_with_a_reason(void **state)
     assert_int_equal(0, file_remove_all(DIR "/sentence_bert_config.json", NULL));
 }
 
+/* transformers writes model_max_length as a whole number beyond 64 bits where it knows of none. */
+static void a_length_of_1e30_says_nothing(void **state)
+{
+    (void)state;
+    struct encoder_config c;
+    char weights[4096];
+    struct err err = {0};
+    copy("bert", "config.json");
+    copy("bert", "model.safetensors");
+    put("tokenizer_config.json", "{\"model_max_length\": 1000000000000000019884624838656}");
+    if (encoder_config_read(&c, weights, sizeof weights, DIR, &err))
+        fail_msg("%s", err.msg);
+    assert_int_equal(c.max_position_embeddings, c.max_seq_length);
+    put("tokenizer_config.json", "{\"model_max_length\": 7}");
+    assert_int_equal(0, encoder_config_read(&c, weights, sizeof weights, DIR, &err));
+    assert_int_equal(7, c.max_seq_length);
+    assert_int_equal(0, file_remove_all(DIR "/tokenizer_config.json", NULL));
+}
+
 static void a_nan_is_named(void **state)
 {
     (void)state;
@@ -390,6 +410,7 @@ int main(void)
         cmocka_unit_test(the_first_rows_alone_give_the_bits_that_all_rows_give),
         cmocka_unit_test(a_text_without_ids_gives_zeros),
         cmocka_unit_test(broken_folders_are_refused_with_a_reason),
+        cmocka_unit_test(a_length_of_1e30_says_nothing),
         cmocka_unit_test(a_nan_is_named),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -129,8 +129,10 @@ int process_lock(int *fd, const char *dir, const char *name, struct err *err)
     if (!rc && flock(f, LOCK_EX | LOCK_NB)) {
         ssize_t n = read(f, text, sizeof text - 1);
         text[n > 0 ? n : 0] = 0;
-        rc = err_set(err, MOE2_ECONFIG, "%s is being worked on by process %ld", dir,
-                     strtol(text, NULL, 10));
+        long pid = strtol(text, NULL, 10);
+        bool lives = pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+        rc = err_set(err, MOE2_ECONFIG, "%s is being worked on by %sprocess %ld%s", dir,
+                     lives ? "" : "what ", pid, lives ? "" : " started");
     }
     int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
     if (!rc && (ftruncate(f, 0) || pwrite(f, text, (size_t)n, 0) != n))

@@ -118,7 +118,8 @@ bool expert_matrix_figure(const struct expert_matrix *m, struct figure_set *s, c
                           .middle = NAN,
                           .high = 100};
     struct figure f = {.title = "Who is good at what: answers right by expert and subject",
-                       .width_px = 960,
+                       .width_px =
+                           n_columns > 8 ? 120 + 100 * n_columns : 960, /* every name has room */
                        .charts = &chart,
                        .n_charts = 1};
     return n_rows && n_columns && figure_set_draw(s, &f, name);

@@ -174,7 +174,7 @@ int run_report(struct buf *said, void *ctx, struct err *err)
         rc = buf_printf(said, err, "study: %.1f %% on test, best single %.1f", 100 * sum.accuracy,
                         100 * sum.single);
     else if (!rc)
-        rc = buf_puts(said, "one page; nothing to study", err);
+        rc = buf_puts(said, "one page", err);
     smo_report_release(&r);
     return rc;
 }
