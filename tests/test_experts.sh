@@ -113,7 +113,10 @@ sed 's/big-0/..\/big/' fleet.yaml >out.yaml
 fails "an expert outside" 2 'an expert is called "../big", wanted the name of a folder' --config build.yaml --out other --set fleet=out.yaml
 exec 9<build/experts/experts.pid
 flock 9
-fails "somebody is at it" 2 "build/experts is being worked on by process" --config build.yaml --force experts
+fails "children of a run that ended" 2 "build/experts is being worked on by what process $(cat build/experts/experts.pid) started" \
+    --config build.yaml --force experts
+echo $$ >build/experts/experts.pid
+fails "somebody is at it" 2 "build/experts is being worked on by process $$" --config build.yaml --force experts
 exec 9<&-
 fails "a base is missing" 2 "one.yaml: bases has 1 entries, wanted 2" --config build.yaml --set fleet=one.yaml
 sed 's/bases: .*/bases: []/' fleet.yaml >none.yaml
