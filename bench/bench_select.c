@@ -4,7 +4,7 @@
  *
  * Synthetic prompts and experts by a fixed seed (abilities, difficulties, a noisy gate), limits 1, 2, 3 s by 5, 10, …, 50 J; and the
  * 29 real experts of MMLU-Pro where ../shared/data or $MOE2_DATA has them, the gate each expert's accuracy in the question's category
- * plus seeded noise. Median and best of the runs; one thread.
+ * plus seeded noise; the frontier of these, too. Median and best of the runs; one thread.
  */
 #include <math.h>
 #include <stdio.h>
@@ -24,6 +24,7 @@ struct data {
     int8_t *right;
     float *score;
     struct select_costs latency, energy;
+    bool frontier;
 };
 
 static void stop(const char *message)
@@ -125,6 +126,7 @@ static void measure(const char *name, struct data *d, int n_energies, double tim
                                .k = 1,
                                .max_experts = d->N,
                                .limits = limits,
+                               .frontier = d->frontier,
                                .time_limit_s = time_limit_s};
     double seconds[1000];
     int n_optimal = 0;
@@ -183,6 +185,8 @@ int main(int argc, char **argv)
         for (int i = 0; i < d.N; i++)
             d.energy.constant[i] /= 1000; /* every limit fits everybody */
         measure("the same, no limit", &d, 1, 60, runs);
+        d.frontier = true;
+        measure("their whole frontier", &d, 1, 60, 1);
         release(&d);
     }
     if (!only || only == 51) {

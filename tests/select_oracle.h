@@ -291,6 +291,15 @@ static inline unsigned o_answer(const struct select_problem *p, const struct wor
     return best;
 }
 
+static inline long long o_count(const struct select_problem *p, const struct worth *w,
+                                const struct select_limits *limit)
+{
+    long long n = 0;
+    for (unsigned S = 1; S < 1u << p->N; S++)
+        n += o_size(S) <= p->max_experts && o_feasible(p, w, S, limit);
+    return n;
+}
+
 static inline unsigned o_greedy(const struct select_problem *p, const struct worth *w,
                                 const struct select_limits *limit)
 {

@@ -160,6 +160,9 @@ static void check(const struct select_problem *p, bool certain)
         }
         if (a->feasible && a->optimal)
             same_point(&a->best, w, best);
+        if (a->n_feasible >= 0)
+            assert_int_equal(o_count(p, w, &p->limits[g]), a->n_feasible);
+        assert_true(a->n_feasible >= 0 || !certain);
         if (a->feasible)
             assert_int_equal(o_oracle(p, (unsigned)a->best.members), a->oracle_subset);
         if (a->feasible && p->n_categories)
@@ -167,6 +170,8 @@ static void check(const struct select_problem *p, bool certain)
         same_baselines(a, p, w, &p->limits[g]);
     }
     assert_int_equal(p->frontier, r.has_frontier);
+    if (certain && p->frontier && (p->cost == SELECT_DEPLOYED || p->stat == STAT_MEAN))
+        assert_true(r.frontier_complete);
     int64_t n = 0;
     for (unsigned S = 1; S < 1u << p->N && r.frontier_complete; S++)
         if (o_on_frontier(p, w, S)) {

@@ -74,6 +74,7 @@ costs=(--latency l.json --energy e.json --prompt-tokens 100 --output-tokens 10)
 says "without limits a and b answer all of it" '"subset":["a","b"],"indices":[0,1],"correct":4,"accuracy":1,' "${base[@]}" "${costs[@]}"
 says "its costs" '"latency_s":1.005,"energy_j":3,"certificate":{"optimal":true,"upper_bound":1,"evaluated":7}' "${base[@]}" "${costs[@]}"
 says "a limit is met exactly" '"latency_limit_s":1.005,"energy_limit_j":3,"feasible":true,"subset":["a","b"]' "${base[@]}" "${costs[@]}" --latency-s 1.005 --energy-j 3
+says "how many subsets fit" '"feasible_subsets":3}' "${base[@]}" "${costs[@]}" --latency-s 1.005 --energy-j 3
 says "or not" '"energy_limit_j":2.999999,"feasible":true,"subset":["a"],"indices":[0],"correct":2' "${base[@]}" "${costs[@]}" --energy-j 2.999999
 says "nothing fits" '"feasible":false,"subset":[],"indices":[],"correct":null,"accuracy":null,"latency_s":null,"energy_j":null,"certificate":{"optimal":true,"upper_bound":null,' "${base[@]}" "${costs[@]}" --energy-j 0.5
 says "and none of the baselines does" '"best_single":null,"greedy":null,' "${base[@]}" "${costs[@]}" --energy-j 0.5

@@ -71,7 +71,11 @@ static void same_answers(const struct select_result *a, const struct select_resu
         assert_memory_equal(&x->all, &y->all, sizeof x->all);
         assert_int_equal(x->oracle_subset, y->oracle_subset);
         assert_int_equal(x->upper_bound, y->upper_bound);
+        assert_int_equal(x->n_feasible, y->n_feasible);
     }
+    assert_true(a->frontier_complete == b->frontier_complete && a->n_frontier == b->n_frontier);
+    for (int64_t k = 0; k < a->n_frontier; k++)
+        assert_memory_equal(&a->frontier[k], &b->frontier[k], sizeof *a->frontier);
 }
 
 static void search_and_table_agree(int64_t n, int N, uint64_t seed, enum select_objective objective)
@@ -80,6 +84,7 @@ static void search_and_table_agree(int64_t n, int N, uint64_t seed, enum select_
     struct select_result table = {0}, search = {0};
     make(&w, n, N, seed);
     w.p.objective = objective;
+    w.p.frontier = true;
     w.p.method = SELECT_ENUMERATE;
     assert_int_equal(0, select_solve(&table, &w.p, NULL));
     w.p.method = SELECT_AUTO;
@@ -139,6 +144,57 @@ static void when_time_ends_the_bound_is_true(void **state)
     }
     select_result_release(&whole);
     select_result_release(&cut);
+    release(&w);
+}
+
+/* Counted the other way round: subsets of the experts that are fast enough, by how many have which summed energy. */
+static int64_t count_by_sums(const struct world *w, const struct select_limits *l)
+{
+    enum { MOST = 512 };
+    static int64_t ways[MOST];
+    int64_t count = 0;
+    memset(ways, 0, sizeof ways);
+    ways[0] = 1;
+    for (int i = 0; i < w->p.N; i++)
+        for (int e = MOST - 1; e >= w->p.energy_uj.constant[i]; e--)
+            if (w->p.latency_us.constant[i] <= l->latency_us)
+                ways[e] += ways[e - w->p.energy_uj.constant[i]];
+    for (int64_t e = 0; e < MOST && e <= l->energy_uj; e++)
+        count += ways[e];
+    return count - 1;
+}
+
+static void feasible_subsets_are_counted_beyond_what_is_looked_at(void **state)
+{
+    (void)state;
+    struct world w;
+    struct select_result r = {0};
+    make(&w, 50, 38, 7);
+    w.p.time_limit_s = 0.01;
+    assert_int_equal(0, select_solve(&r, &w.p, NULL));
+    for (int g = 0; g < MAX_LIMITS; g++)
+        assert_int_equal(count_by_sums(&w, &w.limits[g]), r.answers[g].n_feasible);
+    select_result_release(&r);
+    release(&w);
+}
+
+static void beyond_what_can_be_counted_it_says_so(void **state)
+{
+    (void)state;
+    struct world w;
+    struct select_result r = {0};
+    make(&w, 20, 64, 8);
+    w.p.time_limit_s = 0.01;
+    w.limits[1] = (struct select_limits){SELECT_NO_LIMIT, SELECT_NO_LIMIT};
+    w.p.n_limits = 2;
+    assert_int_equal(0, select_solve(&r, &w.p, NULL));
+    assert_int_equal(-1, r.answers[0].n_feasible); /* energy binds on more than 40 experts */
+    assert_int_equal(-1, r.answers[1].n_feasible); /* 2^64 - 1 */
+    select_result_release(&r);
+    w.p.max_experts = 2;
+    assert_int_equal(0, select_solve(&r, &w.p, NULL));
+    assert_int_equal(64 + 64 * 63 / 2, r.answers[1].n_feasible);
+    select_result_release(&r);
     release(&w);
 }
 
@@ -242,6 +298,8 @@ int main(void)
         cmocka_unit_test(sixteen_experts_are_searched_as_they_are_enumerated),
         cmocka_unit_test(more_than_65535_prompts_are_counted_right),
         cmocka_unit_test(when_time_ends_the_bound_is_true),
+        cmocka_unit_test(feasible_subsets_are_counted_beyond_what_is_looked_at),
+        cmocka_unit_test(beyond_what_can_be_counted_it_says_so),
         cmocka_unit_test(a_set_stop_flag_ends_it),
         cmocka_unit_test(sums_over_subsets_are_sums_over_subsets),
         cmocka_unit_test(every_instruction_set_gives_the_same),

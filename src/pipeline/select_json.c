@@ -136,6 +136,10 @@ static void put_answer(struct out *o, int64_t i)
     put_baselines(o, a);
     if (a->feasible && s->shares)
         put_categories(o, s->shares + i * o->r->n_categories);
+    if (a->n_feasible < 0)
+        jw_null(&o->w, "feasible_subsets");
+    else
+        jw_int(&o->w, "feasible_subsets", a->n_feasible);
     jw_end(&o->w);
 }
 

@@ -49,6 +49,10 @@ static int answer_row(struct table *t, const struct select_report *r, const stru
         table_cell(t, "%s", name_table_text(&r->outcomes.categories, g->category));
     limit_cell(t, r->latency_limits_s[i]);
     limit_cell(t, r->energy_limits_j[i]);
+    if (a->n_feasible < 0)
+        table_cell(t, "not counted");
+    else
+        table_cell(t, "%lld", (long long)a->n_feasible);
     percent(t, a->feasible, (double)a->best.correct / n);
     if (a->feasible) {
         table_cell(t, "%.4g", select_latency_s(&g->problem, a->best.latency, g->prompts));
@@ -72,13 +76,13 @@ static int answer_row(struct table *t, const struct select_report *r, const stru
 }
 
 static const struct table_column COLUMNS[] = {
-    {"category", TABLE_LEFT},           {"latency <= s", TABLE_RIGHT},
-    {"energy <= J", TABLE_RIGHT},       {"accuracy %", TABLE_RIGHT},
-    {"latency s", TABLE_RIGHT},         {"energy J", TABLE_RIGHT},
-    {"best single %", TABLE_RIGHT},     {"greedy %", TABLE_RIGHT},
-    {"random %", TABLE_RIGHT},          {"all %", TABLE_RIGHT},
-    {"oracle within %", TABLE_RIGHT},   {"proven", TABLE_LEFT},
-    {"experts in service", TABLE_LEFT},
+    {"category", TABLE_LEFT},     {"latency <= s", TABLE_RIGHT},
+    {"energy <= J", TABLE_RIGHT}, {"feasible subsets", TABLE_RIGHT},
+    {"accuracy %", TABLE_RIGHT},  {"latency s", TABLE_RIGHT},
+    {"energy J", TABLE_RIGHT},    {"best single %", TABLE_RIGHT},
+    {"greedy %", TABLE_RIGHT},    {"random %", TABLE_RIGHT},
+    {"all %", TABLE_RIGHT},       {"oracle within %", TABLE_RIGHT},
+    {"proven", TABLE_LEFT},       {"experts in service", TABLE_LEFT},
 };
 
 static int head(struct buf *out, const struct select_report *r, struct err *err)
@@ -164,6 +168,10 @@ static int csv_row(struct buf *out, const struct select_report *r, const struct 
         rc = join_members(&members, r, a->feasible ? a->best.members : 0, ";", err);
     if (!rc)
         rc = csv_text(out, members.bytes && members.n ? members.bytes : "", err);
+    if (!rc && a->n_feasible >= 0)
+        rc = buf_printf(out, err, ",%lld", (long long)a->n_feasible);
+    else if (!rc)
+        rc = buf_puts(out, ",", err);
     const struct {
         bool there;
         double value;
@@ -190,11 +198,12 @@ static int csv_row(struct buf *out, const struct select_report *r, const struct 
 
 int select_csv(struct buf *out, const struct select_report *r, struct err *err)
 {
-    int rc = buf_puts(out,
-                      "category,latency_limit_s,energy_limit_j,feasible,subset,correct,accuracy,"
-                      "latency_s,energy_j,optimal,upper_bound,best_single,greedy,all,all_feasible,"
-                      "random_feasible,oracle,oracle_subset\n",
-                      err);
+    int rc = buf_puts(
+        out,
+        "category,latency_limit_s,energy_limit_j,feasible,subset,feasible_subsets,correct,accuracy,"
+        "latency_s,energy_j,optimal,upper_bound,best_single,greedy,all,all_feasible,"
+        "random_feasible,oracle,oracle_subset\n",
+        err);
     for (int g = 0; g < r->n_groups && !rc; g++)
         for (int64_t i = 0; i < r->n_limits && !rc; i++)
             rc = csv_row(out, r, &r->groups[g], i, err);

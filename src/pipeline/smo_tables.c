@@ -15,10 +15,6 @@ struct work {
     const struct smo_options *o;
     struct smo_report *report;
     char tokens[24];
-    int64_t prompts; /* of train */
-    int64_t
-        latency[SELECT_MAX_EXPERTS]; /* of each expert alone on train, as select_point has them */
-    int64_t energy[SELECT_MAX_EXPERTS];
 };
 
 /* The options that every run on a side shares. */
@@ -62,13 +58,13 @@ static void take_point(struct smo_trial *t, const struct select_group *g,
     t->energy_j = select_energy_j(p->energy, g->prompts);
 }
 
-/* All experts named (NULL: all there are) in service, without limits. */
-static int try_subset(struct smo_trial *t, struct select_point *point, const struct work *w,
-                      const struct smo_side *side, const char *experts, struct err *err)
+/* All experts named (NULL: all there are) in service on test, without limits. */
+static int try_subset(struct smo_trial *t, const struct work *w, const char *experts,
+                      struct err *err)
 {
     struct select_options s;
     struct select_report r = {0};
-    int rc = begin(&s, w, side, err);
+    int rc = begin(&s, w, &w->o->test, err);
     s.experts = experts;
     if (!rc)
         rc = select_run(&r, &s, err);
@@ -79,8 +75,6 @@ static int try_subset(struct smo_trial *t, struct select_point *point, const str
         take_point(t, g, &a->all);
         t->n_oracle = g->result.oracle;
         names_of(t->subset, sizeof t->subset, &r, everyone, ", ");
-        if (point)
-            *point = a->all;
         w->report->n_experts = experts ? w->report->n_experts : r.n_experts;
     }
     select_report_release(&r);
@@ -89,35 +83,12 @@ static int try_subset(struct smo_trial *t, struct select_point *point, const str
 
 /* ---- rows ---- */
 
-/* How many subsets fit; every cost is a whole number, as in the selector. */
-static int64_t count_feasible(const struct work *w, const struct smo_row *row)
-{
-    int n = (int)w->report->n_experts;
-    int64_t latency = INT64_MAX, energy = INT64_MAX, count = 0;
-    if (w->o->cost != SELECT_DEPLOYED || n > SELECT_MAX_ENUMERATED)
-        return -1;
-    if (isfinite(row->latency_limit_s))
-        latency = select_micro(row->latency_limit_s) * w->prompts;
-    if (isfinite(row->energy_limit_j))
-        energy = select_micro(row->energy_limit_j) * w->prompts;
-    for (uint64_t set = 1; set < (uint64_t)1 << n; set++) {
-        int64_t slowest = 0, sum = 0;
-        for (int i = 0; i < n; i++)
-            if (set >> i & 1) {
-                slowest = w->latency[i] > slowest ? w->latency[i] : slowest;
-                sum += w->energy[i];
-            }
-        count += slowest <= latency && sum <= energy;
-    }
-    return count;
-}
-
 static int try_members(struct smo_trial *t, const struct work *w, const struct select_report *r,
                        uint64_t members, struct err *err)
 {
     char names[SMO_SUBSET_BYTES];
     names_of(names, sizeof names, r, members, ",");
-    return try_subset(t, NULL, w, &w->o->test, names, err);
+    return try_subset(t, w, names, err);
 }
 
 static int fill_row(struct smo_row *row, const struct work *w, const struct select_report *r,
@@ -129,7 +100,7 @@ static int fill_row(struct smo_row *row, const struct work *w, const struct sele
     row->energy_limit_j = r->energy_limits_j[i];
     row->optimal = a->optimal;
     row->random = a->has_single ? a->random : NAN;
-    row->n_feasible = count_feasible(w, row);
+    row->n_feasible = a->n_feasible;
     if (!a->feasible)
         return 0;
     take_point(&row->train, g, &a->best);
@@ -180,30 +151,6 @@ static int fill_table(struct work *w, enum smo_table table, struct err *err)
 
 /* ---- everything ---- */
 
-/* What each expert costs alone on train, for counting. */
-static int cost_each(struct work *w, struct err *err)
-{
-    struct smo_trial all;
-    struct select_report r = {0};
-    struct select_options s;
-    int rc = try_subset(&w->report->all_test, NULL, w, &w->o->test, NULL, err);
-    if (rc || w->report->n_experts > SELECT_MAX_ENUMERATED)
-        return rc;
-    rc = begin(&s, w, &w->o->train, err);
-    if (!rc)
-        rc = select_run(&r, &s, err);
-    for (int i = 0; i < r.n_experts && !rc; i++) {
-        struct select_point p = {0};
-        rc = try_subset(&all, &p, w, &w->o->train,
-                        name_table_text(&r.outcomes.experts, r.expert[i]), err);
-        w->latency[i] = p.latency;
-        w->energy[i] = p.energy;
-        w->prompts = all.n;
-    }
-    select_report_release(&r);
-    return rc;
-}
-
 static void count_subsets(struct smo_report *r)
 {
     const char *seen[3 * SMO_MAX_LIMITS];
@@ -227,7 +174,7 @@ int smo_tables_run(struct smo_report *r, const struct smo_options *o, struct err
                        "%lld latency limits times %lld energy limits, wanted 1 to %d pairs",
                        (long long)o->n_latency, (long long)o->n_energy, SMO_MAX_LIMITS);
     snprintf(w.tokens, sizeof w.tokens, "%lld", (long long)o->output_tokens);
-    int rc = cost_each(&w, err);
+    int rc = try_subset(&r->all_test, &w, NULL, err);
     for (int t = 0; t < SMO_N_TABLES && !rc; t++)
         rc = fill_table(&w, (enum smo_table)t, err);
     if (!rc)

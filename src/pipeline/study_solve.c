@@ -64,6 +64,7 @@ static void take_baselines(struct solving *s, const struct select_result *r, int
         struct study_plan plan = {gate, 1, FORWARD_TOP1, all};
         study_judge(&cell->all_worth, s->w, &plan, s->cost);
         cell->all_feasible = a->all_feasible;
+        cell->n_feasible = s->cost == SELECT_DEPLOYED ? a->n_feasible : -1;
         cell->has_single = a->has_single;
         cell->random = a->has_single ? a->random : NAN;
         if (!a->has_single)
@@ -203,31 +204,6 @@ static void solve_learned(struct solving *s, const struct log_sink *sink)
 
 /* ---- the whole ---- */
 
-/* How many subsets keep the limits when everything in service is charged. */
-static int64_t count_feasible(const struct solving *s, const struct select_limits *l)
-{
-    const struct study_fleet *f = s->w->fleet;
-    int64_t n = s->w->data->sides[STUDY_TRAIN].n, count = 0;
-    struct worth each[SELECT_MAX_EXPERTS] = {{0}};
-    if (!f->has_costs || f->N > 20 || s->cost != SELECT_DEPLOYED)
-        return -1;
-    for (int e = 0; e < f->N; e++)
-        for (int64_t i = 0; i < n; i++) {
-            each[e].latency += f->sides[STUDY_TRAIN].latency_us[i * f->N + e];
-            each[e].energy += f->sides[STUDY_TRAIN].energy_uj[i * f->N + e];
-        }
-    for (uint64_t m = 1; m < UINT64_C(1) << f->N; m++) {
-        struct worth x = {0};
-        for (int e = 0; e < f->N; e++)
-            if (m >> e & 1) {
-                x.energy += each[e].energy;
-                x.latency = each[e].latency > x.latency ? each[e].latency : x.latency;
-            }
-        count += within(&x, l, n);
-    }
-    return count;
-}
-
 static double oracle_of(const struct study_fitted *w)
 {
     int64_t n = w->data->sides[STUDY_TEST].n, some = 0;
@@ -261,7 +237,7 @@ int study_solve(struct study_cell *cells, int64_t n, const struct study_fitted *
         s.limits[c] = cells[c].limits;
         cells[c].plan = (struct study_plan){.gate = -1};
         cells[c].oracle = oracle_of(w);
-        cells[c].n_feasible = count_feasible(&s, &cells[c].limits);
+        cells[c].n_feasible = -1;
     }
     progress_begin(&p, sink, w->fleet->name, w->n_gates, "gates");
     if (!rc)

@@ -99,6 +99,7 @@ struct select_answer {
     bool all_feasible;
     double random;         /* mean accuracy of the feasible single ones */
     int64_t oracle_subset; /* prompts that some member of best has right */
+    int64_t n_feasible;    /* subsets within the limits; −1: not counted (docs/selecting.md) */
 };
 
 /* One category under an answer. */

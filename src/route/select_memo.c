@@ -124,14 +124,20 @@ void select_memo_climb(struct select_point *x, struct select_memo *m,
         ;
 }
 
+/* Whether place k holds a point that may be chosen. */
+static bool is_choice(const struct select_memo *m, int64_t k)
+{
+    return m->points[k].members && m->keeps[k] &&
+           __builtin_popcountll(m->points[k].members) <= m->s->p->max_experts;
+}
+
 bool select_memo_best(struct select_point *best, const struct select_memo *m,
                       const struct select_cell *cell)
 {
     bool found = false;
     for (int64_t k = 0; k < m->capacity; k++) {
         const struct select_point *x = &m->points[k];
-        if (!x->members || !m->keeps[k] || !select_fits(cell, x) ||
-            __builtin_popcountll(x->members) > m->s->p->max_experts)
+        if (!is_choice(m, k) || !select_fits(cell, x))
             continue;
         if (!found || select_before(x, best))
             *best = *x;
@@ -140,16 +146,22 @@ bool select_memo_best(struct select_point *best, const struct select_memo *m,
     return found;
 }
 
-int select_memo_frontier(struct select_result *r, const struct select_memo *m, struct err *err)
+int64_t select_memo_list(struct select_point *list, const struct select_memo *m)
 {
-    struct select_point *list = malloc((size_t)(m->n + r->n_answers + 1) * sizeof *list);
-    if (!list)
-        return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)m->n);
     int64_t n = 0;
     for (int64_t k = 0; k < m->capacity; k++)
-        if (m->points[k].members && m->keeps[k] &&
-            __builtin_popcountll(m->points[k].members) <= m->s->p->max_experts)
+        if (is_choice(m, k))
             list[n++] = m->points[k];
+    return n;
+}
+
+int select_memo_frontier(struct select_result *r, const struct select_memo *m, struct err *err)
+{
+    int64_t most = r->n_frontier + m->n + r->n_answers + 1, n = r->n_frontier;
+    struct select_point *list = realloc(r->frontier, (size_t)most * sizeof *list);
+    if (!list)
+        return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)most);
+    n += select_memo_list(list + n, m);
     for (int64_t g = 0; g < r->n_answers; g++)
         if (r->answers[g].feasible)
             list[n++] = r->answers[g].best;

@@ -29,7 +29,10 @@ void select_memo_climb(struct select_point *x, struct select_memo *m,
 bool select_memo_best(struct select_point *best, const struct select_memo *m,
                       const struct select_cell *cell);
 
-/* The remembered points that no other dominates: a frontier that may lack some. */
+/* The remembered points that may be chosen, limits of the cells aside: list [m->n], how many. */
+int64_t select_memo_list(struct select_point *list, const struct select_memo *m);
+
+/* Adds the remembered points and the answers to r's frontier, which may lack some. */
 int select_memo_frontier(struct select_result *r, const struct select_memo *m, struct err *err);
 
 #endif

@@ -82,6 +82,9 @@ static inline bool select_fits(const struct select_cell *c, const struct select_
 
 bool select_out_of_time(const struct select_state *s);
 
+/* Fills n_feasible of every answer where costs are deployed. */
+int select_count_deployed(struct select_result *r, struct select_state *s, struct err *err);
+
 /* ---- ways to know what a subset is worth ---- */
 
 /* A source of points: a table of all subsets, or an evaluation with a memory. */

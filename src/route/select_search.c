@@ -7,6 +7,8 @@
  * A cell (a pair of limits) goes along as long as something below may be its answer: energy, latency and members of what is chosen
  * fit, and the bound (the winner among the chosen is right, or some undecided right one would be called before it) is above the best
  * so far, or equal with less energy chosen than the best has. Slow and hungry experts are outermost, so that most cells leave early.
+ *
+ * The frontier has a walk of its own, which passes over whatever a point that is kept already dominates under the same bound.
  */
 #include "route/select_search.h"
 
@@ -15,6 +17,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "route/select_archive.h"
 #include "route/select_memo.h"
 
 enum { BLOCK_BITS = 14, SUB_BITS = 8, BOUND_FROM = 25, PASSES_FROM = 33 };
@@ -33,10 +36,11 @@ struct search {
     int64_t *energy[2],
         *latency[2]; /* what is in: of the inner w places [2^w], of the outer b − w */
     int64_t n_low, n_high;
-    uint64_t *alive;   /* [N + 1, N, n_words] by how many are in */
-    int32_t *active;   /* [N + 2, n_limits] */
-    bool *open;        /* [n_limits] something was left unlooked at */
-    double deadline_s; /* 0: none */
+    uint64_t *alive;                /* [N + 1, N, n_words] by how many are in */
+    int32_t *active;                /* [N + 2, n_limits] */
+    bool *open;                     /* [n_limits] something was left unlooked at */
+    struct select_archive *archive; /* the walk for the frontier; NULL: a walk for the cells */
+    double deadline_s;              /* 0: none */
     bool stopped;
     struct progress progress;
     double done; /* percent of the subsets of this walk */
@@ -150,6 +154,13 @@ static uint64_t block_members(const struct search *x, int64_t u)
     return members;
 }
 
+/* Whether a set may be chosen, limits of the cells aside. */
+static bool is_allowed(const struct select_state *s, uint64_t members)
+{
+    return members && __builtin_popcountll(members) <= s->p->max_experts &&
+           select_keeps_categories(s, members, NULL);
+}
+
 /* Looks for a better answer of cell g in part h of the block. */
 static void scan_part(struct search *x, const struct node *at, int64_t g, int64_t h)
 {
@@ -167,8 +178,7 @@ static void scan_part(struct search *x, const struct node *at, int64_t g, int64_
         if (p.latency > cell->latency)
             continue;
         p.members = at->in | block_members(x, u);
-        if (!p.members || __builtin_popcountll(p.members) > s->p->max_experts ||
-            !select_keeps_categories(s, p.members, NULL))
+        if (!is_allowed(s, p.members))
             continue;
         if (!a->feasible || select_before(&p, &a->best)) {
             a->best = p;
@@ -185,6 +195,33 @@ static inline bool may_win(const struct select_answer *a, int64_t correct, int64
     return correct == a->best.correct && energy <= a->best.energy;
 }
 
+/* Adds to the frontier what part h of the block has for it. */
+static void collect_part(struct search *x, const struct node *at, int64_t h, int64_t energy,
+                         int64_t latency)
+{
+    for (int64_t j = 0; j < x->n_low; j++) {
+        int64_t u = h << x->w | j, low = x->latency[0][j];
+        struct select_point p = {.correct = table_at(x, u),
+                                 .energy = energy + x->energy[0][j],
+                                 .latency = latency > low ? latency : low};
+        if (select_archive_beats(x->archive, p.correct, p.energy, p.latency))
+            continue;
+        p.members = at->in | block_members(x, u);
+        if (is_allowed(x->s, p.members))
+            select_archive_add(x->archive, &p);
+    }
+}
+
+static void collect_block(struct search *x, const struct node *at)
+{
+    for (int64_t h = 0; h < x->n_high; h++) {
+        int64_t energy = at->energy + x->energy[1][h];
+        int64_t latency = at->latency > x->latency[1][h] ? at->latency : x->latency[1][h];
+        if (!select_archive_beats(x->archive, x->most[h], energy, latency))
+            collect_part(x, at, h, energy, latency);
+    }
+}
+
 static void scan_block(struct search *x, const struct node *at, const int32_t *active,
                        int64_t n_active)
 {
@@ -192,6 +229,8 @@ static void scan_block(struct search *x, const struct node *at, const int32_t *a
         x->ops->most32(x->most, x->table, (int64_t)1 << x->b, x->n_low);
     else
         x->ops->most16(x->most, x->table, (int64_t)1 << x->b, x->n_low);
+    if (x->archive)
+        collect_block(x, at);
     for (int64_t k = 0; k < n_active; k++) {
         int64_t g = active[k];
         const struct select_cell *cell = &x->s->cells[g];
@@ -285,13 +324,18 @@ static bool keeps_energies(const struct select_state *s, uint64_t members)
     return true;
 }
 
+/* Whether something below the node may be on the frontier. */
+static bool may_extend(struct search *x, const struct node *at)
+{
+    int64_t most = x->use_bound ? bound(x, at, INT64_MAX, INT64_MAX) : x->s->p->n;
+    return !select_archive_beats(x->archive, most, at->energy, at->latency);
+}
+
 /* The cells of from that something below may be the answer of. */
 static int64_t still_active(struct search *x, const struct node *at, int32_t *to,
                             const int32_t *from, int64_t n_from)
 {
     int64_t n = 0, energy = 0, latency = 0, kept = 0, most = x->s->p->n;
-    if (at->n_in > x->s->p->max_experts || !keeps_energies(x->s, at->in))
-        return 0;
     for (int64_t k = 0; k < n_from; k++) {
         const struct select_cell *c = &x->s->cells[from[k]];
         if (at->energy > c->energy || at->latency > c->latency)
@@ -357,13 +401,18 @@ static int visit(struct search *x, const struct node *at, const int32_t *from, i
                  struct err *err)
 {
     int32_t *active = x->active + (at->depth + 1) * x->s->p->n_limits;
-    int64_t n_active = still_active(x, at, active, from, n_from);
+    int64_t n_active = 0;
     int left = x->N - at->depth;
-    if (!n_active || left == x->b) {
+    bool wanted = at->n_in <= x->s->p->max_experts && keeps_energies(x->s, at->in);
+    if (wanted && x->archive)
+        wanted = may_extend(x, at);
+    else if (wanted)
+        wanted = (n_active = still_active(x, at, active, from, n_from)) > 0;
+    if (!wanted || left == x->b) {
         x->done += ldexp(100, -at->depth);
         progress_set(&x->progress, x->done);
     }
-    if (!n_active || x->stopped)
+    if (!wanted || x->stopped)
         return 0;
     if (left == x->b) {
         fill_block(x, at);
@@ -410,7 +459,7 @@ static int walk(struct search *x, const struct select_entry *terms, int64_t n_te
     if (x->use_bound)
         memcpy(x->alive, x->bits.right, (size_t)(x->N * x->bits.n_words) * sizeof *x->alive);
     x->done = 0;
-    progress_begin(&x->progress, x->s->p->sink, "searching", 100, "%");
+    progress_begin(&x->progress, x->s->p->sink, x->archive ? "frontier" : "searching", 100, "%");
     int rc = visit(x, &root, cells, n_cells, err);
     progress_end(&x->progress);
     return rc;
@@ -464,6 +513,33 @@ static void warm_start(struct search *x, struct select_memo *m)
     }
 }
 
+/* The frontier: what is known already, then a walk over the rest in the time that is left. */
+static int walk_frontier(struct search *x, const struct select_memo *memo,
+                         const struct select_entry *terms, int64_t n_terms, struct err *err)
+{
+    const struct select_state *s = x->s;
+    struct select_archive archive;
+    struct select_point *known = malloc((size_t)(memo->n + 1) * sizeof *known);
+    double limit_s = s->p->time_limit_s;
+    int64_t n_known = known ? select_memo_list(known, memo) : 0;
+    select_archive_init(&archive, s->latency, x->N);
+    for (int64_t k = 0; k < n_known; k++)
+        select_archive_add(&archive, &known[k]);
+    free(known);
+    for (int64_t g = 0; g < x->r->n_answers; g++)
+        if (x->r->answers[g].feasible)
+            select_archive_add(&archive, &x->r->answers[g].best);
+    x->archive = &archive;
+    int rc = walk(x, terms, n_terms, NULL, 0, limit_s > 0 ? s->begun_s + limit_s : 0, err);
+    x->archive = NULL;
+    if (!rc)
+        rc = select_archive_points(&x->r->frontier, &x->r->n_frontier, &archive, err);
+    x->r->has_frontier = !rc;
+    x->r->frontier_complete = !x->stopped && !archive.failed;
+    select_archive_release(&archive);
+    return rc;
+}
+
 static int search_blocks(struct search *x, struct err *err)
 {
     struct select_memo memo = {0};
@@ -486,7 +562,7 @@ static int search_blocks(struct search *x, struct err *err)
         a->evaluated = x->s->evaluated;
     }
     if (!rc && x->s->p->frontier)
-        rc = select_memo_frontier(x->r, &memo, err);
+        rc = walk_frontier(x, &memo, terms, n_terms, err);
     free(terms);
     select_memo_release(&memo);
     return rc;
@@ -564,6 +640,8 @@ int select_search(struct select_result *r, struct select_state *s, struct err *e
         rc = init_memory(&x, err);
     if (!rc)
         rc = one_table ? search_table(&x, err) : search_blocks(&x, err);
+    if (!rc)
+        rc = select_count_deployed(r, s, err);
     search_release(&x);
     return rc;
 }

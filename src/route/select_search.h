@@ -55,7 +55,7 @@ int select_terms_table(void *table, bool wide, const struct select_state *s, con
 int select_terms_list(struct select_entry **list, int64_t *n, const struct select_state *s,
                       const int *pos, const struct select_ops *ops, struct err *err);
 
-/* Solves all cells of r: answers and baselines. *table_kept tells whether every subset was looked at in one table. */
+/* Solves all cells of r: answers, baselines and counts, and the frontier if it is wanted. */
 int select_search(struct select_result *r, struct select_state *s, struct err *err);
 
 #endif

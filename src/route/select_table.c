@@ -327,6 +327,17 @@ int select_table_best(struct select_point *best, bool *found, struct select_tabl
     return 0;
 }
 
+int64_t select_table_count(const struct select_table *t, const struct select_cell *cell)
+{
+    int64_t count = 0;
+    int n = __builtin_popcountll(t->fixed) + t->n_inner, most = t->s->p->max_experts;
+    for (int64_t u = 0; u < t->n_subsets - (t->fixed == 0); u++)
+        count += t->keeps[u] && t->energy[u] <= cell->energy &&
+                 (t->latency ? t->latency[u] <= cell->latency : !t->slow[u]) &&
+                 n - __builtin_popcountll((uint64_t)u) <= most;
+    return count;
+}
+
 bool select_table_point(void *table, struct select_point *out, uint64_t members)
 {
     const struct select_table *t = table;
@@ -343,9 +354,11 @@ int select_table_frontier(struct select_point **points, int64_t *n, struct selec
     if (!list)
         return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)t->n_subsets);
     *n = 0;
-    for (uint64_t m = 1; m <= s->all; m++)
+    for (int64_t u = 0; u < t->n_subsets - (t->fixed == 0); u++) {
+        uint64_t m = members_of(t, u);
         if (__builtin_popcountll(m) <= s->p->max_experts && select_table_point(t, &list[*n], m))
             (*n)++;
+    }
     *points = list;
     return select_undominated(list, n, err);
 }

@@ -32,6 +32,9 @@ void select_table_release(struct select_table *t);
 int select_table_best(struct select_point *best, bool *found, struct select_table *t,
                       const struct select_cell *cell, struct err *err);
 
+/* How many of the table's subsets a cell admits: the one that select_table_best was asked about last. */
+int64_t select_table_count(const struct select_table *t, const struct select_cell *cell);
+
 /* Every point that no other dominates: the caller's array. */
 int select_table_frontier(struct select_point **points, int64_t *n, struct select_table *t,
                           struct err *err);

@@ -5,6 +5,7 @@
  * stands, bounded by the prompts where some expert that may be in is right.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "route/select_memo.h"
 #include "route/select_table.h"
@@ -22,6 +23,7 @@ static int one_table(struct select_result *r, struct select_state *s, struct err
         a->optimal = true;
         a->upper_bound = a->feasible ? a->best.correct : -1;
         a->evaluated = s->evaluated;
+        a->n_feasible = rc ? -1 : select_table_count(&t, &s->cells[g]);
     }
     if (!rc)
         select_baselines(r, s, &source);
@@ -59,13 +61,13 @@ static uint64_t choose_inner(const struct select_state *s, int most)
     return inner;
 }
 
-/* Whether no cell admits a set that has these members. */
+/* Whether no cell admits a set that has these members, and no frontier is asked for. */
 static bool hopeless(const struct select_state *s, uint64_t members)
 {
     struct select_point x = {.members = members};
     if (__builtin_popcountll(members) > s->p->max_experts)
         return true;
-    if (s->p->cost == SELECT_ROUTED)
+    if (s->p->cost == SELECT_ROUTED || s->p->frontier)
         return false;
     select_deployed(&x, s);
     for (int64_t g = 0; g < s->p->n_limits; g++)
@@ -83,6 +85,30 @@ static uint64_t outer_set(uint64_t outer, uint64_t k)
     return members;
 }
 
+/* What a table has for the frontier; not where latencies would have to be evaluated one by one. */
+static int extend_frontier(struct select_result *r, struct select_table *t, struct err *err)
+{
+    struct select_point *points = NULL;
+    int64_t n = 0;
+    if (!t->latency)
+        return 0;
+    int rc = select_table_frontier(&points, &n, t, err);
+    if (!rc) {
+        struct select_point *list =
+            realloc(r->frontier, (size_t)(r->n_frontier + n + 1) * sizeof *list);
+        if (list) {
+            memcpy(list + r->n_frontier, points, (size_t)n * sizeof *list);
+            r->frontier = list;
+            r->n_frontier += n;
+            rc = select_undominated(list, &r->n_frontier, err);
+        } else {
+            rc = err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)n);
+        }
+    }
+    free(points);
+    return rc;
+}
+
 /* Every subset of the outer experts; *done tells whether all were looked at. */
 static int many_tables(struct select_result *r, struct select_state *s, uint64_t inner, bool *done,
                        struct err *err)
@@ -96,9 +122,13 @@ static int many_tables(struct select_result *r, struct select_state *s, uint64_t
         if (hopeless(s, fixed))
             continue;
         rc = select_table_init(&t, s, fixed, inner, err);
-        for (int64_t g = 0; g < r->n_answers && !rc; g++)
-            rc = select_table_best(&r->answers[g].best, &r->answers[g].feasible, &t, &s->cells[g],
-                                   err);
+        for (int64_t g = 0; g < r->n_answers && !rc; g++) {
+            struct select_answer *a = &r->answers[g];
+            rc = select_table_best(&a->best, &a->feasible, &t, &s->cells[g], err);
+            a->n_feasible += rc ? 0 : select_table_count(&t, &s->cells[g]);
+        }
+        if (!rc && s->p->frontier)
+            rc = extend_frontier(r, &t, err);
         select_table_release(&t);
     }
     *done = k == end;
@@ -136,11 +166,16 @@ int select_by_tables(struct select_result *r, struct select_state *s, struct err
     for (int64_t g = 0; g < r->n_answers && !rc; g++) {
         struct select_answer *a = &r->answers[g];
         a->optimal = done;
+        a->n_feasible = done ? a->n_feasible : -1;
         a->upper_bound = !done ? bound_of(s, &s->cells[g]) : a->feasible ? a->best.correct : -1;
         a->evaluated = s->evaluated;
     }
+    r->frontier_complete =
+        done && s->p->frontier && (s->p->cost == SELECT_DEPLOYED || s->p->stat == STAT_MEAN);
     if (!rc && s->p->frontier)
         rc = select_memo_frontier(r, &m, err);
+    if (!rc && !done && s->p->cost == SELECT_DEPLOYED)
+        rc = select_count_deployed(r, s, err);
     select_memo_release(&m);
     return rc;
 }
