@@ -67,8 +67,17 @@ for method in q8_0 q4_0; do
 done
 [ ! -e q8_0.gguf.parts ] || fault "parts are left behind"
 
-run init --config "$source/configs/model/tiny.json" --out made --seed 1 --dtype nf4
-cmp -s nf4/model.safetensors made/model.safetensors || fault "init --dtype nf4 is not what quantize makes of init"
+for seed in 1 1 2; do
+    mv made/model.safetensors before.safetensors 2>/dev/null
+    run init --config "$source/configs/model/tiny.json" --out made --seed $seed --dtype nf4
+    [ "$(stat -c %s made/model.safetensors)" = "$(stat -c %s nf4/model.safetensors)" ] ||
+        fault "init --dtype nf4 holds other tensors than quantize makes"
+    [ ! -e before.safetensors ] || cmp -s before.safetensors made/model.safetensors
+    echo $? >>same.txt
+done
+[ "$(tr '\n' ' ' <same.txt)" = "0 0 1 " ] || fault "init --dtype nf4 does not depend on its seed alone"
+run logits --model made --ids 1,2,3 --out n.npy
+run quantize --method q8_0 --in made --out made.gguf --report
 
 # a run that dies of a full disk goes on, and gives the same file
 for limit in 40 120; do

@@ -71,9 +71,9 @@ const struct command cmd_init = {
     "written.\n\n"
     "  --config FILE    a config.json, a checkpoint folder, or one of configs/model/*.json\n"
     "  --out DIR        made if need be; a model in it is replaced\n"
-    "  --dtype TYPE     f32, bf16, or nf4 (layers as bitsandbytes quantises them, the rest bf16); "
-    "as the "
-    "configuration\n                   says when not given\n"
+    "  --dtype TYPE     f32, bf16, or nf4 (layers in bitsandbytes' form, their codes drawn evenly, "
+    "which is normal; the\n"
+    "                   rest bf16); as the configuration says when not given\n"
     "  --seed N         0 when not given\n\n"
     "example:\n  moe2 init --config configs/model/small.json --out out/small --seed 1\n",
     run,

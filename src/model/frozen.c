@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/rng.h"
 #include "model/source.h"
 
 enum { PIECE = 1 << 18 }; /* numbers read at a time: whole blocks of NF4 and of its absmaxes */
@@ -62,8 +61,6 @@ struct filler {
     float *piece,
         *absmax;     /* [threads, PIECE] and as many in bf16; absmaxes of the largest tensor */
     uint8_t *staged; /* a tensor's codes, on a device that the host can't write to */
-    uint64_t seed;   /* of random weights, and their deviation */
-    double deviation;
     struct err *err;
 };
 
@@ -150,31 +147,6 @@ static int encode(const struct filler *w, const struct param *p, uint8_t *codes)
     return first_err.code ? err_set(w->err, first_err.code, "%s", first_err.msg) : 0;
 }
 
-/* Random weights as NF4 has them: its levels are quantiles of the normal distribution, so that codes drawn evenly are normal numbers,
- * and 16 billion of them are there in seconds. Every block has the absmax that gives the configuration's deviation. */
-static void draw_codes(const struct filler *w, const struct param *p, uint8_t *codes)
-{
-    int64_t n_bytes = (p->n + 1) / 2, n_pieces = (n_bytes + PIECE - 1) / PIECE;
-    uint64_t name = 0;
-    double squares = 0;
-    for (const char *c = p->name; *c; c++)
-        name = rng_at(name, (uint8_t)*c, 0, 0);
-    for (int i = 0; i < NF4_LEVELS; i++)
-        squares += (double)nf4_levels[i] * nf4_levels[i] / NF4_LEVELS;
-#pragma omp parallel for schedule(static) num_threads(w->dev->n_threads)
-    for (int64_t i = 0; i < n_pieces; i++) {
-        int64_t first = i * PIECE, n = n_bytes - first < PIECE ? n_bytes - first : PIECE;
-        struct rng r;
-        rng_init(&r, rng_at(w->seed, name, (uint64_t)i, 0));
-        for (int64_t j = 0; j < n; j += 8) {
-            uint64_t bits = rng_next(&r);
-            memcpy(codes + first + j, &bits, (size_t)(n - j < 8 ? n - j : 8));
-        }
-    }
-    for (int64_t i = 0; i < n_blocks(p->n); i++)
-        w->absmax[i] = (float)(w->deviation / sqrt(squares));
-}
-
 /* Codes, then codes of absmaxes, then their absmaxes. */
 static int fill_nf4(const struct filler *w, struct param *p, char *to)
 {
@@ -182,12 +154,12 @@ static int fill_nf4(const struct filler *w, struct param *p, char *to)
     uint8_t *host = w->staged ? w->staged : (uint8_t *)to, *bytes = (uint8_t *)to;
     struct nf4 *q = &w->f->nf4[p - w->list->params];
     float offset = 0;
-    bool drawn = source_find(w->source, p->name)->kind == STORED_RANDOM;
-    int rc = drawn ? 0 : encode(w, p, host);
+    const struct source_tensor *t = source_find(w->source, p->name);
+    int rc = t->kind == STORED_RANDOM ? 0 : encode(w, p, host);
     if (rc)
         return rc;
-    if (drawn)
-        draw_codes(w, p, host);
+    if (t->kind == STORED_RANDOM)
+        source_draw_nf4(host, w->absmax, t);
     w->maker->nest(host + at_nested, (float *)(void *)(host + at_absmax), &offset, w->absmax,
                    n_blocks(p->n), w->f->map);
     if (w->staged)
@@ -396,8 +368,6 @@ int frozen_open(struct frozen_weights *out, struct param_list *list,
                        .maker = o->maker,
                        .dev = dev,
                        .base = o->base,
-                       .seed = o->seed,
-                       .deviation = config->initializer_range,
                        .err = err};
     rc = out->nf4 ? fill(&w, o->log, o->plan_only)
                   : err_set(err, MOE2_ELIMIT, "no memory for %lld tensors", (long long)list->n);

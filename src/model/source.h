@@ -92,6 +92,12 @@ const struct source_tensor *source_at(const struct source *s, int64_t i);
 const struct source_tensor *source_find(const struct source *s, const char *name); /* or NULL */
 int64_t source_total_bytes(const struct source *s);                                /* stored */
 
+/* A STORED_RANDOM matrix in NF4, codes [(n_elements + 1) / 2] and absmax [blocks of NF4_BLOCK_SIZE]: the
+ * levels are quantiles of the normal distribution, so that codes drawn evenly are normal numbers, and
+ * 16 billion of them are there in seconds. They depend on seed and name only, and are not those that
+ * source_read gives; every block has the absmax that makes the configuration's deviation. */
+void source_draw_nf4(uint8_t *codes, float *absmax, const struct source_tensor *t);
+
 /* Elements [first, first + n) of t in Hugging Face's order as float32. MOE2_EFORMAT for a type that
  * moe2 can't read. Asserts that the range lies inside. */
 int source_read(float *out, const struct source_tensor *t, int64_t first, int64_t n,

@@ -1,9 +1,11 @@
 /* A source of no file: random weights, made when they are read. So that a model of any size can be
  * written in any form without lying anywhere as a whole.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rng.h"
 #include "model/source_parts.h"
 
 void source_random_free(struct source_random *r)
@@ -18,6 +20,38 @@ void source_read_random(float *out, const struct source_tensor *t, int64_t first
 {
     const struct source_random *r = t->random;
     param_random(out, &r->list.params[t->param_idx], first, n, &r->config, r->seed);
+}
+
+/* The absmax of blocks whose numbers have deviation 1. */
+static double unit_absmax(void)
+{
+    double squares = 0;
+    for (int i = 0; i < NF4_LEVELS; i++)
+        squares += (double)nf4_levels[i] * nf4_levels[i] / NF4_LEVELS;
+    return 1 / sqrt(squares);
+}
+
+void source_draw_nf4(uint8_t *codes, float *absmax, const struct source_tensor *t)
+{
+    enum { PIECE = 1 << 18 }; /* bytes of one stream */
+    const struct source_random *r = t->random;
+    int64_t n_bytes = (t->n_elements + 1) / 2, n_pieces = (n_bytes + PIECE - 1) / PIECE;
+    uint64_t name = 0;
+    for (const char *c = t->name; *c; c++)
+        name = rng_at(name, (uint8_t)*c, 0, 0);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n_pieces; i++) {
+        int64_t first = i * PIECE, n = n_bytes - first < PIECE ? n_bytes - first : PIECE;
+        struct rng rng;
+        rng_init(&rng, rng_at(r->seed, name, (uint64_t)i, 0));
+        for (int64_t j = 0; j < n; j += 8) {
+            uint64_t bits = rng_next(&rng);
+            memcpy(codes + first + j, &bits, (size_t)(n - j < 8 ? n - j : 8));
+        }
+    }
+    float most = (float)(r->config.initializer_range * unit_absmax());
+    for (int64_t i = 0; i < (t->n_elements + NF4_BLOCK_SIZE - 1) / NF4_BLOCK_SIZE; i++)
+        absmax[i] = most;
 }
 
 static int add(struct source *s, int64_t i, struct err *err)

@@ -158,26 +158,46 @@ static int codes_alloc(struct codes *c, const struct item *it, struct err *err)
     return 0;
 }
 
+/* The numbers first … first + n − 1 through x [n]. */
+static int encode_piece(struct codes *c, const struct item *it, float *x, int64_t first, int64_t n,
+                        struct err *err)
+{
+    int rc = source_read(x, it->t, first, n, err);
+    for (int64_t i = 0; i < n && !rc; i++)
+        if (!isfinite(x[i]))
+            rc = err_set(err, MOE2_ENUMERIC,
+                         "%s: tensor %s holds a NaN or an infinity at element "
+                         "%" PRId64,
+                         it->t->file, it->name, first + i);
+    if (!rc)
+        nf4_encode(c->codes + first / 2, c->absmax + first / NF4_BLOCK_SIZE, x, n, NF4_BLOCK_SIZE);
+    return rc;
+}
+
+/* Pieces of a tensor side by side; of several errors the first piece's is told. */
 static int encode_nf4(struct codes *c, const struct item *it, struct err *err)
 {
     enum { PIECE = 1 << 18 };
-    float *x = malloc(PIECE * sizeof *x);
-    int rc = x ? 0 : err_set(err, MOE2_ELIMIT, "no memory for a piece of a tensor");
-    for (int64_t first = 0; first < c->n && !rc; first += PIECE) {
-        int64_t n = c->n - first < PIECE ? c->n - first : PIECE;
-        rc = source_read(x, it->t, first, n, err);
-        for (int64_t i = 0; i < n && !rc; i++)
-            if (!isfinite(x[i]))
-                rc = err_set(err, MOE2_ENUMERIC,
-                             "%s: tensor %s holds a NaN or an infinity at element "
-                             "%" PRId64,
-                             it->t->file, it->name, first + i);
-        if (!rc)
-            nf4_encode(c->codes + first / 2, c->absmax + first / NF4_BLOCK_SIZE, x, n,
-                       NF4_BLOCK_SIZE);
+    int64_t n_pieces = (c->n + PIECE - 1) / PIECE, blamed = n_pieces;
+    struct err first_err = {0};
+#pragma omp parallel
+    {
+        float *x = malloc(PIECE * sizeof *x);
+#pragma omp for schedule(dynamic)
+        for (int64_t i = 0; i < n_pieces; i++) {
+            struct err piece_err = {0};
+            int64_t first = i * PIECE, n = c->n - first < PIECE ? c->n - first : PIECE;
+            int rc = x ? encode_piece(c, it, x, first, n, &piece_err)
+                       : err_set(&piece_err, MOE2_ELIMIT, "no memory for a piece of a tensor");
+#pragma omp critical(write_nf4)
+            if (rc && i < blamed) {
+                blamed = i;
+                first_err = piece_err;
+            }
+        }
+        free(x);
     }
-    free(x);
-    return rc;
+    return blamed < n_pieces ? err_set(err, first_err.code, "%s", first_err.msg) : 0;
 }
 
 /* Codes from the part that is there, or made and kept. */
@@ -300,7 +320,9 @@ static int put_nf4(struct folder *f, const struct item *it, int64_t idx, struct 
 {
     struct codes c = {0};
     int rc = codes_alloc(&c, it, err);
-    if (!rc)
+    if (!rc && it->t->kind == STORED_RANDOM)
+        source_draw_nf4(c.codes, c.absmax, it->t);
+    else if (!rc)
         rc = find_codes(&c, f, it, idx, err);
     if (!rc)
         rc = put_codes(f, it, &c, err);

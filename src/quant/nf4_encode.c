@@ -4,38 +4,61 @@
 #include "quant/nf4_encode.h"
 
 #include <math.h>
+#include <stdbool.h>
+#include <string.h>
 
+enum { GROUP = NF4_MIN_BLOCK_SIZE }; /* values whose levels are found side by side */
+
+/* The largest magnitude of finite numbers: magnitudes are ordered as their bits are. */
 static float largest(const float *x, int64_t n)
 {
-    float most = 0;
-    for (int64_t i = 0; i < n; i++)
-        most = fmaxf(most, fabsf(x[i]));
-    return most;
+    int32_t most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= INT32_MAX;
+        most = bits > most ? bits : most;
+    }
+    float out;
+    memcpy(&out, &most, sizeof out);
+    return out;
 }
 
-/* How many thresholds lie below v: the level's number. */
-static int level_of(float v)
+/* How many thresholds lie below each of GROUP values: the levels' numbers. */
+static void find_levels(int32_t level[GROUP], const float v[GROUP])
 {
-    int k = 0;
-    for (int i = 0; i < NF4_LEVELS - 1; i++)
-        k += v > nf4_thresholds[i];
-    return k;
+    for (int i = 0; i < GROUP; i++) {
+        int32_t k = 0;
+        for (int t = 0; t < NF4_LEVELS - 1; t++)
+            k += v[i] > nf4_thresholds[t];
+        level[i] = k;
+    }
+}
+
+/* One block: m values, each times `scale`, or over it. */
+static void encode_block(uint8_t *codes, const float *x, int64_t m, float scale, bool over)
+{
+    for (int64_t first = 0; first < m; first += GROUP) {
+        int n = m - first < GROUP ? (int)(m - first) : GROUP;
+        float v[GROUP] = {0}; /* the nibble behind an odd end is that of 0 */
+        int32_t level[GROUP];
+        for (int i = 0; i < n; i++)
+            v[i] = over ? x[first + i] / scale : x[first + i] * scale;
+        find_levels(level, v);
+        for (int i = 0; i < n; i += 2)
+            codes[(first + i) / 2] = (uint8_t)(level[i] << 4 | level[i + 1]);
+    }
 }
 
 void nf4_encode(uint8_t *codes, float *absmax, const float *x, int64_t n, int64_t block_size)
 {
     for (int64_t first = 0; first < n; first += block_size) {
         int64_t m = n - first < block_size ? n - first : block_size;
-        float most = largest(x + first, m), guarded = fmaxf(most, 1e-38F), inverse = 1 / guarded;
+        float most = largest(x + first, m), guarded = fmaxf(most, 1e-38F);
         absmax[first / block_size] = most;
-        for (int64_t i = first; i < first + m; i++) {
-            float v = m < block_size ? x[i] / guarded : x[i] * inverse;
-            int k = level_of(v);
-            codes[i / 2] = (uint8_t)(i % 2 ? codes[i / 2] | k : k << 4);
-        }
+        encode_block(codes + first / 2, x + first, m, m < block_size ? guarded : 1 / guarded,
+                     m < block_size);
     }
-    if (n % 2)
-        codes[n / 2] = (uint8_t)(codes[n / 2] | level_of(0));
 }
 
 /* The entry of an ascending map nearest to v. */
