@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# moe2 pipeline with experts of our own, end to end on tiny bases: trained on the clusters, merged, in 4 bits, asked; nothing twice; what
+# moe2 pipeline with experts of our own, end to end on tiny bases: trained on the clusters, merged, in 4 bits, asked, also as a running
+# fleet; nothing twice; what
 # must fail.
 set -u
 moe2=$1
@@ -69,11 +70,12 @@ experts: {train: true, config: expert.yaml, answer: text, quantized_questions: 8
 gate: {kind: knn, folds: 3}
 profile.import: nowhere
 report.fleets: ""
+live.questions: 4
 Y
 
 check "the whole build" "$moe2" pipeline --config build.yaml
 cp check.out first.out
-for step in gating_set corpus embed cluster experts quantize outcomes gate profile select report; do
+for step in gating_set corpus embed cluster experts quantize outcomes gate profile live select report; do
     check "$step ran" grep -qE "^$step +ran " first.out
 done
 for f in experts/big-0/adapter_config.json experts/little-1/adapter_model.safetensors experts/big-0-Q4/config.json experts/logs/big-0.txt \
@@ -88,6 +90,29 @@ ls -l --time-style=full-iso build/by_rules >before.txt
 "$moe2" pipeline --config build.yaml --status >/dev/null 2>&1
 check "a look writes nothing" cmp before.txt <(ls -l --time-style=full-iso build/by_rules)
 check "nothing merged is left" test ! -e build/experts/big-0.merged
+
+# the running fleet: four questions out of twenty, both experts, tables of them beside the recorded ones
+live=build/results/live
+check "live: four questions" test "$(wc -l <$live/questions.jsonl)" = 4
+check "live: all experts on each" test "$(wc -l <$live/runs.csv)" = 9
+check "live: every fifth of the test" cmp $live/questions.jsonl <(awk 'NR % 5 == 1' build/data/gating_test.jsonl)
+for q in $(tail -n +2 $live/predictions.csv | cut -d, -f1); do # the same answers as without servers
+    grep -m1 "^$q," $live/predictions.csv
+done >live.txt
+for q in $(cut -d, -f1 live.txt); do grep -m1 "^$q," build/results/accuracy/predictions_test.csv; done >asked.txt
+check "live: the answers are those of the step outcomes" cmp live.txt asked.txt
+for t in table2_latency table3_energy table4_both; do
+    check "live: $t says what it is" grep -q "live: simulated devices, slowed and metered" build/results/smo_tables/live_$t.md
+    check "live: $t has the rows of the other" test "$(wc -l <build/results/smo_tables/live_$t.csv)" = "$(wc -l <build/results/smo_tables/$t.csv)"
+    check "live: $t has as many test questions" grep -q '"questions": 4' build/results/smo_tables/live_$t.json
+done
+check "live: nobody is faster than his device" awk -F, 'NR > 1 && $4 < 0.02 + 5e-5 * $2 + 0.011 * $3 - 1e-9 { exit 1 }' $live/runs.csv
+check "live: the page has them" grep -q "Table IV, live" build/results/report.html
+check "live: and says what they are" grep -q "live: simulated devices, slowed and metered" build/results/report.html
+check "live: without it there are none" "$moe2" pipeline --config build.yaml --from live --set live.questions=0
+cp check.out off.out
+check "live: it is left out" grep -qE '^live +left out .*live.questions is 0' off.out
+check "live: again" "$moe2" pipeline --config build.yaml
 check "the weights are NF4" grep -q bitsandbytes build/experts/little-1-Q4/config.json
 check "every gating question was asked" test "$(wc -l <build/results/accuracy/outcomes.csv)" = 101
 check "of both experts" grep -q '^question_id,.*,big-0,little-1$' build/results/accuracy/outcomes.csv
@@ -107,6 +132,27 @@ check "what follows needs nothing" test "$(grep -cE '^[a-z_]+ +ran ' again.out)"
 sed -i 's/lr: 0.01/lr: 0.02/' expert.yaml
 check "another configuration trains anew" "$moe2" pipeline --config build.yaml
 check "other adapters come out" test "$(sha256sum build/experts/big-0/adapter_model.safetensors | cut -d' ' -f1)" != "$sum"
+
+# a fleet that can't come up; one that is broken off
+cp build/experts/big-0-Q4/model.safetensors kept
+head -c 100 kept >build/experts/big-0-Q4/model.safetensors
+fails "an expert that can't be opened" 1 "live: the fleet ended before it was ready ($live/fleet.txt): " --config build.yaml --from live --to live
+cp kept build/experts/big-0-Q4/model.safetensors
+cp build/data/gating_test.jsonl kept
+sed -i 1d build/data/gating_test.jsonl
+fails "a row of scores a question" 1 "gating/test_scores.npy: wanted float32 scores [19, 2], a row for each line of" --config build.yaml --from live --to live
+cp kept build/data/gating_test.jsonl
+rm $live/fleet.txt
+"$moe2" pipeline --config build.yaml --force live --to live --set live.questions=20 >/dev/null 2>stopped.err &
+run=$!
+for _ in $(seq 1200); do
+    grep -qs "listens on" $live/fleet.txt && kill -INT $run && break
+    sleep 0.05
+done
+wait $run
+check "broken off: status 130" test $? = 130
+none_left() { ! pgrep -f -- "--config $live/fleet.yaml --parent $run" >/dev/null; }
+check "broken off: the fleet has ended" none_left
 
 sed 's/bases: .*/bases: [big]/' fleet.yaml >one.yaml
 sed 's/big-0/..\/big/' fleet.yaml >out.yaml

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/words.h"
@@ -230,4 +231,12 @@ const volatile int *cli_stop_flag(void)
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     return &stop;
+}
+
+int cli_tie_to_parent(int64_t parent, struct err *err)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent)
+        return 0;
+    return err_set(err, MOE2_ESTOP, "process %lld, which should have started it, is not there",
+                   (long long)parent);
 }

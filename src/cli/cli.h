@@ -52,6 +52,10 @@ const struct log_sink *cli_sink(void);
 /* Installs a handler for SIGINT and SIGTERM; the flag it sets turns 1 (a second SIGINT kills). */
 const volatile int *cli_stop_flag(void);
 
+/* Ends this process (SIGTERM) when its parent, which is said to be that process, does. MOE2_ESTOP when that has ended already: there is
+ * nobody to work for. */
+int cli_tie_to_parent(int64_t parent, struct err *err);
+
 /* Parses "1,2,3" into a new array of the caller's. */
 int cli_ids(int32_t **ids, int64_t *n, const char *text, struct err *err);
 

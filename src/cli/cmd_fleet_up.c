@@ -32,6 +32,7 @@ static const char HELP[] =
     "  --set key=value   instead of what the file says; again for more\n"
     "  --port P          the same as --set port=P\n" DEVICE_FLAGS_HELP
     "                    of the encoder and the gate, and with --local of every expert by itself\n"
+    "  --parent PID      end when that process, which started it, does\n"
     "  --help-config     all keys of the file\n\n"
     "More: moe2 help fleet\n\n"
     "example:\n"
@@ -47,6 +48,7 @@ struct job {
     struct gateway *gateway;
     struct children *children;
     struct arena memory; /* of the children's words */
+    int64_t parent;      /* 0: whoever it is */
     bool local;
 };
 
@@ -226,6 +228,7 @@ static int run(int argc, char **argv)
     const struct cli_flag flags[] = {{"--local", FLAG_BOOL, &j.local, false},
                                      {"--config", FLAG_TEXT, &config, false},
                                      {"--port", FLAG_TEXT, &port, false},
+                                     {"--parent", FLAG_INT, &j.parent, false},
                                      DEVICE_FLAGS(&j.device),
                                      {"--set", FLAG_TEXT, &set, false}, /* one too many */
                                      {"--help-config", FLAG_BOOL, &help_config, false}};
@@ -242,6 +245,8 @@ static int run(int argc, char **argv)
         rc = print_keys(&err);
     else if (!rc)
         rc = live_config_read(&j.config, config, sets, n_sets, &err);
+    if (!rc && j.parent)
+        rc = cli_tie_to_parent(j.parent, &err);
     if (!rc && !help_config)
         rc = work(&j, &err);
     gateway_close(j.gateway);

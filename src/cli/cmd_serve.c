@@ -1,9 +1,6 @@
 /* moe2 serve: one model behind OpenAI's endpoints. */
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/expert_engine.h"
@@ -102,15 +99,6 @@ static int read_words(struct words *w, int argc, char **argv, struct err *err)
     return rc;
 }
 
-/* From here on the end of the parent is a SIGTERM; if it is gone already there is nobody to work for. */
-static int tie_to_parent(int64_t parent, struct err *err)
-{
-    if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent)
-        return 0;
-    return err_set(err, MOE2_ESTOP, "process %lld, which should have started it, is not there",
-                   (long long)parent);
-}
-
 static int serve(struct words *w, struct err *err)
 {
     struct expert_server *s = NULL;
@@ -143,7 +131,7 @@ static int run(int argc, char **argv)
     struct err err = {0};
     int rc = read_words(&w, argc, argv, &err);
     if (!rc && w.parent)
-        rc = tie_to_parent(w.parent, &err);
+        rc = cli_tie_to_parent(w.parent, &err);
     if (!rc)
         rc = serve(&w, &err);
     expert_engine_close(&w.engine);

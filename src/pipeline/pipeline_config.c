@@ -91,6 +91,11 @@ static const struct yaml_key KEYS[] = {
     {"profile.import", YAML_KEY_TEXT, AT(profile.import), "devices",
      .help = "published tables of devices, or a CSV of measurements"},
 
+    {"live.questions", YAML_KEY_INT, AT(live.questions), "0", 0, 1e6,
+     .help =
+         "of gating_test that the experts are asked as a running fleet, each slowed and metered "
+         "like its device; 0: none"},
+
     {"select.latency_s", YAML_KEY_REAL_LIST, AT(select.latency_s), "[1, 2, 3]", 0, 1e9,
      .help = "limits of table II"},
     {"select.energy_j", YAML_KEY_REAL_LIST, AT(select.energy_j),

@@ -62,6 +62,9 @@ struct pipeline_config {
         const char *import; /* a folder of published tables, or a CSV of measurements */
     } profile;
     struct {
+        int64_t questions; /* of the test put to a running fleet; 0: none */
+    } live;
+    struct {
         struct yaml_reals latency_s, energy_j;
         int cost; /* 0 deployed, 1 routed */
         int64_t k;

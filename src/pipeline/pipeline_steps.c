@@ -317,6 +317,11 @@ static bool is_hashed(const struct pipeline *p)
     return strcmp(p->config->embed.model, "hashed") == 0;
 }
 
+const char *pipeline_features(struct pipeline *p, struct err *err)
+{
+    return is_hashed(p) ? pipeline_path(p, hashed_state, err) : p->config->embed.model;
+}
+
 static int declare_embed(struct step_needs *needs, void *ctx, struct err *err)
 {
     struct pipeline *p = ctx;
@@ -427,13 +432,17 @@ const struct step *pipeline_steps(int *n, struct pipeline *p)
         {"gate", "who answers what best", NULL, declare_gate, run_gate},
         {"profile", "what an answer costs in seconds and joules", NULL, declare_profile,
          run_profile},
+        {"live", "the experts as a running fleet, asked", NULL, declare_live, run_live},
         {"select", "who is in service within each budget", NULL, declare_select, run_select},
         {"report", "all of it on one page", NULL, declare_report, run_report},
     };
     *n = (int)(sizeof steps / sizeof *steps);
     memcpy(p->steps, steps, sizeof steps);
     for (int i = 0; i < *n && !p->trains; i++)
-        if (steps[i].run == run_experts || steps[i].run == run_quantize)
+        if (steps[i].run == run_experts || steps[i].run == run_quantize || steps[i].run == run_live)
             p->steps[i].left_out = recorded;
+    for (int i = 0; i < *n && p->trains && !pipeline_has_live(p); i++)
+        if (steps[i].run == run_live)
+            p->steps[i].left_out = "live.questions is 0";
     return p->steps;
 }

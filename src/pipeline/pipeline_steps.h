@@ -1,5 +1,5 @@
 /* The steps of the two-level build, as rows for the step runner (steps.h): gating_set, corpus, embed, cluster, experts,
- * quantize, outcomes, gate, profile, select, report.
+ * quantize, outcomes, gate, profile, live, select, report.
  *
  *     struct pipeline p;
  *     pipeline_open(&p, &config, sink, stop, err);
@@ -57,6 +57,9 @@ const char *pipeline_path(struct pipeline *p, const char *name, struct err *err)
 int pipeline_needs(struct step_needs *needs, struct pipeline *p, const char *const *inputs,
                    const char *const *outputs, const char *const *keys, struct err *err);
 
+/* What a prompt's vector is made by: the counted features, or the encoder's folder. */
+const char *pipeline_features(struct pipeline *p, struct err *err);
+
 /* pipeline_steps_experts.c */
 int declare_experts(struct step_needs *needs, void *ctx, struct err *err);
 int run_experts(struct buf *said, void *ctx, struct err *err);
@@ -80,6 +83,13 @@ int run_gate(struct buf *said, void *ctx, struct err *err);
 int declare_profile(struct step_needs *needs, void *ctx, struct err *err);
 int run_profile(struct buf *said, void *ctx, struct err *err);
 
+/* pipeline_steps_live.c */
+int declare_live(struct step_needs *needs, void *ctx, struct err *err);
+int run_live(struct buf *said, void *ctx, struct err *err);
+
+/* Whether the experts are asked as a running fleet too, and tables made of that. */
+bool pipeline_has_live(const struct pipeline *p);
+
 /* pipeline_steps_select.c */
 int declare_select(struct step_needs *needs, void *ctx, struct err *err);
 int run_select(struct buf *said, void *ctx, struct err *err);
@@ -87,6 +97,9 @@ int run_select(struct buf *said, void *ctx, struct err *err);
 /* Tables II to IV as the configuration asks for them, written to results/smo_tables; r is the caller's, to be released. */
 struct smo_report;
 int pipeline_tables(struct smo_report *r, struct pipeline *p, struct err *err);
+
+/* The same, tried on what the step live asked instead of all of gating_test: live_table2_latency and so on. */
+int pipeline_live_tables(struct smo_report *r, struct pipeline *p, struct err *err);
 
 /* pipeline_steps_report.c */
 int declare_report(struct step_needs *needs, void *ctx, struct err *err);

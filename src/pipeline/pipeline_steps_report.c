@@ -1,6 +1,6 @@
 /* The last step: the build on one page, and the study of the recorded answers. See pipeline_steps.h.
  *
- * results/report.html shows tables II to IV as the step select chose them, and the devices' curves. Where answers of real models are
+ * results/report.html shows tables II to IV as the step select chose them, those of the running fleet where it was asked, and the devices' curves. Where answers of real models are
  * recorded, the study (study.h) is made beside it, under results/study, and its sentence heads the page; of synthetic answers there is
  * nothing to study.
  */
@@ -14,7 +14,7 @@
 #include "pipeline/study.h"
 #include "report/page_fleet.h"
 
-enum { MAX_SECTIONS = 8 };
+enum { MAX_SECTIONS = 12 };
 
 static bool has_study(const struct pipeline *p)
 {
@@ -33,6 +33,9 @@ int declare_report(struct step_needs *needs, void *ctx, struct err *err)
         STEP_NAMES("results/report.html"), STEP_NAMES("report.", "select.", "seed"), err);
     if (!rc && p->trains)
         rc = pipeline_needs(needs, p, STEP_NAMES("results/accuracy/asked_bases/outcomes.csv"),
+                            STEP_NAMES(), STEP_NAMES(), err);
+    if (!rc && pipeline_has_live(p))
+        rc = pipeline_needs(needs, p, STEP_NAMES("results/smo_tables/live_table4_both.json"),
                             STEP_NAMES(), STEP_NAMES(), err);
     if (rc || !has_study(p))
         return rc;
@@ -100,14 +103,32 @@ static int make_matrix(struct table **out, struct pipeline *p, const char *figur
     return rc;
 }
 
-/* The page of the build. lead: its first sentence. */
-static int make_page(struct pipeline *p, const struct smo_report *r, const char *lead,
-                     struct err *err)
+/* The three tables of one report as sections; tables are the caller's, also after errors. text: before the first one. */
+static int put_tables(struct fleet_section *sections, int *n, struct table **tables,
+                      const struct smo_report *r, const char *const *titles, const char *text,
+                      const char *caption, struct err *err)
+{
+    int rc = 0;
+    for (int t = 0; t < SMO_N_TABLES && !rc; t++) {
+        rc = smo_table_new(&tables[t], r, (enum smo_table)t, err);
+        sections[(*n)++] = (struct fleet_section){.title = titles[t],
+                                                  .text = t == 0 ? text : NULL,
+                                                  .table = tables[t],
+                                                  .caption = caption};
+    }
+    return rc;
+}
+
+/* The page of the build. live: of the running fleet, without rows where there was none. lead: its first sentence. */
+static int make_page(struct pipeline *p, const struct smo_report *r, const struct smo_report *live,
+                     const char *lead, struct err *err)
 {
     static const char *const titles[] = {"Table II: limits of latency",
                                          "Table III: limits of energy", "Table IV: both limits"};
+    static const char *const live_titles[] = {"Table II, live", "Table III, live",
+                                              "Table IV, live"};
     struct fleet_section sections[MAX_SECTIONS];
-    struct table *tables[SMO_N_TABLES] = {NULL}, *matrix = NULL;
+    struct table *tables[2 * SMO_N_TABLES] = {NULL}, *matrix = NULL;
     const char *figures = pipeline_path(p, "results/figures", err);
     const char *page = pipeline_path(p, "results/report.html", err);
     struct buf counts = {0};
@@ -127,16 +148,18 @@ static int make_page(struct pipeline *p, const struct smo_report *r, const char 
         .caption = "Per cent of the gating questions answered right.",
         .figure = "expert_matrix",
         .figure_caption = "Answers right by expert and subject."};
-    for (int t = 0; t < SMO_N_TABLES && !rc; t++) {
-        rc = smo_table_new(&tables[t], r, (enum smo_table)t, err);
-        sections[n++] = (struct fleet_section){
-            .title = titles[t],
-            .text = t == 0 ? counts.bytes : NULL,
-            .table = tables[t],
-            .caption = "Subsets are chosen on gating_train by out-of-fold gate scores, exactly and "
-                       "with proof; test, best single and some member are measured on gating_test, "
-                       "which nothing was fitted to or chosen on."};
-    }
+    if (!rc)
+        rc = put_tables(sections, &n, tables, r, titles, counts.bytes,
+                        "Subsets are chosen on gating_train by out-of-fold gate scores, exactly "
+                        "and with proof; test, best single and some member are measured on "
+                        "gating_test, which nothing was fitted to or chosen on.",
+                        err);
+    if (!rc && pipeline_has_live(p))
+        rc =
+            put_tables(sections, &n, tables + SMO_N_TABLES, live, live_titles, live->note,
+                       "The same subsets, chosen on gating_train by the curves; test % is what the "
+                       "running experts answered, test s and test J what those answers took.",
+                       err);
     sections[n++] = (struct fleet_section){
         .title = "What an answer costs",
         .text = "Curves of the devices: what is published, estimated or made up is said at each "
@@ -148,7 +171,7 @@ static int make_page(struct pipeline *p, const struct smo_report *r, const char 
         .figure_caption = "Figure 5: energy against the lengths of prompt and answer."};
     if (!rc)
         rc = page_fleet_write(page, figures, "moe2: the two-level build", lead, sections, n, err);
-    for (int t = 0; t < SMO_N_TABLES; t++)
+    for (int t = 0; t < 2 * SMO_N_TABLES; t++)
         table_free(tables[t]);
     table_free(matrix);
     buf_release(&counts);
@@ -158,9 +181,11 @@ static int make_page(struct pipeline *p, const struct smo_report *r, const char 
 int run_report(struct buf *said, void *ctx, struct err *err)
 {
     struct pipeline *p = ctx;
-    struct smo_report r = {0};
+    struct smo_report r = {0}, live = {0};
     struct study_summary sum = {0};
     int rc = pipeline_tables(&r, p, err);
+    if (!rc && pipeline_has_live(p))
+        rc = pipeline_live_tables(&live, p, err);
     if (!rc && has_study(p))
         rc = make_study(&sum, p, err);
     if (!rc && !*sum.sentence)
@@ -169,12 +194,13 @@ int run_report(struct buf *said, void *ctx, struct err *err)
                  p->note ? p->note : "", p->note ? ". " : "", 100 * r.all_test.accuracy);
     sum.sentence[0] = (char)toupper((unsigned char)sum.sentence[0]);
     if (!rc)
-        rc = make_page(p, &r, sum.sentence, err);
+        rc = make_page(p, &r, &live, sum.sentence, err);
     if (!rc && has_study(p))
         rc = buf_printf(said, err, "study: %.1f %% on test, best single %.1f", 100 * sum.accuracy,
                         100 * sum.single);
     else if (!rc)
         rc = buf_puts(said, "one page", err);
     smo_report_release(&r);
+    smo_report_release(&live);
     return rc;
 }

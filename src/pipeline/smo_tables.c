@@ -26,9 +26,9 @@ static int begin(struct select_options *s, const struct work *w, const struct sm
     s->outcomes = side->outcomes;
     s->gate_scores = side->scores;
     s->predictions = o->k > 1 ? side->predictions : NULL;
-    s->latency = o->latency;
-    s->energy = o->energy;
-    s->output_tokens = w->tokens;
+    s->latency = side->latency ? side->latency : o->latency;
+    s->energy = side->energy ? side->energy : o->energy;
+    s->output_tokens = side->output_tokens ? side->output_tokens : w->tokens;
     s->cost = o->cost;
     s->k = o->k;
     s->stop = o->stop;

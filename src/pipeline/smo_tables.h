@@ -26,8 +26,9 @@ enum { SMO_MAX_LIMITS = 256, SMO_SUBSET_BYTES = 8192 };
 extern const char *const smo_table_names[SMO_N_TABLES];
 
 struct smo_side {
-    const char *outcomes, *scores; /* CSV, npy */
-    const char *predictions;       /* or NULL: votes by outcome */
+    const char *outcomes, *scores;                /* CSV, npy */
+    const char *predictions;                      /* or NULL: votes by outcome */
+    const char *latency, *energy, *output_tokens; /* NULL: the options' */
 };
 
 struct smo_options {
@@ -39,7 +40,8 @@ struct smo_options {
     int64_t k;
     const char *combine;
     int64_t output_tokens;
-    const char *note; /* stands over every table; or NULL */
+    const char *note;   /* stands over every table; or NULL */
+    const char *prefix; /* of the files' names, "live_"; NULL: none */
     const char *out_dir;
     const struct log_sink *sink;
     const volatile int *stop;

@@ -84,19 +84,21 @@ static int put_head(struct buf *out, const struct smo_report *r, const struct sm
     if (!rc && r->note)
         rc = buf_printf(out, err, "**%s.**\n\n", r->note);
     return rc ? rc
-              : buf_printf(out, err,
-                           "Subsets are chosen on gating_train with out-of-fold gate scores; "
-                           "\"test\", \"best single\" "
-                           "and \"some member\" are\naccuracies on gating_test (%lld questions), "
-                           "which nothing was fitted "
-                           "to or chosen on. Cost: %s. Answers: %s of\nk = %lld, %lld tokens each. "
-                           "All %lld experts "
-                           "together, no limits: %.1f %% on test.\n\n",
-                           (long long)r->all_test.n,
-                           o->cost == SELECT_DEPLOYED ? "deployed (all in service are charged)"
-                                                      : "routed (those called are charged)",
-                           o->combine, (long long)o->k, (long long)o->output_tokens,
-                           (long long)r->n_experts, 100 * r->all_test.accuracy);
+              : buf_printf(
+                    out, err,
+                    "Subsets are chosen on gating_train with out-of-fold gate scores; "
+                    "\"test\", \"best single\" "
+                    "and \"some member\" are\naccuracies on gating_test (%lld questions), "
+                    "which nothing was fitted "
+                    "to or chosen on. Cost: %s. Answers: %s of\nk = %lld, %lld tokens each%s. "
+                    "All %lld experts "
+                    "together, no limits: %.1f %% on test.\n\n",
+                    (long long)r->all_test.n,
+                    o->cost == SELECT_DEPLOYED ? "deployed (all in service are charged)"
+                                               : "routed (those called are charged)",
+                    o->combine, (long long)o->k, (long long)o->output_tokens,
+                    o->test.output_tokens ? " (on test as they came)" : "", (long long)r->n_experts,
+                    100 * r->all_test.accuracy);
 }
 
 int smo_counts(struct buf *out, const struct smo_report *r, struct err *err)
@@ -245,11 +247,12 @@ static int make_json(struct buf *out, const struct smo_report *r, const struct s
     return rc ? rc : buf_puts(out, "\n", err);
 }
 
-static int write_file(const char *dir, enum smo_table table, const char *ending,
+static int write_file(const struct smo_options *o, enum smo_table table, const char *ending,
                       const struct buf *text, struct err *err)
 {
     struct buf path = {0};
-    int rc = buf_printf(&path, err, "%s/%s.%s", dir, smo_table_names[table], ending);
+    int rc = buf_printf(&path, err, "%s/%s%s.%s", o->out_dir, o->prefix ? o->prefix : "",
+                        smo_table_names[table], ending);
     if (!rc)
         rc = file_write(path.bytes, text->bytes, text->n, err);
     buf_release(&path);
@@ -267,11 +270,11 @@ int smo_tables_write(const struct smo_report *r, const struct smo_options *o, st
         if (!rc)
             rc = make_json(&json, r, o, (enum smo_table)t, err);
         if (!rc)
-            rc = write_file(o->out_dir, (enum smo_table)t, "md", &md, err);
+            rc = write_file(o, (enum smo_table)t, "md", &md, err);
         if (!rc)
-            rc = write_file(o->out_dir, (enum smo_table)t, "csv", &csv, err);
+            rc = write_file(o, (enum smo_table)t, "csv", &csv, err);
         if (!rc)
-            rc = write_file(o->out_dir, (enum smo_table)t, "json", &json, err);
+            rc = write_file(o, (enum smo_table)t, "json", &json, err);
         buf_release(&md);
         buf_release(&csv);
         buf_release(&json);
