@@ -172,8 +172,10 @@ int study_run(struct study_summary *out, const struct study_options *o, struct e
     int rc = read_all(s, o, err);
     if (!rc)
         rc = make_fleets(s, o, err);
+    if (!rc) /* the last fleet holds all others: all models, or the only one */
+        rc = study_gates_fit(&s->gates, &s->data, &s->results[s->n_results - 1]->fleet, o, err);
     for (int i = 0; i < s->n_results && !rc; i++)
-        rc = study_fleet_run(s->results[i], &s->data, o, err);
+        rc = study_fleet_run(s->results[i], &s->data, &s->gates, o, err);
     if (!rc)
         rc = solve_tables(s, o, err);
     if (!rc)

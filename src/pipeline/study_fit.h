@@ -1,11 +1,11 @@
-/* What the study fits to a fleet on train: gates of several kinds, with scores that no gate fitted on the same question gave, and the learned
- * combination, whose settings are chosen by cross-validation on train.
+/* What the study fits on train: gates of several kinds, with scores that no gate fitted on the same question gave, once to all experts of all
+ * fleets, since a choice among experts is ignoring the other heads; and to each fleet the learned combination, whose settings are
+ * chosen by cross-validation on train.
  */
 #ifndef MOE2_PIPELINE_STUDY_FIT_H
 #define MOE2_PIPELINE_STUDY_FIT_H
 
-#include "kernels/device.h"
-#include "pipeline/study_data.h"
+#include "pipeline/study.h"
 #include "route/vote_learned.h"
 #include "train/vote_fit.h"
 
@@ -18,10 +18,20 @@ struct study_gate {
     float *logits[STUDY_N_SIDES]; /* the same for the learned weights */
 };
 
-/* Fits a gate of a kind to the fleet. Errors: those of gate_train. */
-int study_gate_fit(struct study_gate *g, struct study_data *d, const struct study_fleet *f,
-                   const char *kind, struct device *dev, uint64_t seed, const struct log_sink *sink,
-                   const volatile int *stop, struct err *err);
+/* The gates of a fleet. */
+struct study_gates {
+    const struct study_fleet *fleet; /* borrowed */
+    struct study_gate list[STUDY_MAX_GATES];
+    int n;
+};
+
+/* Fits a gate of each kind that the options name to the fleet. Errors: those of gate_train; MOE2_ECONFIG for another kind, or too many. */
+int study_gates_fit(struct study_gates *g, struct study_data *d, const struct study_fleet *f,
+                    const struct study_options *o, struct err *err);
+
+/* The same gates for some of their experts: f is of experts of all's fleet. */
+int study_gates_take(struct study_gates *g, const struct study_gates *all, struct study_data *d,
+                     const struct study_fleet *f, struct err *err);
 
 /* Which terms a learned combination has, and how strongly they are held back. */
 struct study_setting {

@@ -7,7 +7,7 @@
 
 #include "pipeline/study_parts.h"
 
-enum { N_ENERGIES = 9, N_LATENCIES = 3, MAX_KINDS = STUDY_MAX_GATES };
+enum { N_ENERGIES = 9, N_LATENCIES = 3 };
 
 static uint64_t all_of(const struct study_fleet *f)
 {
@@ -174,30 +174,10 @@ static void make_grid(struct study_result *r)
         }
 }
 
-/* The kinds of a list with commas. The texts are cut out of copy. */
-static int split_kinds(const char *kinds[MAX_KINDS], char *copy, struct err *err)
+int study_fleet_run(struct study_result *r, struct study_data *d, const struct study_gates *gates,
+                    const struct study_options *o, struct err *err)
 {
-    int n = 0;
-    for (char *p = copy; p && *p; n++) {
-        char *comma = strchr(p, ',');
-        if (n == MAX_KINDS)
-            return err_set(err, MOE2_ECONFIG, "more than %d kinds of gates", MAX_KINDS);
-        kinds[n] = p;
-        if (comma)
-            *comma = 0;
-        p = comma ? comma + 1 : NULL;
-    }
-    return n ? n : err_set(err, MOE2_ECONFIG, "no kind of gate is given");
-}
-
-int study_fleet_run(struct study_result *r, struct study_data *d, const struct study_options *o,
-                    struct err *err)
-{
-    const char *kinds[MAX_KINDS];
-    char *copy = strdup(o->gates);
-    int n = copy ? split_kinds(kinds, copy, err) : err_set(err, MOE2_ELIMIT, "no memory");
-    int rc = n < 0 ? n : study_fit(&r->fitted, d, &r->fleet, kinds, n, o, err);
-    free(copy);
+    int rc = study_fit(&r->fitted, d, &r->fleet, gates, o, err);
     if (rc)
         return rc;
     make_grid(r);

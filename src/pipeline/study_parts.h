@@ -28,8 +28,8 @@ struct study_result {
 };
 
 /* Fits the fleet, fills its rows and, where it has costs, its cells. */
-int study_fleet_run(struct study_result *r, struct study_data *d, const struct study_options *o,
-                    struct err *err);
+int study_fleet_run(struct study_result *r, struct study_data *d, const struct study_gates *gates,
+                    const struct study_options *o, struct err *err);
 
 /* Tables of a fleet's rows and cells. The caller's. */
 int study_rows_table(struct table **out, const struct study_result *r, struct err *err);

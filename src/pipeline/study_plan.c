@@ -37,27 +37,23 @@ static int make_weights(struct study_fitted *w, struct err *err)
 }
 
 int study_fit(struct study_fitted *w, struct study_data *d, struct study_fleet *f,
-              const char *const *kinds, int n_kinds, const struct study_options *o, struct err *err)
+              const struct study_gates *gates, const struct study_options *o, struct err *err)
 {
-    const struct log_sink *sink = o->files.sink;
-    uint64_t seed = (uint64_t)o->seed;
-    struct device *dev = NULL;
+    struct study_gates own;
     int64_t most = -1;
     *w = (struct study_fitted){.data = d, .fleet = f};
-    int rc = device_open_choice(&dev, &o->device, 0, err);
-    for (int g = 0; g < n_kinds && g < STUDY_MAX_GATES && !rc; g++) {
-        log_line(sink, LOG_INFO, "%s: gate %s", f->name, kinds[g]);
-        rc = study_gate_fit(&w->gates[g], d, f, kinds[g], dev, seed, sink, o->stop, err);
-        w->n_gates = g + 1;
-        int64_t correct = rc ? 0 : first_choice_correct(w, g);
-        if (!rc && correct > most) {
+    int rc = study_gates_take(&own, gates, d, f, err);
+    for (int g = 0; g < own.n && !rc; g++) {
+        w->gates[w->n_gates++] = own.list[g];
+        int64_t correct = first_choice_correct(w, g);
+        if (correct > most) {
             most = correct;
             w->best_gate = g;
         }
     }
-    device_close(dev);
     if (!rc)
-        rc = study_learned_fit(&w->learned, d, f, w->gates, w->n_gates, seed, sink, o->stop, err);
+        rc = study_learned_fit(&w->learned, d, f, w->gates, w->n_gates, (uint64_t)o->seed,
+                               o->files.sink, o->stop, err);
     return rc ? rc : make_weights(w, err);
 }
 

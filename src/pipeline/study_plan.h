@@ -46,10 +46,9 @@ struct study_cell {
     double random, oracle; /* on train; on test */
 };
 
-/* Fits gates of these kinds and the learned combination. */
+/* Takes the fleet's part of the gates, and fits the learned combination. */
 int study_fit(struct study_fitted *w, struct study_data *d, struct study_fleet *f,
-              const char *const *kinds, int n_kinds, const struct study_options *o,
-              struct err *err);
+              const struct study_gates *gates, const struct study_options *o, struct err *err);
 
 void study_judge(struct study_worth *out, const struct study_fitted *w, const struct study_plan *p,
                  enum select_cost cost);

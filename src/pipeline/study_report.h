@@ -11,6 +11,7 @@ struct study {
     struct yaml_config *yaml;
     struct study_result *results[STUDY_MAX_FLEETS]; /* owned */
     int n_results;
+    struct study_gates gates; /* of the fleet that holds all others */
     struct study_fleet testbed;
     struct study_fitted testbed_fitted;
     struct study_cell table2[3], table3[10], table4[30];
