@@ -33,15 +33,18 @@ static void put(const char *name, const char *text)
     assert_int_equal(0, file_write(in_folder(name), text, strlen(text), NULL));
 }
 
-/* Expert 0 is right in category x, 1 in y, on 80 % each; 2 and 3 on 40 % everywhere. */
+/* Expert 0 is right in category x, 1 in y, on 80 % each; 2 and 3 on 40 % everywhere. Beside it the same world with gaps: there 3 was run on
+ * one question in three alone, and is right on all of these. */
 static void make_world(void)
 {
-    struct buf o = {0}, p = {0}, c = {0}, q[2] = {{0}, {0}};
+    struct buf o = {0}, p = {0}, c = {0}, q[2] = {{0}, {0}}, gaps[2] = {{0}, {0}};
     static float x[2][N_TRAIN * D];
     struct rng r;
     rng_init(&r, 11);
     buf_puts(&o, "question_id,category,answer,a,b,c,d\n", NULL);
     buf_puts(&p, "question_id,a,b,c,d\n", NULL);
+    buf_puts(&gaps[0], "question_id,category,answer,a,b,c,d\n", NULL);
+    buf_puts(&gaps[1], "question_id,a,b,c,d\n", NULL);
     buf_puts(&c, "question_id,a,b,c,d\n", NULL);
     for (int i = 0; i < N_TRAIN + N_TEST; i++) {
         int side = i >= N_TRAIN, row = side ? i - N_TRAIN : i, is_x = (int)rng_below(&r, 2);
@@ -56,6 +59,10 @@ static void make_world(void)
                    said[0] == right, said[1] == right, said[2] == right, said[3] == right);
         buf_printf(&p, NULL, "%d,%c,%c,%c,%c\n", i, 'A' + said[0], 'A' + said[1], 'A' + said[2],
                    'A' + said[3]);
+        buf_printf(&gaps[0], NULL, "%d,%c,%c,%d,%d,%d,%s\n", i, is_x ? 'x' : 'y', 'A' + right,
+                   said[0] == right, said[1] == right, said[2] == right, i % 3 ? "" : "1");
+        buf_printf(&gaps[1], NULL, "%d,%c,%c,%c,%.*s\n", i, 'A' + said[0], 'A' + said[1],
+                   'A' + said[2], i % 3 == 0, &"ABCD"[right]);
         buf_printf(&c, NULL, "%d,100,120,140,160\n", i);
         buf_printf(&q[side], NULL,
                    "{\"id\":\"%d\",\"question\":\"q %d\",\"choices\":[\"1\",\"2\",\"3\",\"4\"]}\n",
@@ -64,6 +71,8 @@ static void make_world(void)
     put("o.csv", o.bytes);
     put("p.csv", p.bytes);
     put("c.csv", c.bytes);
+    put("o_gaps.csv", gaps[0].bytes);
+    put("p_gaps.csv", gaps[1].bytes);
     put("train.jsonl", q[0].bytes);
     put("test.jsonl", q[1].bytes);
     assert_int_equal(
@@ -75,6 +84,8 @@ static void make_world(void)
     buf_release(&c);
     buf_release(&q[0]);
     buf_release(&q[1]);
+    buf_release(&gaps[0]);
+    buf_release(&gaps[1]);
 }
 
 static void make_costs(void)
@@ -193,6 +204,26 @@ static void the_same_input_gives_the_same_tables(void **state)
     }
 }
 
+static void a_gate_does_not_call_whom_it_finds_not_run(void **state)
+{
+    (void)state;
+    struct study_options o = options("gaps");
+    struct study_summary sum;
+    struct err err = {0};
+    struct buf text = {0};
+    static const char row[] = "| gate category, k = 1 | the gate's first choice | ";
+    o.gates = "category";
+    o.files.outcomes = in_folder("o_gaps.csv");
+    o.files.predictions = in_folder("p_gaps.csv");
+    if (study_run(&sum, &o, &err))
+        fail_msg("%s", err.msg);
+    read_file(&text, "gaps/accuracy/study.md");
+    const char *found = strstr(text.bytes, row);
+    assert_non_null(found);
+    assert_true(strtod(found + strlen(row), NULL) > 60); /* the one with gaps: 33 */
+    buf_release(&text);
+}
+
 static void what_does_not_fit_together_is_refused(void **state)
 {
     (void)state;
@@ -237,6 +268,7 @@ int main(void)
         cmocka_unit_test(the_fleet_beats_the_best_single_expert_where_each_knows_its_own),
         cmocka_unit_test(a_row_in_which_nothing_fits_says_so_and_limits_hold_on_train),
         cmocka_unit_test(the_same_input_gives_the_same_tables),
+        cmocka_unit_test(a_gate_does_not_call_whom_it_finds_not_run),
         cmocka_unit_test(what_does_not_fit_together_is_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

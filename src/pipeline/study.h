@@ -5,7 +5,7 @@
  *     struct study_summary sum;
  *     study_run(&sum, &o, err);
  *
- * Writes OUT/smo_tables/table2_latency, table3_energy, table4_both (.md, .csv, .json), OUT/accuracy/study.{md,json},
+ * Writes OUT/smo_tables/table2_latency, table3_energy, table4_both (.md, .csv, .json), OUT/accuracy/study.md,
  * OUT/smo_tables/frontier.{md,csv,json}, OUT/latency, OUT/energy, OUT/figures, OUT/verification.md and OUT/report.html. Fleets: the lists of configs/fleet/study.yaml, all models
  * whose size is known, and all.
  */
