@@ -1,27 +1,26 @@
 #!/usr/bin/env bash
 # Prompts and decoding, ours beside llama.cpp's on the same GGUF files, in processes of their own, in turns.
-#   bench/generate.sh --llama DIR [--rounds 3] [--threads 2] [--runs 3] MODEL.gguf…
-# DIR is a built llama.cpp (the sources inside the llama-cpp-python package do): bench/peers/llama_peer.c is linked with its libraries and
-# measures what llama-bench measures, a prompt of 512 and 128 tokens one by one. Each of the --runs turns takes --rounds of each after a
-# warm-up. Prints medians, the ratio, and what share of the copy bandwidth our decoding makes. Files of the shapes in docs/benchmarks.md:
-# llama_peer quantize for SmolLM2, mkgguf.py of the peers for random weights.
+#   bench/generate.sh [--llama BUILD] [--device cpu] [--rounds 3] [--threads 2] [--runs 3] MODEL.gguf…
+# BUILD is what bench/peers/llama.sh made (which is asked where nothing is said): its llama_peer measures what llama-bench measures, a
+# prompt of 512 and 128 tokens one by one. A stand-in for an older machine: --llama "$(bench/peers/llama.sh avx2)" --device cpu:avx2.
+# Each of the --runs turns takes --rounds of each after a warm-up. Prints medians, the ratio, and what share of the copy bandwidth our
+# decoding makes. Files of the shapes in docs/benchmarks.md: llama_peer quantize for SmolLM2, mkgguf.py of the peers for random weights.
 set -eu
 cd "$(dirname "$0")/.."
-rounds=3 threads=2 runs=3 llama= models=()
+rounds=3 threads=2 runs=3 device=cpu llama= models=()
 while [ $# -gt 0 ]; do
     case $1 in
-    --llama) llama=$2 ;; --rounds) rounds=$2 ;; --threads) threads=$2 ;; --runs) runs=$2 ;;
+    --llama) llama=$2 ;; --device) device=$2 ;; --rounds) rounds=$2 ;; --threads) threads=$2 ;; --runs) runs=$2 ;;
     --*) echo "bench/generate.sh: unknown option $1" >&2; exit 2 ;;
     *) models+=("$1"); shift; continue ;;
     esac
     shift 2
 done
-[ -n "$llama" ] && [ ${#models[@]} -gt 0 ] || { echo "bench/generate.sh: wanted --llama DIR and models" >&2; exit 2; }
+[ ${#models[@]} -gt 0 ] || { echo "bench/generate.sh: wanted models" >&2; exit 2; }
+[ -n "$llama" ] || llama=$(bench/peers/llama.sh)
 lock=${MOE2_LOCK:-/tmp/moe2.lock}
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
-gcc -O2 -I"$llama/include" -I"$llama/ggml/include" -c bench/peers/llama_peer.c -o "$WORK/peer.o"
-g++ "$WORK/peer.o" "$llama/build/src/libllama.a" "$llama"/build/ggml/src/libggml{,-cpu,-base}.a -fopenmp -lpthread -ldl -o "$WORK/llama_peer"
 
 # field FILE NAME: the median over lines of a number
 field() { sed -E "s/.*\"$2\": ([0-9.]+).*/\1/" "$1" | sort -g | awk '{v[NR] = $1} END {print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
@@ -30,8 +29,8 @@ printf '%-28s %10s %10s %6s %10s %10s %6s %8s %6s\n' model prompt llama.cpp rati
 for m in "${models[@]}"; do
     : >"$WORK/ours"; : >"$WORK/theirs"
     for _ in $(seq "$runs"); do
-        flock -x "$lock" build/release/bench_generate "$m" "$rounds" "$threads" --json >>"$WORK/ours"
-        flock -x "$lock" "$WORK/llama_peer" bench "$m" "$rounds" "$threads" 512 128 >>"$WORK/theirs"
+        flock -x "$lock" build/release/bench_generate "$m" "$rounds" "$threads" --device "$device" --json >>"$WORK/ours"
+        flock -x "$lock" "$llama/bin/llama_peer" bench "$m" "$rounds" "$threads" 512 128 >>"$WORK/theirs"
     done
     p=$(field "$WORK/ours" prompt_median) q=$(field "$WORK/theirs" prompt_median)
     d=$(field "$WORK/ours" decode_median) e=$(field "$WORK/theirs" decode_median)

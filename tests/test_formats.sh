@@ -130,6 +130,7 @@ refused 2 '--method is "gptq", wanted nf4, q8_0 or q4_0' quantize --method gptq 
 refused 2 "x: a folder can't hold q8_0, wanted a name ending in .gguf, or f32, f16, bf16 or nf4" convert --in tiny --out x --type q8_0
 refused 2 "x.gguf: GGUF has no NF4, wanted a folder, or f32, f16, bf16, q8_0 or q4_0" quantize --method nf4 --in tiny --out x.gguf
 refused 1 "$fixtures/model_v3_unnormed: yarn's mscale is 0.9 and mscale_all_dim 0.5: a GGUF file has one for both" convert --in "$fixtures/model_v3_unnormed" --out x.gguf
+refused 1 "v3.gguf: holds no tokenizer" tokenize --tokenizer v3.gguf
 head -c 2000 v3.gguf >cut.gguf
 "$moe2" inspect cut.gguf >/dev/null 2>err.txt && fault "a cut file was opened"
 grep -q '^moe2 inspect: cut.gguf: ends in ' err.txt || fault "a cut file: $(cat err.txt)"

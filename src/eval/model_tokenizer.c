@@ -2,6 +2,7 @@
 #include "eval/model_tokenizer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "io/gguf.h"
 #include "model/source.h"
@@ -104,6 +105,13 @@ static int read_text(const char **out, const struct gguf *g, const char *key, st
     return gguf_key(g, key) ? gguf_text(out, g, key, err) : 0;
 }
 
+bool model_tokenizer_in(const struct gguf *g)
+{
+    const char *model = NULL;
+    return gguf_key(g, "tokenizer.ggml.model") &&
+           (gguf_text(&model, g, "tokenizer.ggml.model", NULL) || strcmp(model, "none") != 0);
+}
+
 static int read_parts(struct parts *p, const struct gguf *g, struct err *err)
 {
     struct tokenizer_arrays *a = &p->a;
@@ -155,6 +163,8 @@ static int open_gguf(struct tokenizer **out, const char *path, struct err *err)
     struct gguf *g = NULL;
     struct parts p = {0};
     int rc = gguf_open(&g, path, err);
+    if (!rc && !model_tokenizer_in(g))
+        rc = err_set(err, MOE2_EFORMAT, "%s: holds no tokenizer", path);
     if (!rc)
         rc = read_parts(&p, g, err);
     if (!rc && (rc = tokenizer_from_arrays(out, &p.a, err)))

@@ -43,7 +43,7 @@ enum packed_form piece_form(const struct piece *p, int64_t K, enum packed_form r
         return block_forms[t->block];
     if (t->kind == STORED_NF4 && K % 64 == 0 && t->nf4.block_size >= 64)
         return PACKED_NF4;
-    return t->kind == STORED_PLAIN ? plain_form(t->dtype) : PACKED_BF16;
+    return t->kind == STORED_PLAIN || t->kind == STORED_JOINED ? plain_form(t->dtype) : PACKED_BF16;
 }
 
 struct buffer {

@@ -1,8 +1,8 @@
 /* From a checkpoint's tensors to packed weights: which form a stored type takes, and the packing itself, some rows at a time.
  *
  * A packed weight is made of pieces laid one below the other (q, k and v; gate and up). Block formats keep their own codes and scales
- * and are never decoded; what has no form of its own (FP8, joined tensors, NF4 of odd rows) is read as numbers and kept in bf16, or
- * in 8 bits where the caller asks for it.
+ * and are never decoded; what has no form of its own (FP8, NF4 of odd rows) is read as numbers and kept in bf16; joined tensors in
+ * their type, or in 8 bits where the caller asks for it.
  */
 #ifndef MOE2_MODEL_PACKING_H
 #define MOE2_MODEL_PACKING_H

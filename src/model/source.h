@@ -39,7 +39,7 @@ struct source_tensor {
     const char *name;   /* Hugging Face's */
     const char *stored; /* "BF16", "Q4_K", "NF4", "FP8": for tables and messages */
     enum stored_kind kind;
-    enum dtype dtype;
+    enum dtype dtype; /* of PLAIN; of JOINED one that holds its numbers */
     enum block_type block;
     int n_dims;
     int64_t shape[SOURCE_MAX_DIMS], n_elements;

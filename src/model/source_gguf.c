@@ -96,6 +96,13 @@ static int add_experts(struct lister *l, const struct gguf_tensor *from, const s
     return 0;
 }
 
+/* The type that holds both's numbers. */
+static enum dtype joined_type(const struct gguf_tensor *k, const struct gguf_tensor *v)
+{
+    int type = k->layout->dtype;
+    return type >= 0 && type == v->layout->dtype ? (enum dtype)type : DT_F32;
+}
+
 /* kv_b_proj out of attn_k_b, whose attn_v_b must be there. */
 static int add_joined(struct lister *l, const struct gguf_tensor *k, const char *name,
                       int64_t layer)
@@ -117,6 +124,7 @@ static int add_joined(struct lister *l, const struct gguf_tensor *k, const char 
     *j = (struct source_joined){
         .k = k, .v = v, .nope = k->shape[2], .v_dim = v->shape[1], .rank = k->shape[1]};
     t->kind = STORED_JOINED;
+    t->dtype = joined_type(k, v);
     t->stored = k->layout->name;
     t->joined = j;
     t->n_bytes = k->n_bytes + v->n_bytes;

@@ -148,8 +148,7 @@ static void put_mla(struct meta *m)
     int64_t rank = int_of(m, "kv_lora_rank", 0), rope = int_of(m, "qk_rope_head_dim", 0),
             nope = int_of(m, "qk_nope_head_dim", 0), q = int_of(m, "q_lora_rank", 0);
     put_int(m, "attention.head_count_kv", 1);
-    if (q > 0)
-        put_int(m, "attention.q_lora_rank", q);
+    put_int(m, "attention.q_lora_rank", q); /* 0: none; llama.cpp wants the key */
     copy_int(m, "attention.kv_lora_rank", "kv_lora_rank");
     put_int(m, "attention.key_length", rank + rope);
     put_int(m, "attention.value_length", rank);
@@ -265,22 +264,31 @@ static int read_beside(struct buf *out, const char *dir, const char *name, struc
     return rc;
 }
 
-int gguf_put_tokenizer(struct gguf_writer *w, const struct source *s, struct err *err)
+/* What llama.cpp wants of a model without one. */
+static void put_no_tokenizer(struct gguf_writer *w)
+{
+    gguf_put_text(w, "tokenizer.ggml.model", "none");
+}
+
+static void copy_tokenizer(struct gguf_writer *w, const struct gguf *g)
+{
+    for (int64_t i = 0; i < gguf_n_keys(g); i++)
+        if (strncmp(gguf_key_at(g, i)->name, "tokenizer.", 10) == 0)
+            gguf_put_key(w, gguf_key_at(g, i));
+}
+
+static int put_folders_tokenizer(struct gguf_writer *w, const struct source *s, struct err *err)
 {
     struct buf json = {.max_bytes = TOKENIZER_MAX_FILE_BYTES},
                config = {.max_bytes = TOKENIZER_MAX_FILE_BYTES};
     struct arena arena = {0};
     struct tokenizer_arrays a;
     const struct source_tensor *embed = source_find(s, "model.embed_tokens.weight");
-    const struct gguf *g = source_gguf(s);
-    for (int64_t i = 0; g && i < gguf_n_keys(g); i++)
-        if (strncmp(gguf_key_at(g, i)->name, "tokenizer.", 10) == 0)
-            gguf_put_key(w, gguf_key_at(g, i));
-    if (g || !file_is_dir(source_path(s)))
-        return 0;
     int rc = read_beside(&json, source_path(s), "tokenizer.json", err);
     if (!rc)
         rc = read_beside(&config, source_path(s), "tokenizer_config.json", err);
+    if (!rc && !json.n)
+        put_no_tokenizer(w);
     if (!rc && json.n) {
         rc = tokenizer_to_arrays(&a, &arena, json.bytes, json.n, config.bytes, config.n,
                                  embed ? embed->shape[0] : 0, err);
@@ -293,4 +301,16 @@ int gguf_put_tokenizer(struct gguf_writer *w, const struct source *s, struct err
     buf_release(&config);
     arena_release(&arena);
     return rc;
+}
+
+int gguf_put_tokenizer(struct gguf_writer *w, const struct source *s, struct err *err)
+{
+    const struct gguf *g = source_gguf(s);
+    if (file_is_dir(source_path(s)))
+        return put_folders_tokenizer(w, s, err);
+    if (g && gguf_key(g, "tokenizer.ggml.model"))
+        copy_tokenizer(w, g);
+    else
+        put_no_tokenizer(w);
+    return 0;
 }

@@ -441,7 +441,7 @@ static int write_tokenizer(const struct folder *f, const char *out, struct err *
     const struct gguf *g = source_gguf(f->s);
     struct buf json = {0}, config = {0};
     int rc = 0;
-    if (g && gguf_key(g, "tokenizer.ggml.model")) {
+    if (g && model_tokenizer_in(g)) {
         rc = model_tokenizer_json(&json, &config, g, err);
         if (!rc)
             rc = write_text(out, "tokenizer.json", &json, err);
