@@ -245,6 +245,9 @@ static void turns_are_written_as_each_format_wants_them(void **state)
                "Bye{[/INST]}");
     check_chat("{{ '[INST] ' + m + ' [/INST]' }}", NULL,
                "{<s>}{[INST]}  Hi <|im_end|>[/INST] {[/INST]}{</s>}{[INST]} Bye {[/INST]}");
+    check_chat("{{ bos_token + '[INST] <<SYS>>' + ' [/INST]' }}", "Be kind.",
+               "{<s>}[INST] <<SYS>>\nBe kind.\n<</SYS>>\n\n Hi <|im_end|>[/INST] "
+               "[/INST]{</s>}{<s>}[INST] Bye [/INST]");
     check_chat("{{ '<｜User｜>' }}", "Be kind.",
                "{<s>}Be kind.{<｜User｜>} Hi <|im_end|>[/INST]{<｜Assistant｜>}"
                "{<｜end▁of▁sentence｜>}{<｜User｜>}Bye{<｜Assistant｜>}");
@@ -275,7 +278,6 @@ static void an_unknown_template_is_an_error_that_names_the_known_ones(void **sta
     struct err err = {0};
     assert_int_equal(chat_format_find(&f, "{{ '### Human: ' }}", &err), MOE2_ECONFIG);
     assert_non_null(strstr(err.msg, "ChatML"));
-    assert_int_equal(chat_format_find(&f, "<<SYS>> [INST] [/INST]", &err), MOE2_ECONFIG);
 }
 
 /* ---- the loop ---- */

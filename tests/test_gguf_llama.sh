@@ -76,10 +76,11 @@ if [ -n "$real" ]; then
     run convert --in "$real" --out f16.gguf --type f16
     beside "SmolLM2 f16" f16.gguf "$prompt" median 5.8e-3
     same_greedy "SmolLM2 f16" f16.gguf "$prompt" 12
-    for t in q8_0 q4_0; do
+    for type in "q8_0 7" "q4_0 2"; do
+        read -r t number <<<"$type"
         run quantize --method $t --in f16.gguf --out ours.gguf
         beside "SmolLM2 $t" ours.gguf "$prompt" median 0.14
-        "$peer" quantize f16.gguf theirs.gguf $([ $t = q8_0 ] && echo 7 || echo 2) 2>err.txt || fault "llama.cpp's quantiser: $(tail -1 err.txt)"
+        "$peer" quantize f16.gguf theirs.gguf "$number" 2>err.txt || fault "llama.cpp's quantiser: $(tail -1 err.txt)"
         got=$("$peer" same ours.gguf theirs.gguf) || fault "SmolLM2 $t beside llama-quantize: $got"
     done
     beside "SmolLM2 as it came" "$real" "$prompt" median 0.14

@@ -272,7 +272,8 @@ static void *read_tensor(const struct gguf_context *g, const char *path, int64_t
 static int same(char **paths)
 {
     struct gguf_init_params p = {.no_alloc = true};
-    struct gguf_context *a = gguf_init_from_file(paths[0], p), *b = gguf_init_from_file(paths[1], p);
+    struct gguf_context *a = gguf_init_from_file(paths[0], p),
+                        *b = gguf_init_from_file(paths[1], p);
     int differ = 0;
     if (!a || !b)
         fail("can't be opened", paths[a ? 1 : 0]);
@@ -309,6 +310,7 @@ int main(int argc, char **argv)
         return same(argv + 2);
     if (argc == 5 && strcmp(argv[1], "quantize") == 0)
         return quantize(argv + 2);
-    fprintf(stderr, "usage: llama_peer bench|greedy|beside|perplexity|same|quantize … (see the file)\n");
+    fprintf(stderr,
+            "usage: llama_peer bench|greedy|beside|perplexity|same|quantize … (see the file)\n");
     return 2;
 }

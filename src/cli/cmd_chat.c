@@ -113,7 +113,8 @@ const struct command cmd_chat = {
     "A line of standard input is a turn, the answer comes to standard output as it is made; the "
     "end "
     "of the input (Ctrl-D) ends it.\n"
-    "The model's chat template must be ChatML, Llama-3, Mistral or DeepSeek-V3.\n\n" GENERATING_HELP
+    "The model's chat template must be ChatML, Llama-3, Llama-2, Mistral or "
+    "DeepSeek-V3.\n\n" GENERATING_HELP
     "  --system TEXT    a system prompt; without it the one that a ChatML template falls back to; "
     "\"\": none\n\n"
     "example:\n  moe2 chat --model SmolLM2-135M-Instruct.gguf --system \"Answer in Italian.\"\n",

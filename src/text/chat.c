@@ -39,18 +39,32 @@ static const struct chat_format formats[] = {
      .user_close = "",
      .answer_open = "\1<｜Assistant｜>\1",
      .answer_close = "\1<｜end▁of▁sentence｜>\1"},
+    {.name = "llama2", /* [INST] is text there, and each turn has a BOS */
+     .has = "<<SYS>>",
+     .trim = true,
+     .system_inside = true,
+     .system_open = "<<SYS>>\n",
+     .system_close = "\n<</SYS>>\n\n",
+     .user_open = "\1<s>\1[INST] ",
+     .user_close = " [/INST]",
+     .answer_open = "",
+     .answer_close = "\1</s>\1"},
     {.name = "mistral_v1", /* a space before [/INST] */
      .has = " [/INST]",
-     .lacks = "<<SYS>>",
      .bos = true,
+     .system_inside = true,
+     .system_open = "",
+     .system_close = "\n\n",
      .user_open = "\1[INST]\1 ",
      .user_close = " \1[/INST]\1",
      .answer_open = "",
      .answer_close = "\1</s>\1"},
     {.name = "mistral",
      .has = "[/INST]",
-     .lacks = "<<SYS>>",
      .bos = true,
+     .system_inside = true,
+     .system_open = "",
+     .system_close = "\n\n",
      .user_open = "\1[INST]\1 ",
      .user_close = "\1[/INST]\1",
      .answer_open = "",
@@ -60,14 +74,14 @@ static const struct chat_format formats[] = {
 int chat_format_find(const struct chat_format **out, const char *text, struct err *err)
 {
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
-        if (strstr(text, formats[i].has) && !(formats[i].lacks && strstr(text, formats[i].lacks))) {
+        if (strstr(text, formats[i].has)) {
             *out = &formats[i];
             return 0;
         }
     return err_set(
         err, MOE2_ECONFIG,
         "the model's chat template has none of the marks of ChatML (<|im_start|>), Llama-3 "
-        "(<|start_header_id|>), Mistral ([INST]) and DeepSeek-V3 (<｜User｜>)");
+        "(<|start_header_id|>), Llama-2 (<<SYS>>), Mistral ([INST]) and DeepSeek-V3 (<｜User｜>)");
 }
 
 int chat_default_system(struct buf *out, const struct chat_format *f, const char *text,
@@ -140,10 +154,11 @@ static int put_frame(struct chat *c, const char *s, struct err *err)
     return rc;
 }
 
-static int put_text(struct chat *c, const char *s, struct err *err)
+/* What was said, after: something in the same turn. */
+static int put_text(struct chat *c, const char *s, bool after, struct err *err)
 {
     size_t n = strlen(s);
-    while (c->format->trim && n && isspace((unsigned char)*s))
+    while (c->format->trim && !after && n && isspace((unsigned char)*s))
         s++, n--;
     while (c->format->trim && n && isspace((unsigned char)s[n - 1]))
         n--;
@@ -165,13 +180,12 @@ int chat_system(struct chat *c, const char *text, struct err *err)
     int rc = begin(c, err);
     if (rc || !text || !*text)
         return rc;
-    if (!c->format->system_open) {
-        rc = buf_puts(&c->waiting, text, err);
-        return rc ? rc : buf_puts(&c->waiting, "\n\n", err);
-    }
+    if (c->format->system_inside)
+        return buf_printf(&c->waiting, err, "%s%s%s", c->format->system_open, text,
+                          c->format->system_close);
     rc = put_frame(c, c->format->system_open, err);
     if (!rc)
-        rc = put_text(c, text, err);
+        rc = put_text(c, text, false, err);
     return rc ? rc : put_frame(c, c->format->system_close, err);
 }
 
@@ -182,9 +196,9 @@ int chat_user(struct chat *c, const char *text, struct err *err)
         rc = put_frame(c, c->format->user_open, err);
     if (!rc && c->waiting.n)
         rc = buf_append(&c->plain, c->waiting.bytes, c->waiting.n, err);
-    buf_clear(&c->waiting);
     if (!rc)
-        rc = put_text(c, text, err);
+        rc = put_text(c, text, c->waiting.n > 0, err);
+    buf_clear(&c->waiting);
     if (!rc)
         rc = put_frame(c, c->format->user_close, err);
     if (!rc)

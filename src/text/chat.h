@@ -12,7 +12,7 @@
  *     (generate; append its ids)
  *     chat_answered(&c, &err);                             closes the answer; then chat_user again
  *
- * Sources: the templates of Qwen2.5, SmolLM2 (ChatML), Llama-3, Mistral-7B-Instruct v0.1 to v0.3 and DeepSeek-V3.
+ * Sources: the templates of Qwen2.5, SmolLM2 (ChatML), Llama-3, Mistral-7B-Instruct v0.1 to v0.3, Llama-2 and DeepSeek-V3.
  */
 #ifndef MOE2_TEXT_CHAT_H
 #define MOE2_TEXT_CHAT_H
@@ -22,12 +22,12 @@
 
 /* Strings name special tokens between '\1's: "\1<|im_start|>\1user\n". A tokenizer without the token reads its name as text. */
 struct chat_format {
-    const char *name;        /* "chatml" */
-    const char *has, *lacks; /* what a template says, and what it doesn't; lacks may be NULL */
-    bool bos;                /* a conversation begins with BOS */
-    bool trim;               /* turns lose white space around them */
-    const char *system_open,
-        *system_close; /* open NULL: the system prompt stands before the first user's words */
+    const char *name;   /* "chatml" */
+    const char *has;    /* what a template says */
+    bool bos;           /* a conversation begins with BOS */
+    bool trim;          /* turns lose white space around them */
+    bool system_inside; /* the system prompt stands before the first user's words, in their turn */
+    const char *system_open, *system_close;
     const char *user_open, *user_close, *answer_open, *answer_close;
     const char *end; /* the token that ends an answer; NULL: EOS */
 };
