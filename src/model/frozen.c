@@ -6,8 +6,6 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "model/source.h"
 
@@ -71,15 +69,6 @@ static int blame(const struct filler *w, const float *piece, const struct param 
         if (!isfinite(piece[i]))
             return param_blame(w->source, p, first + i, err);
     return 0;
-}
-
-/* What was read and is held in another form now: the pages of the file may go. */
-static void let_go(const struct filler *w, const struct param *p)
-{
-    const struct source_tensor *t = source_find(w->source, p->name);
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)t->bytes / page * page;
-    if (t->bytes)
-        madvise((void *)from, (uintptr_t)t->bytes + (uintptr_t)t->n_bytes - from, MADV_DONTNEED);
 }
 
 static int read_piece(const struct filler *w, float *piece, const struct param *p, int64_t first,
@@ -290,7 +279,7 @@ static int fill_all(const struct filler *w, char *base, size_t *n_bytes, struct 
             else if (base)
                 rc = fill_plain(w, p, base + *n_bytes, type);
             if (base)
-                let_go(w, p);
+                source_let_go(source_find(w->source, p->name));
             *n_bytes += (size_t)frozen_bytes(p->n, type);
         }
         *n_bytes = (size_t)up64((int64_t)*n_bytes);

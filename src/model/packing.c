@@ -199,5 +199,8 @@ int pieces_pack(const struct packed_weight *w, const struct piece *pieces, int n
                                 &(struct packed_source){b.f32, b.codes, b.scale, b.min});
     }
     buffer_release(&b);
+    for (int i = 0; i < n; i++)
+        if (pieces[i].tensor)
+            source_let_go(pieces[i].tensor);
     return rc;
 }

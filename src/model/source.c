@@ -6,6 +6,8 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "model/source_parts.h"
 
@@ -213,6 +215,19 @@ static void read_permuted(float *out, const struct source_tensor *t, int64_t fir
         read_stored(out, t, source_stored_row(t, row) * columns + at, m);
         out += m, first += m, n -= m;
     }
+}
+
+void source_let_go(const struct source_tensor *t)
+{
+    const uint8_t *bytes = t->bytes;
+    int64_t n_bytes = t->n_bytes;
+    if (t->kind == STORED_NF4 || t->kind == STORED_FP8) { /* scales lie elsewhere, and are small */
+        bytes = t->kind == STORED_NF4 ? t->nf4.codes : t->fp8.codes;
+        n_bytes = t->kind == STORED_NF4 ? (t->n_elements + 1) / 2 : t->n_elements;
+    }
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)bytes / page * page;
+    if (bytes && n_bytes)
+        madvise((void *)from, (uintptr_t)bytes + (uintptr_t)n_bytes - from, MADV_DONTNEED);
 }
 
 int source_read(float *out, const struct source_tensor *t, int64_t first, int64_t n,

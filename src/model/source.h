@@ -92,6 +92,10 @@ const struct source_tensor *source_at(const struct source *s, int64_t i);
 const struct source_tensor *source_find(const struct source *s, const char *name); /* or NULL */
 int64_t source_total_bytes(const struct source *s);                                /* stored */
 
+/* What was read of t is held in another form now: the pages of its file may go; reading it again is
+ * fine. */
+void source_let_go(const struct source_tensor *t);
+
 /* A STORED_RANDOM matrix in NF4, codes [(n_elements + 1) / 2] and absmax [blocks of NF4_BLOCK_SIZE]: the
  * levels are quantiles of the normal distribution, so that codes drawn evenly are normal numbers, and
  * 16 billion of them are there in seconds. They depend on seed and name only, and are not those that
