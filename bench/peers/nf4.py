@@ -16,9 +16,11 @@ os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 import bitsandbytes.functional as bnb  # noqa: E402
 import torch  # noqa: E402
 from safetensors import safe_open  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoTokenizer, logging  # noqa: E402
 
 folder, ours, text, window = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+logging.disable_progress_bar()
+sys.stdout.reconfigure(line_buffering=True)
 torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
@@ -35,9 +37,9 @@ print(f"bitsandbytes quantize_4bit, {len(weights)} tensors  {time.perf_counter()
 codes = same = scales = same_scales = 0
 for k, (packed, state) in theirs.items():
     mine = quantised(k)
-    high = packed.flatten() ^ mine[""].flatten()
-    codes += 2 * high.numel()
-    same += int(((high >> 4) == 0).sum() + ((high & 15) == 0).sum())
+    off = packed.flatten() ^ mine[""].flatten()
+    codes += 2 * off.numel()
+    same += int(((off >> 4) == 0).sum() + ((off & 15) == 0).sum())
     scales += state.absmax.numel()
     same_scales += int((state.absmax == mine[".absmax"]).sum())
 print(f"codes equal to moe2's  {same} of {codes} ({codes - same} differ); 8-bit scales  {same_scales} of {scales}")
