@@ -3,7 +3,6 @@
  * Everything is a row (part, what, value), collected first and printed then as a table or as JSON. Nothing that is missing is an error
  * here: it is a row that says so. Optional libraries are looked for by opening them, as their users do.
  */
-#include <ctype.h>
 #include <dlfcn.h>
 #include <jansson.h>
 #include <sched.h>
@@ -21,6 +20,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include "base/machine.h"
 #include "base/table.h"
 #include "cli/cli.h"
 #include "fleet/http_client.h"
@@ -56,30 +56,6 @@ static void add(struct rows *r, const char *part, const char *what, const char *
     va_start(args, fmt);
     vsnprintf(row->value, sizeof row->value, fmt, args);
     va_end(args);
-}
-
-/* The value of the first line "key : value" of a file of /proc; false if there is none. */
-static bool proc_value(char out[static MAX_TEXT], const char *path, const char *key)
-{
-    char line[4096];
-    bool found = false;
-    FILE *f = fopen(path, "r");
-    while (f && !found && fgets(line, sizeof line, f)) {
-        size_t n = strlen(key);
-        const char *p = line + n;
-        if (strncmp(line, key, n) != 0)
-            continue;
-        while (isspace((unsigned char)*p))
-            p++;
-        if (*p != ':')
-            continue;
-        p += 1 + strspn(p + 1, " \t");
-        snprintf(out, MAX_TEXT, "%.*s", (int)strcspn(p, "\n"), p);
-        found = true;
-    }
-    if (f)
-        fclose(f);
-    return found;
 }
 
 static void add_features(struct rows *r)
@@ -131,8 +107,8 @@ static void add_cpu(struct rows *r)
 {
     char value[MAX_TEXT];
     cpu_set_t set;
-    add(r, "cpu", "model", "%s",
-        proc_value(value, "/proc/cpuinfo", "model name") ? value : "unknown");
+    machine_cpu(value, sizeof value);
+    add(r, "cpu", "model", "%s", value);
     add_features(r);
     add_tables(r);
     int allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
@@ -143,7 +119,7 @@ static void add_cpu(struct rows *r)
 static double kib_of(const char *key)
 {
     char value[MAX_TEXT];
-    return proc_value(value, "/proc/meminfo", key) ? strtod(value, NULL) : 0;
+    return machine_says(value, sizeof value, "/proc/meminfo", key) ? strtod(value, NULL) : 0;
 }
 
 static void add_room(struct rows *r)

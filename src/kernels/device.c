@@ -191,9 +191,14 @@ int device_open_choice(struct device **out, const struct device_choice *choice, 
     return rc;
 }
 
+bool device_is_gpu(const struct device_choice *choice)
+{
+    return choice->name && strncmp(choice->name, "cuda", 4) == 0;
+}
+
 int device_open(struct device **out, const char *name, int n_threads, struct err *err)
 {
-    bool cuda = strncmp(name, "cuda", 4) == 0;
+    bool cuda = device_is_gpu(&(struct device_choice){.name = name});
     int step = cuda ? 0 : find_step(name, err);
     if (step < 0)
         return step;

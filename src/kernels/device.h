@@ -72,6 +72,9 @@ struct device_choice {
 int device_open_choice(struct device **out, const struct device_choice *choice, int n_threads,
                        struct err *err);
 
+/* "cuda", "cuda:N", …: one of which a machine has few, whatever its cores. */
+bool device_is_gpu(const struct device_choice *choice);
+
 /* n_bytes, not zeroed; MOE2_ELIMIT in err and NULL when there is no room, naming what was asked and what is in use. */
 void *device_alloc(struct device *dev, size_t n_bytes, struct err *err);
 void device_free(struct device *dev, void *p,

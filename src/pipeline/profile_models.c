@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/file.h"
+#include "base/machine.h"
 #include "io/csv_write.h"
 #include "io/json_util.h"
 #include "kernels/nvml.h"
@@ -107,31 +108,12 @@ static int check(struct work *w, struct err *err)
 
 /* ---- this machine ---- */
 
-/* What is behind the first ':' of the line that begins with key, or the whole first line without a key. */
-static bool line_of(char out[static PROFILE_MACHINE_TEXT], const char *path, const char *key)
-{
-    char line[4096];
-    bool found = false;
-    FILE *f = fopen(path, "r");
-    while (f && !found && fgets(line, sizeof line, f)) {
-        const char *at = key ? strchr(line, ':') : line;
-        if (!at || (key && strncmp(line, key, strlen(key)) != 0))
-            continue;
-        at += strspn(at, ": \t");
-        snprintf(out, PROFILE_MACHINE_TEXT, "%.*s", (int)strcspn(at, "\n"), at);
-        found = *out != 0;
-    }
-    if (f)
-        fclose(f);
-    return found;
-}
-
 /* Boards have a name, PCs a processor with one. */
 static void name_host(char out[static PROFILE_MACHINE_TEXT])
 {
     struct utsname u;
-    if (line_of(out, "/proc/device-tree/model", NULL) ||
-        line_of(out, "/proc/cpuinfo", "model name"))
+    if (machine_says(out, PROFILE_MACHINE_TEXT, "/proc/device-tree/model", NULL) ||
+        machine_says(out, PROFILE_MACHINE_TEXT, "/proc/cpuinfo", "model name"))
         return;
     snprintf(out, PROFILE_MACHINE_TEXT, "%.64s", uname(&u) == 0 ? u.machine : "unknown machine");
 }

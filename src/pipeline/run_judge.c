@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/machine.h"
 #include "eval/overlap.h"
 #include "eval/routing_stats.h"
 #include "eval/sample.h"
@@ -322,16 +323,10 @@ static void print_perplexity(struct json_writer *w, const struct perplexity *p)
     jw_real(w, "seconds", p->seconds);
 }
 
-/* "model name" of the first core in /proc/cpuinfo; "unknown" elsewhere. */
 static void print_machine(struct json_writer *w, const struct run_judged *j)
 {
-    char name[128] = "unknown", line[512];
-    FILE *f = fopen("/proc/cpuinfo", "re");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "model name : %127[^\n]", name) == 1)
-            break;
-    if (f)
-        fclose(f);
+    char name[128];
+    machine_cpu(name, sizeof name);
     jw_object(w, "machine");
     jw_text(w, "cpu", name);
     jw_text(w, "kernels", decoder_device(j->dec)->k->name);

@@ -110,7 +110,7 @@ static int n_jobs(const struct answering_all *all, int *n_threads)
     int cores = step->threads ? (int)step->threads : process_cores(), open = 0;
     for (int i = 0; i < step->n_experts; i++)
         open += !all->parts[i].complete;
-    bool gpu = step->device.name && strncmp(step->device.name, "cuda", 4) == 0;
+    bool gpu = device_is_gpu(&step->device);
     int jobs = step->jobs ? (int)step->jobs : gpu ? 1 : cores;
     jobs = jobs < open ? jobs : open;
     jobs = jobs > 0 ? jobs : 1;

@@ -220,7 +220,7 @@ static int run_all(struct queue *q, struct progress *progress, struct err *err)
 int experts_train(const struct experts_step *step, struct err *err)
 {
     int64_t threads = step->threads ? step->threads : process_cores();
-    bool gpu = step->device.name && strncmp(step->device.name, "cuda", 4) == 0;
+    bool gpu = device_is_gpu(&step->device);
     struct experts_step shared = *step;
     struct queue q = {.step = &shared, .at_once = step->jobs ? step->jobs : gpu ? 1 : threads};
     struct progress progress;

@@ -41,15 +41,8 @@ struct tile {
 static __device__ __forceinline__ struct tile tile_find(const struct sequences &s, int index,
                                                         int rows)
 {
-    int low = 0, high = s.n; /* tile[low] ≤ index < tile[high] */
-    while (high - low > 1) {
-        int middle = (low + high) / 2;
-        if (s.tile[middle] <= index)
-            low = middle;
-        else
-            high = middle;
-    }
-    return {s.first[low], s.first[low + 1] - s.first[low], (index - s.tile[low]) * rows};
+    int i = last_begun(s.n, index, [&](int j) { return s.tile[j]; });
+    return {s.first[i], s.first[i + 1] - s.first[i], (index - s.tile[i]) * rows};
 }
 
 /* Rows of one head: columns below split at p, the others at tail. What lies beyond n rows or width columns reads as zero. */

@@ -111,6 +111,21 @@ static __device__ __forceinline__ int64_t thread_index(void)
     return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
 }
 
+/* Of n things in ascending order, at least one, the last one whose begin(i) is at or before `at`; the first one if there is none. */
+template <typename F, typename T>
+static __device__ __forceinline__ int last_begun(int n, T at, F begin)
+{
+    int low = 0;
+    for (int high = n; high - low > 1;) {
+        int middle = (low + high) / 2;
+        if (begin(middle) <= at)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 /* The sum (largest) over a warp, in every lane, in a fixed order. */
 static __device__ __forceinline__ float warp_sum(float x)
 {

@@ -19,15 +19,9 @@ static __device__ __forceinline__ int place(int i)
 /* The nearest level of x, the lower one exactly in the middle. */
 static __device__ __forceinline__ uint8_t nearest(const float *map, float x)
 {
-    int low = 0, high = MAP - 1;
-    while (high - low > 1) {
-        int middle = (low + high) / 2;
-        if (map[place(middle)] <= x)
-            low = middle;
-        else
-            high = middle;
-    }
-    return (uint8_t)(x - map[place(low)] <= map[place(high)] - x ? low : high);
+    int low = last_begun(MAP - 1, x, [&](int i) { return map[place(i)]; });
+    bool nearer = x - map[place(low)] <= map[place(low + 1)] - x;
+    return (uint8_t)(nearer ? low : low + 1);
 }
 
 /* beta · level · absmax + (1 − beta) · g [· g] */

@@ -78,32 +78,25 @@ static __device__ __forceinline__ int narrow_enter(struct narrow *, const struct
 /* Makes of p this block's expert's; returns which of its blocks this is. */
 static __device__ __forceinline__ int narrow_enter(struct narrow *p, const struct narrow_experts &x)
 {
-    int low = 0, high = x.n, block = (int)blockIdx.x;
-    while (high - low > 1) {
-        int middle = (low + high) / 2;
-        if (x.tile[middle] <= block)
-            low = middle;
-        else
-            high = middle;
-    }
-    int64_t first = x.first[low], slots = x.first[low + 1] - first;
+    int block = (int)blockIdx.x, e = last_begun(x.n, block, [&](int i) { return x.tile[i]; });
+    int64_t first = x.first[e], slots = x.first[e + 1] - first;
     if (p->a_slot)
         p->a_slot += first;
     else
         p->a += first * p->lda;
     if (x.summed) {
         p->inner = slots;
-        p->out = (float *)(uintptr_t)x.w[low];
+        p->out = (float *)(uintptr_t)x.w[e];
         if (p->b_slot)
             p->b_slot += first;
         else
             p->b = (const float *)p->b + first * p->ldb;
     } else {
         p->R = slots;
-        p->b = x.w[low];
+        p->b = x.w[e];
         p->out += first * p->row_step;
     }
-    return block - x.tile[low];
+    return block - x.tile[e];
 }
 
 /* Counts blocks of `height` rows, for experts that have slots; p->R rows each where slots are summed. */

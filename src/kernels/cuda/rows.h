@@ -96,15 +96,7 @@ template <int W> static __device__ __forceinline__ void store_bf16(uint16_t *p, 
 /* Which of n entries this block is for: the last one whose blocks begin at or before it. */
 template <typename E> static __device__ __forceinline__ int entry_of(const E *e, int n)
 {
-    int low = 0;
-    for (int high = n; high - low > 1;) {
-        int middle = (low + high) / 2;
-        if (e[middle].first <= blockIdx.x)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
+    return last_begun(n, blockIdx.x, [&](int i) { return e[i].first; });
 }
 
 /* out[n] += Σ_t a[t,n] · b[t,n] · scale[t] over T rows; b and scale may be NULL: 1. */

@@ -44,24 +44,18 @@ struct tile {
 template <enum tiles_direction D, typename A, typename B>
 static __device__ __forceinline__ struct tile tile_of(const struct tiles &t, int height, int width)
 {
-    int low = 0, high = t.n_experts, block = (int)blockIdx.x;
-    while (high - low > 1) {
-        int middle = (low + high) / 2;
-        if (t.first[middle] <= block)
-            low = middle;
-        else
-            high = middle;
-    }
-    int64_t slot = t.offset[low], slots = t.offset[low + 1] - slot;
+    int block = (int)blockIdx.x;
+    int e = last_begun(t.n_experts, block, [&](int i) { return t.first[i]; });
+    int64_t slot = t.offset[e], slots = t.offset[e + 1] - slot;
     struct tile one;
     one.a = (const A *)t.a + slot * t.lda;
     one.inner = D == BACKWARD_WEIGHT ? slots : t.inner;
     one.side = D == BACKWARD_WEIGHT ? t.side : slots;
-    one.b = D == BACKWARD_WEIGHT ? (const B *)t.b + slot * t.ldb : (const B *)t.w[low];
+    one.b = D == BACKWARD_WEIGHT ? (const B *)t.b + slot * t.ldb : (const B *)t.w[e];
     one.ldb = D == BACKWARD_WEIGHT ? t.ldb : t.ldw;
-    one.c = D == BACKWARD_WEIGHT ? (float *)t.w[low] : t.c + slot * t.ldc;
+    one.c = D == BACKWARD_WEIGHT ? (float *)t.w[e] : t.c + slot * t.ldc;
     one.ldc = D == BACKWARD_WEIGHT ? t.ldw : t.ldc;
-    int high_tiles = (int)((one.side + height - 1) / height), at = block - t.first[low];
+    int high_tiles = (int)((one.side + height - 1) / height), at = block - t.first[e];
     one.row = (int64_t)(at % high_tiles) * height;
     one.column = (int64_t)(at / high_tiles) * width;
     return one;

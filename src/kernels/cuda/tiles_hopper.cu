@@ -79,18 +79,11 @@ struct tall_tile {
 template <enum tiles_direction D>
 static __device__ __forceinline__ struct tall_tile tile_at(const struct hopper &t, int i)
 {
-    int low = 0, high = t.n;
-    while (high - low > 1) {
-        int middle = (low + high) / 2;
-        if (t.parts[middle].first <= i)
-            low = middle;
-        else
-            high = middle;
-    }
-    const struct part &p = t.parts[low];
+    int expert = last_begun(t.n, i, [&](int e) { return t.parts[e].first; });
+    const struct part &p = t.parts[expert];
     int inner = D == BACKWARD_WEIGHT ? p.slots : t.inner;
     i -= p.first;
-    return {low, i / p.across * HEIGHT, i % p.across * p.width, p.width,
+    return {expert, i / p.across * HEIGHT, i % p.across * p.width, p.width,
             (inner + DEPTH - 1) / DEPTH};
 }
 
