@@ -119,7 +119,7 @@ static void fill_rows(struct study_result *r)
     add_row(r, &plan, "majority", "all, vote");
     add_text_free(r);
     plan.combine = FORWARD_LEARNED;
-    add_row(r, &plan, "learned weights, settings by cross-validation", "all, learned");
+    add_row(r, &plan, "learned weights", "all, learned");
     if (r->cells[0].plan.gate >= 0) {
         char how[160];
         plan = r->cells[0].plan;

@@ -209,9 +209,8 @@ static int add_fleet(struct page_draft *p, const struct study_result *r, int i, 
                .table = t,
                .caption =
                    "Gates, k, votes, subset and the settings of the learned weights are chosen on "
-                   "train by out-of-fold scores; test was not looked at. The gap is that between "
-                   "the best "
-                   "single model and the oracle, both on test.",
+                   "train by out-of-fold scores; test was not looked at. Gains are over the best "
+                   "single model, the gap is that between it and the oracle, both on test.",
                .figure = text_of(p, "%s", name),
                .figure_caption = "Accuracy on the test questions with 95 % intervals."});
     return 0;

@@ -18,7 +18,7 @@ int study_rows_table(struct table **out, const struct study_result *r, struct er
                                            {"how", TABLE_LEFT},
                                            {"train %", TABLE_RIGHT},
                                            {"test % (95 %)", TABLE_RIGHT},
-                                           {"over the best single, points (95 %)", TABLE_RIGHT},
+                                           {"gain, points (95 %)", TABLE_RIGHT},
                                            {"gap closed %", TABLE_RIGHT}};
     int rc = table_new(out, columns, 6, err);
     for (int i = 0; i < r->n_rows && !rc; i++) {

@@ -508,7 +508,7 @@ static void warm_start(struct search *x, struct select_memo *m)
         struct select_answer *a = &x->r->answers[g];
         a->best = a->greedy;
         a->feasible = a->has_single;
-        if (a->feasible && x->N >= PASSES_FROM)
+        if (a->feasible && m && x->N >= PASSES_FROM)
             select_memo_climb(&a->best, m, &x->s->cells[g]);
     }
 }
