@@ -5,7 +5,8 @@
 set -u
 moe2=$1
 dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+writer=
+trap '[ -n "$writer" ] && kill $writer 2>/dev/null; rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
 n_passed=0
 n_failed=0
@@ -132,6 +133,40 @@ check "what follows needs nothing" test "$(grep -cE '^[a-z_]+ +ran ' again.out)"
 sed -i 's/lr: 0.01/lr: 0.02/' expert.yaml
 check "another configuration trains anew" "$moe2" pipeline --config build.yaml
 check "other adapters come out" test "$(sha256sum build/experts/big-0/adapter_model.safetensors | cut -d' ' -f1)" != "$sum"
+
+# costs of the experts on this machine, by an estimate and by a meter on a tree of our own
+measure=(--config build.yaml --from profile --to profile --set profile.measure=true --set profile.prompts=8,24,600 --set profile.outputs=1,4)
+fails "no joules" 2 "profile: joules are not known, wanted a meter (profile.meter) or profile.watts: " "${measure[@]}" --set profile.meter=none
+check "estimated joules" "$moe2" pipeline "${measure[@]}" --set profile.meter=none --set profile.watts=20
+cp check.out measured.out
+check "what was timed is not timed again" grep -q "big-0: kept as measured on" measured.out
+check "is said" grep -q "2 curves: 2 measured; joules: 2 estimated" measured.out
+check "latency is measured" test "$(grep -c '"source": "measured"' build/results/latency/latency.json)" = 2
+check "joules are estimated" grep -q "estimated: 20 W times the seconds measured here" build/results/energy/energy.json
+rapl=sys/class/powercap/intel-rapl:0
+mkdir -p $rapl
+echo package-0 >$rapl/name
+echo 1000000000 >$rapl/max_energy_range_uj
+echo 1000000 >$rapl/energy_uj
+(
+    j=1
+    while sleep 0.005; do
+        j=$(((j + 1) % 1000))
+        echo ${j}000000 >$rapl/new && mv $rapl/new $rapl/energy_uj
+    done
+) &
+writer=$!
+check "metered joules" "$moe2" pipeline "${measure[@]}" --set profile.sysfs=sys
+cp check.out measured.out
+kill $writer
+writer=
+check "are said to be" grep -q "2 curves: 2 measured; joules: 2 measured" measured.out
+check "and so in the file" test "$(grep -c '"source": "measured"' build/results/energy/energy.json)" = 2
+check "by what" grep -q "counts " build/results/energy/energy.json
+check "tables of them" "$moe2" pipeline --config build.yaml --from select --set live.questions=0
+check "an imported profile again" "$moe2" pipeline --config build.yaml
+fails "recorded answers can't be timed" 2 "profile.measure times experts of our own" --config build.yaml --set data.by_rules=0 --set data.root="$OLDPWD" \
+    --set data.gating=mmlu --set data.mmlu=[.] --set experts.train=false --set profile.measure=true
 
 # a fleet that can't come up; one that is broken off
 cp build/experts/big-0-Q4/model.safetensors kept

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pipeline/answer_set.h"
+#include "pipeline/profile_models.h"
 
 static const char *const GATING[] = {"mmlu", "mmlu_pro", NULL};
 static const char *const SYNTHETIC[] = {"when_missing", "always", "never", NULL};
@@ -90,6 +91,19 @@ static const struct yaml_key KEYS[] = {
 
     {"profile.import", YAML_KEY_TEXT, AT(profile.import), "devices",
      .help = "published tables of devices, or a CSV of measurements"},
+    {"profile.measure", YAML_KEY_BOOL, AT(profile.measure), "false",
+     .help = "instead, time every expert in 4 bits on this machine (experts.train)"},
+    {"profile.meter", YAML_KEY_TEXT, AT(profile.meter), "auto",
+     .help = "of joules, with profile.measure: auto, rapl, ina3221, nvml or none"},
+    {"profile.watts", YAML_KEY_REAL, AT(profile.watts), "0", 0, PROFILE_MAX_WATTS,
+     .help = "where there is no meter: joules are estimated as so many a second; 0: not at all"},
+    {"profile.sysfs", YAML_KEY_TEXT, AT(profile.sysfs), "/sys",
+     .help = "where meters are looked for"},
+    {"profile.prompts", YAML_KEY_INT_LIST, AT(profile.prompts), "[32, 128, 512, 1024, 2048, 4096]",
+     1, PROFILE_MAX_TOKENS,
+     .help = "lengths that are timed, those beyond a model's window left out"},
+    {"profile.outputs", YAML_KEY_INT_LIST, AT(profile.outputs), "[1, 32, 128]", 1,
+     PROFILE_MAX_TOKENS, .help = "and of answers"},
 
     {"live.questions", YAML_KEY_INT, AT(live.questions), "0", 0, 1e6,
      .help =

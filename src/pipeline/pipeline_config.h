@@ -60,6 +60,10 @@ struct pipeline_config {
     } gate;
     struct {
         const char *import; /* a folder of published tables, or a CSV of measurements */
+        bool measure;       /* or the experts in 4 bits, on this machine */
+        const char *meter, *sysfs;
+        double watts;
+        struct yaml_ints prompts, outputs; /* tokens */
     } profile;
     struct {
         int64_t questions; /* of the test put to a running fleet; 0: none */

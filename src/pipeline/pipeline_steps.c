@@ -59,6 +59,10 @@ static int read_fleet(struct pipeline *p, struct err *err)
                        "%s: bases has %lld entries, wanted %lld, one for each of experts "
                        "(experts.train)",
                        c->fleet, (long long)p->fleet.bases.n, (long long)p->fleet.experts.n);
+    if (!p->trains && c->profile.measure)
+        return err_set(err, MOE2_ECONFIG,
+                       "profile.measure times experts of our own, and there are none, wanted "
+                       "experts.train: true");
     if (p->trains && p->fleet.experts.n != c->cluster.k)
         return err_set(err, MOE2_ECONFIG,
                        "cluster.k is %lld, wanted %lld, one for each of %s's experts",
@@ -113,9 +117,11 @@ static int rule_data(struct pipeline *p, struct err *err)
                      "wanted experts.train: true");
     if (!rc)
         rc = resolve(&p->import, p, c->profile.import, err);
-    p->note =
-        "questions are made by rules, and small models trained on them stand for the experts; "
-        "costs are those of the models and devices that they stand for";
+    p->note = c->profile.measure
+                  ? "questions are made by rules, and small models trained on them stand for the "
+                    "experts; costs are theirs on this machine"
+                  : "questions are made by rules, and small models trained on them stand for the "
+                    "experts; costs are those of the models and devices that they stand for";
     return rc;
 }
 

@@ -302,14 +302,25 @@ int run_gate(struct buf *said, void *ctx, struct err *err)
 /* Curves of nobody: with synthetic answers, and where questions by rules need no other data and none is there. */
 static bool has_made_curves(const struct pipeline *p)
 {
-    return p->synthetic || (p->config->data.by_rules && (!p->import || !file_exists(p->import)));
+    return p->synthetic || (!p->config->profile.measure && p->config->data.by_rules &&
+                            (!p->import || !file_exists(p->import)));
+}
+
+static bool has_measured_curves(const struct pipeline *p)
+{
+    return !p->synthetic && p->config->profile.measure;
 }
 
 int declare_profile(struct step_needs *needs, void *ctx, struct err *err)
 {
     struct pipeline *p = ctx;
     int rc = 0;
-    if (!has_made_curves(p)) {
+    for (int64_t i = 0; i < p->fleet.experts.n && has_measured_curves(p) && !rc; i++)
+        rc = step_input(needs, pipeline_expert(p, i, true, err), err);
+    if (!rc && has_measured_curves(p))
+        rc = pipeline_needs(needs, p, STEP_NAMES(), STEP_NAMES(), STEP_NAMES("threads", "device"),
+                            err);
+    if (!rc && !has_made_curves(p) && !has_measured_curves(p)) {
         rc = p->import ? step_input(needs, p->import, err)
                        : err_set(err, MOE2_ECONFIG, "profile.import is empty");
         if (!rc)
@@ -337,6 +348,79 @@ static int synthetic_profile(struct pipeline *p, struct err *err)
     return rc ? rc : synthetic_curves(latency, energy, &p->columns, err);
 }
 
+static int take_lengths(int64_t *list, int *n, const struct yaml_ints *from, const char *key,
+                        struct err *err)
+{
+    if (from->n < 1 || from->n > PROFILE_MAX_LENGTHS)
+        return err_set(err, MOE2_ECONFIG, "%s has %lld lengths, wanted 1 to %d", key,
+                       (long long)from->n, PROFILE_MAX_LENGTHS);
+    memcpy(list, from->values, (size_t)from->n * sizeof *list);
+    *n = (int)from->n;
+    return 0;
+}
+
+/* The experts in 4 bits, timed and metered here. Without joules there is nothing to choose by: that is an error, which a key mends. */
+static int measured_profile(struct profile_set *set, struct pipeline *p, struct err *err)
+{
+    const struct pipeline_config *c = p->config;
+    struct profile_model models[FLEET_MAX_EXPERTS];
+    struct profile_models m = {.models = models,
+                               .n_models = (int)p->fleet.experts.n,
+                               .out_dir = pipeline_path(p, "results", err),
+                               .plan = profile_plan_default(),
+                               .meter = c->profile.meter,
+                               .sysfs = c->profile.sysfs,
+                               .watts = c->profile.watts,
+                               .device = pipeline_device(c),
+                               .threads = (int)c->threads,
+                               .sink = p->sink,
+                               .stop = p->stop};
+    const struct profile_step step = {.measured = &m, .out_dir = m.out_dir, .sink = p->sink};
+    int rc = m.out_dir ? take_lengths(m.plan.prompts, &m.plan.n_prompts, &c->profile.prompts,
+                                      "profile.prompts", err)
+                       : MOE2_ELIMIT;
+    if (!rc)
+        rc = take_lengths(m.plan.outputs, &m.plan.n_outputs, &c->profile.outputs, "profile.outputs",
+                          err);
+    for (int64_t i = 0; i < p->fleet.experts.n && !rc; i++) {
+        models[i] =
+            (struct profile_model){p->fleet.experts.values[i], pipeline_expert(p, i, true, err)};
+        rc = models[i].path ? 0 : MOE2_ELIMIT;
+    }
+    if (!rc)
+        rc = profile_run(set, &step, err);
+    if (!rc && set->energy.n < set->latency.n)
+        rc =
+            err_set(err, MOE2_ECONFIG,
+                    "joules are not known, wanted a meter (profile.meter) or profile.watts: %.200s",
+                    set->notes.n ? set->notes.bytes : "no meter");
+    return rc;
+}
+
+static int imported_profile(struct profile_set *set, struct pipeline *p, struct err *err)
+{
+    const struct profile_step step = {.import = p->import,
+                                      .fleet = p->config->fleet,
+                                      .out_dir = pipeline_path(p, "results", err),
+                                      .sink = p->sink};
+    return step.out_dir ? profile_run(set, &step, err) : MOE2_ELIMIT;
+}
+
+/* " 8 measured", or " 3 measured, 5 estimated". */
+static int say_sources(struct buf *said, const struct curves *c, struct err *err)
+{
+    int rc = 0, n_of[CURVE_N_SOURCES] = {0};
+    for (int i = 0; i < c->n; i++)
+        n_of[c->list[i].source]++;
+    for (int s = 0, first = 1; s < CURVE_N_SOURCES && !rc; s++)
+        if (n_of[s]) {
+            rc = buf_printf(said, err, "%s %d %s", first ? "" : ",", n_of[s],
+                            curve_source_label((enum curve_source)s));
+            first = 0;
+        }
+    return rc;
+}
+
 int run_profile(struct buf *said, void *ctx, struct err *err)
 {
     struct pipeline *p = ctx;
@@ -347,22 +431,16 @@ int run_profile(struct buf *said, void *ctx, struct err *err)
                   : buf_printf(said, err, "%lld curves; " SYNTHETIC_CURVES_NOTE,
                                (long long)p->columns.n);
     }
-    struct profile_step step = {.import = p->import,
-                                .fleet = p->config->fleet,
-                                .out_dir = pipeline_path(p, "results", err),
-                                .sink = p->sink};
-    int rc = step.out_dir ? profile_run(&set, &step, err) : MOE2_ELIMIT;
-    int n_of[CURVE_N_SOURCES] = {0};
-    for (int i = 0; i < set.latency.n && !rc; i++)
-        n_of[set.latency.list[i].source]++;
+    int rc =
+        has_measured_curves(p) ? measured_profile(&set, p, err) : imported_profile(&set, p, err);
     if (!rc)
         rc = buf_printf(said, err, "%d curves:", set.latency.n);
-    for (int s = 0, first = 1; s < CURVE_N_SOURCES && !rc; s++)
-        if (n_of[s]) {
-            rc = buf_printf(said, err, "%s %d %s", first ? "" : ",", n_of[s],
-                            curve_source_label((enum curve_source)s));
-            first = 0;
-        }
+    if (!rc)
+        rc = say_sources(said, &set.latency, err);
+    if (!rc)
+        rc = buf_puts(said, "; joules:", err);
+    if (!rc)
+        rc = say_sources(said, &set.energy, err);
     profile_set_release(&set);
     return rc;
 }

@@ -162,8 +162,9 @@ static int make_page(struct pipeline *p, const struct smo_report *r, const struc
                        err);
     sections[n++] = (struct fleet_section){
         .title = "What an answer costs",
-        .text = "Curves of the devices: what is published, estimated or made up is said at each "
-                "(moe2 help costs).",
+        .text =
+            "Curves of the devices: what is measured, published, estimated or made up is said at "
+            "each (moe2 help costs).",
         .figure = "figure4_latency",
         .figure_caption = "Figure 4: latency against the lengths of prompt and answer."};
     sections[n++] = (struct fleet_section){
