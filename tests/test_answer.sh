@@ -57,6 +57,35 @@ check "split-outcomes reads them" "$moe2" data split-outcomes --questions $q --i
 check "vectors are made" "$moe2" embed --features hashed --fit $q --in $q --dim 64 --out e.npy
 check "gate train reads them" "$moe2" gate train --embeddings e.npy --outcomes r/outcomes.csv --out gate --kind category
 
+# ---- a selection on three that differ, with votes by answer ----
+for seed in 2 3; do
+    "$moe2" init --config "$model/config.json" --out by-chance-$seed --seed $seed >/dev/null 2>&1
+    cp "$model/tokenizer.json" by-chance-$seed/
+done
+check "three models answer" "$moe2" answer --models "one=$model,by-chance-2,by-chance-3" --questions $q --out three --answer text
+check "a gate over them" "$moe2" gate train --embeddings e.npy --outcomes three/outcomes.csv --out gate3 --kind category --folds 4
+printf '{"one": {"device": "d", "unit": "s", "source": "estimated", "points": [], "fit": {"t0": 0, "prefill": 0.001, "decode": 0.01}},
+"by-chance-2": {"device": "d", "unit": "s", "source": "estimated", "points": [], "fit": {"t0": 2, "prefill": 0.001, "decode": 0.01}},
+"by-chance-3": {"device": "d", "unit": "s", "source": "estimated", "points": [], "fit": {"t0": 4, "prefill": 0.001, "decode": 0.01}}}\n' >latency.json
+select_them() { # FILE WORDS…: on what moe2 answer wrote; how many a vote of all three has right
+    local file=$1
+    shift
+    "$moe2" select --outcomes three/outcomes.csv --gate-scores gate3/oof_scores.npy --latency latency.json --output-tokens three/lengths.csv --latency-s 3,9 \
+        --k 3 --combine vote --json "$@" >"$file" || return 1
+    sed -n '/"all": {/,/}/s/.*"correct": \([0-9]*\).*/\1/p' "$file" | tail -1
+}
+by_answer=$(select_them by_answer.json --predictions three/predictions.csv)
+by_outcome=$(select_them by_outcome.json)
+check "select reads them" grep -q '"combine": "vote"' by_answer.json
+check "limits that bind leave fewer" test "$(grep -o '"feasible_subsets": [0-9]*' by_answer.json | tr -dc '0-9\n' | tr '\n' ' ')" = "3 7 "
+"$moe2" forward --outcomes three/outcomes.csv --predictions three/predictions.csv --gate-scores gate3/oof_scores.npy --combine vote --k 3 --json >f3.json
+check "votes by answer are those of forward" grep -q "\"correct\":$by_answer," f3.json
+majority=$(tail -n +2 three/outcomes.csv | awk -F, '$5 + $6 + $7 >= 2' | wc -l)
+check "without predictions wrong answers agree" test "$by_outcome" = "$majority"
+split=$(paste -d, three/outcomes.csv three/predictions.csv | tail -n +2 | awk -F, '$5 + $6 + $7 == 1 && $9 != $10 && $10 != $11 && $9 != $11' | wc -l)
+check "they do not all say the same" test -n "$(tail -n +2 three/predictions.csv | awk -F, '$2 != $3 || $3 != $4')"
+check "only votes of three that differ hang on what the wrong ones said" test "$by_answer" -ge "$by_outcome" -a "$by_answer" -le $((by_outcome + split))
+
 # ---- again, cut, stopped ----
 cp -r r again
 rm again/*.csv

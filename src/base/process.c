@@ -98,25 +98,40 @@ int process_cores(void)
     return n > 0 ? n : 1;
 }
 
-int process_start(int64_t *pid, const char *const *argv, const char *log, struct err *err)
+int process_start_to(int64_t *pid, const char *const *argv, int fd, bool with_stderr,
+                     struct err *err)
 {
     pid_t child = 0;
+    sigset_t none;
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
+    sigemptyset(&none);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    posix_spawn_file_actions_adddup2(&actions, 1, 2);
+    posix_spawn_file_actions_adddup2(&actions, fd, 1);
+    if (with_stderr)
+        posix_spawn_file_actions_adddup2(&actions, fd, 2);
     int failed = posix_spawnp(&child, argv[0], &actions, &attributes,
                               (char *const *)(uintptr_t)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
-    *pid = child;
+    *pid = failed ? 0 : child;
     if (failed)
         return err_set(err, MOE2_EIO, "%s: can't be started: %s", argv[0], strerror(failed));
     return 0;
+}
+
+int process_start(int64_t *pid, const char *const *argv, const char *log, struct err *err)
+{
+    int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return err_set(err, MOE2_EIO, "%s: can't be written: %s", log, strerror(errno));
+    int rc = process_start_to(pid, argv, fd, true, err);
+    close(fd);
+    return rc;
 }
 
 int process_lock(int *fd, const char *dir, const char *name, struct err *err)

@@ -42,6 +42,11 @@ int process_cores(void);
  * *pid is for waitpid. MOE2_EIO. */
 int process_start(int64_t *pid, const char *const *argv, const char *log, struct err *err);
 
+/* The same with a descriptor to write to, the caller's to close; what it says on stderr goes there too, or where ours goes. No signal is
+ * blocked in it. */
+int process_start_to(int64_t *pid, const char *const *argv, int fd, bool with_stderr,
+                     struct err *err);
+
 /* Takes a folder for this process: writes its number into DIR/name and holds a lock on that file in *fd, which started processes inherit. So the
  * folder is taken as long as one of them lives; close(*fd) lets go. MOE2_ECONFIG names the process that has it; MOE2_EIO. */
 int process_lock(int *fd, const char *dir, const char *name, struct err *err);

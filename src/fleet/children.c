@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,21 +11,22 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/process.h"
 #include "fleet/http_client.h"
-
-extern char **environ;
 
 enum { MAX_LINE = 1024, MAX_URL = 256, NAP_MS = 20 };
 
 struct child {
     const char *name;
     char *const *argv;
-    pid_t pid; /* 0: not running */
-    int fd;    /* its standard output; −1: none */
+    int64_t pid; /* 0: not running */
+    int fd;      /* its standard output; −1: none */
     char line[MAX_LINE];
     size_t n_line;
-    char url[MAX_URL]; /* empty: not ready */
-    bool was_ready;
+    char url[MAX_URL];        /* empty: not ready */
+    bool was_ready, is_asked; /* is_asked: health runs */
+    struct http_call health;
+    char health_url[MAX_URL + 8];
     int n_restarts, n_deaf;
     double pause_s, started_s, again_s; /* again_s: when to start it */
 };
@@ -66,27 +66,15 @@ int children_new(struct children **out, int n, child_changed *changed, void *ctx
 static int spawn(struct child *k, struct err *err)
 {
     int ends[2];
-    sigset_t none;
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
         return err_set(err, MOE2_EIO, "%s: no pipe for it: %s", k->name, strerror(errno));
     fcntl(ends[1], F_SETFL, 0);
-    sigemptyset(&none);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    int failed = posix_spawn(&k->pid, k->argv[0], &actions, &attributes, k->argv, environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
+    int rc = process_start_to(&k->pid, (const char *const *)k->argv, ends[1], false, err);
     close(ends[1]);
-    if (failed) {
+    if (rc) {
         close(ends[0]);
-        k->pid = 0;
-        return err_set(err, MOE2_EIO, "%s: can't be run: %s", k->name, strerror(failed));
+        err_prefix(err, "%s", k->name);
+        return rc;
     }
     k->fd = ends[0];
     k->n_line = 0;
@@ -115,7 +103,7 @@ static void take_line(struct children *c, int i)
     snprintf(k->url, sizeof k->url, "%s", at + sizeof mark - 1);
     k->was_ready = true;
     log_line(c->sink, LOG_INFO, "%s: ready on %s, process %d", k->name, k->url, (int)k->pid);
-    c->changed(c->ctx, i, k->url, k->pid, k->n_restarts);
+    c->changed(c->ctx, i, k->url, (pid_t)k->pid, k->n_restarts);
 }
 
 static void read_lines(struct children *c, int i)
@@ -144,6 +132,14 @@ static void tell_end(char text[static 64], int status)
         snprintf(text, 64, "ended with status %d", WEXITSTATUS(status));
 }
 
+static void end_health(struct children *c, struct child *k)
+{
+    if (k->is_asked)
+        http_client_end(c->client, &k->health);
+    http_call_release(&k->health);
+    k->is_asked = false;
+}
+
 /* What the end of a child means. */
 static int child_ended(struct children *c, int i, int status, struct err *err)
 {
@@ -156,6 +152,7 @@ static int child_ended(struct children *c, int i, int status, struct err *err)
     k->fd = -1;
     k->pid = 0;
     k->url[0] = 0;
+    end_health(c, k);
     if (!k->was_ready)
         return err_set(err, MOE2_EIO, "%s %s before it was ready", k->name, how);
     k->pause_s = k->n_restarts && !steady ? k->pause_s * 2 + 0.25 : 0;
@@ -167,28 +164,39 @@ static int child_ended(struct children *c, int i, int status, struct err *err)
     return 0;
 }
 
-/* Asks all that are ready how they are; kills those who are deaf. */
+static void begin_health(struct children *c, struct child *k)
+{
+    snprintf(k->health_url, sizeof k->health_url, "%s/health", k->url);
+    k->health = (struct http_call){.url = k->health_url};
+    k->is_asked = true;
+    http_client_begin(c->client, &k->health, CHILD_HEALTH_S);
+}
+
+static void judge_health(struct children *c, struct child *k)
+{
+    k->n_deaf = k->health.status == 200 ? 0 : k->n_deaf + 1;
+    if (k->n_deaf >= CHILD_MAX_DEAF && k->pid) {
+        log_line(c->sink, LOG_WARN, "%s does not answer any more and is ended", k->name);
+        kill((pid_t)k->pid, SIGKILL);
+    }
+}
+
+/* Moves on what was asked, and now and then asks all that are ready how they are; kills those who are deaf. Never waits. */
 static void look_at_health(struct children *c)
 {
-    struct http_call calls[64] = {{0}};
-    char urls[64][MAX_URL + 8];
-    int who[64], n = 0;
-    for (int i = 0; i < c->n && n < 64; i++)
-        if (*c->v[i].url) {
-            snprintf(urls[n], sizeof urls[n], "%s/health", c->v[i].url);
-            calls[n].url = urls[n];
-            who[n++] = i;
+    bool is_time = clock_s() - c->looked_s > CHILD_HEALTH_S;
+    http_client_step(c->client, 0);
+    for (int i = 0; i < c->n; i++) {
+        struct child *k = &c->v[i];
+        if (k->is_asked && k->health.done) {
+            judge_health(c, k);
+            end_health(c, k);
         }
-    http_client_ask(c->client, calls, n, CHILD_HEALTH_S, NULL, NULL);
-    for (int j = 0; j < n; j++) {
-        struct child *k = &c->v[who[j]];
-        k->n_deaf = calls[j].status == 200 ? 0 : k->n_deaf + 1;
-        if (k->n_deaf >= CHILD_MAX_DEAF && k->pid) {
-            log_line(c->sink, LOG_WARN, "%s does not answer any more and is ended", k->name);
-            kill(k->pid, SIGKILL);
-        }
-        http_call_release(&calls[j]);
+        if (is_time && !k->is_asked && *k->url)
+            begin_health(c, k);
     }
+    if (is_time)
+        c->looked_s = clock_s();
 }
 
 int children_tick(struct children *c, struct err *err)
@@ -197,7 +205,7 @@ int children_tick(struct children *c, struct err *err)
     for (int i = 0; i < c->n; i++) {
         struct child *k = &c->v[i];
         read_lines(c, i);
-        if (k->pid && waitpid(k->pid, &status, WNOHANG) == k->pid) {
+        if (k->pid && waitpid((pid_t)k->pid, &status, WNOHANG) == k->pid) {
             int ended = child_ended(c, i, status, err);
             rc = rc ? rc : ended;
         } else if (!k->pid && k->was_ready && clock_s() >= k->again_s && spawn(k, err)) {
@@ -205,10 +213,7 @@ int children_tick(struct children *c, struct err *err)
             rc = rc ? rc : err ? err->code : MOE2_EIO;
         }
     }
-    if (clock_s() - c->looked_s > CHILD_HEALTH_S) {
-        look_at_health(c);
-        c->looked_s = clock_s();
-    }
+    look_at_health(c);
     return rc;
 }
 
@@ -227,7 +232,7 @@ static bool reap(struct children *c)
     bool left = false;
     for (int i = 0; i < c->n; i++) {
         struct child *k = &c->v[i];
-        if (k->pid && waitpid(k->pid, NULL, WNOHANG) == k->pid)
+        if (k->pid && waitpid((pid_t)k->pid, NULL, WNOHANG) == k->pid)
             k->pid = 0;
         left |= k->pid != 0;
     }
@@ -238,7 +243,7 @@ static void signal_all(const struct children *c, int sig)
 {
     for (int i = 0; i < c->n; i++)
         if (c->v[i].pid)
-            kill(c->v[i].pid, sig);
+            kill((pid_t)c->v[i].pid, sig);
 }
 
 void children_free(struct children *c)
@@ -253,9 +258,11 @@ void children_free(struct children *c)
             signal_all(c, SIGKILL);
         nanosleep(&(struct timespec){0, NAP_MS * 1000000L}, NULL);
     }
-    for (int i = 0; i < c->n; i++)
+    for (int i = 0; i < c->n; i++) {
+        end_health(c, &c->v[i]);
         if (c->v[i].fd >= 0)
             close(c->v[i].fd);
+    }
     http_client_free(c->client);
     free(c->v);
     free(c);
