@@ -33,7 +33,7 @@ models=
 for base in ${MOE2_BASES:-f32 nf4}; do
     if [ ! -e "$out/lora-$base/adapter/adapter_model.safetensors" ]; then
         quietly timed "$moe2" finetune --config "$here/configs/finetune/lora.yaml" --set name="lora-$base" results_dir="$out" \
-            base.path="$out/$base" base.dtype=$base data.examples="$out/train.jsonl" data.examples_validation="$out/validation.jsonl" \
+            base.path="$out/$base" base.dtype="$base" data.examples="$out/train.jsonl" data.examples_validation="$out/validation.jsonl" \
             data.choices=text train.batch_tokens=1024 train.lr=0.001 train.log_every=1 train.eval_every=8
         cp "$out/said.txt" "$out/lora-$base.txt"
     fi
