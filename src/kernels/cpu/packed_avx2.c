@@ -1,7 +1,7 @@
 /* Packed weights on AVX2. A step's eight vectors of 64 bytes are read in halves, rows 0 … 7 and 8 … 15.
  *
  * vpmaddubsw multiplies codes 0 … 255 with −127 … 127 and adds up pairs in 16 bits: codes of 6 bits at most can't overflow there
- * (2 · 63 · 127 < 2^15). Codes of 8 bits become −128 … 127 first, and the sign of each goes over to x (2 · 128 · 127 < 2^15 again).
+ * (2 · 63 · 127 < 2^15), nor can the sum of two of them, of four of 5 bits, of eight of 4 bits. Codes of 8 bits become −128 … 127 first, and the sign of each goes over to x (2 · 128 · 127 < 2^15 again).
  */
 #include <immintrin.h>
 #include <math.h>
@@ -59,19 +59,35 @@ INLINE void add_high_bits(__m256i w[8], const uint8_t *step, const int half, enu
     }
 }
 
-INLINE __m256i dot_bytes(int32_t sum, const __m256i *w, const int8_t *x, const int j0, const int j1,
-                         const bool is_signed)
+/* How many products of pairs add up in 16 bits. */
+INLINE int sums_in_16_bits(enum packed_form form)
 {
+    if (form == PACKED_I4 || form == PACKED_I4_MIN)
+        return 8;
+    return form == PACKED_I5 || form == PACKED_I5_MIN ? 4 : form == PACKED_I6 ? 2 : 1;
+}
+
+INLINE __m256i products(__m256i w, const int8_t *x, const bool is_signed)
+{
+    int32_t four;
+    memcpy(&four, x, 4);
+    __m256i v = _mm256_set1_epi32(four);
+    return is_signed ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(v, w))
+                     : _mm256_maddubs_epi16(w, v);
+}
+
+INLINE __m256i dot_bytes(int32_t sum, const __m256i *w, const int8_t *x, const int j0, const int j1,
+                         const enum packed_form form)
+{
+    const bool is_signed = form == PACKED_I8 || form == PACKED_NF4;
+    const int n = sums_in_16_bits(form);
     __m256i s = _mm256_set1_epi32(sum);
 #pragma GCC unroll 8
-    for (int j = j0; j < j1; j++) {
-        int32_t four;
-        memcpy(&four, x + 4 * j, 4);
-        __m256i v = _mm256_set1_epi32(four), p;
-        if (is_signed)
-            p = _mm256_maddubs_epi16(_mm256_abs_epi8(w[j]), _mm256_sign_epi8(v, w[j]));
-        else
-            p = _mm256_maddubs_epi16(w[j], v);
+    for (int j = j0; j < j1; j += n) {
+        __m256i p = products(w[j], x + 4 * j, is_signed);
+#pragma GCC unroll 8
+        for (int i = j + 1; i < j + n; i++)
+            p = _mm256_add_epi16(p, products(w[i], x + 4 * i, is_signed));
         s = _mm256_add_epi32(s, _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
     }
     return s;
@@ -118,11 +134,10 @@ INLINE void tile_half(float *strip, const uint8_t *panel, const void *block,
             __m256 f = _mm256_loadu_ps(strip + r * PANEL), xs = _mm256_set1_ps(aux[r]), sum;
             if (form == PACKED_I6)
                 sum = _mm256_fmadd_ps(
-                    _mm256_cvtepi32_ps(dot_bytes(zero[0], w, x + r * STEP, 0, 4, false)), scale,
-                    _mm256_cvtepi32_ps(dot_bytes(zero[1], w, x + r * STEP, 4, 8, false)) * scale2);
+                    _mm256_cvtepi32_ps(dot_bytes(zero[0], w, x + r * STEP, 0, 4, form)), scale,
+                    _mm256_cvtepi32_ps(dot_bytes(zero[1], w, x + r * STEP, 4, 8, form)) * scale2);
             else
-                sum = _mm256_cvtepi32_ps(dot_bytes(zero[0], w, x + r * STEP, 0, 8, is_signed)) *
-                      scale;
+                sum = _mm256_cvtepi32_ps(dot_bytes(zero[0], w, x + r * STEP, 0, 8, form)) * scale;
             f = _mm256_fmadd_ps(sum, xs, f);
             if (has_min)
                 f = _mm256_fmadd_ps(min, _mm256_set1_ps(aux[3 * m + r]), f);
@@ -179,20 +194,39 @@ INLINE void tile_floats(float *strip, const void *panel, const void *block,
 
 #include "kernels/cpu/packed_tiles.h"
 
+INLINE float largest_of(__m256 v)
+{
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_shuffle_ps(m, m, 1)));
+}
+
+INLINE int32_t sum_of(__m256i v)
+{
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
 /* 32 numbers to whole numbers of at most 127 in size, with their scale. */
 static void round_step(int8_t *to, float *aux, int m, const float *x, int zero, bool two_sums)
 {
-    float most = 0;
-    int32_t sums[2] = {0, 0}, zeros[2];
-    for (int k = 0; k < STEP; k++)
-        most = fmaxf(most, fabsf(x[k]));
-    float up = most > 0 ? 127 / most : 0;
-    for (int k = 0; k < STEP; k++) {
-        to[k] = (int8_t)lrintf(x[k] * up);
-        sums[k / 16] += to[k];
+    __m256 v[4], most8 = _mm256_setzero_ps();
+    __m256i q[4];
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm256_loadu_ps(x + 8 * i);
+        most8 = _mm256_max_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0F), v[i]), most8);
     }
-    zeros[0] = -zero * (two_sums ? sums[0] : sums[0] + sums[1]);
-    zeros[1] = -zero * sums[1];
+    float most = largest_of(most8), up = most > 0 ? 127 / most : 0;
+    for (int i = 0; i < 4; i++)
+        q[i] = _mm256_cvtps_epi32(v[i] * _mm256_set1_ps(up));
+    int32_t sums[2] = {sum_of(_mm256_add_epi32(q[0], q[1])), sum_of(_mm256_add_epi32(q[2], q[3]))};
+    int32_t zeros[2] = {-zero * (two_sums ? sums[0] : sums[0] + sums[1]), -zero * sums[1]};
+    __m256i bytes =
+        _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+    /* four by four of 0, 1, 2, 3 in the lower halves, then of the upper */
+    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    _mm256_storeu_si256((void *)to, bytes);
     aux[0] = most / 127;
     memcpy(aux + m, &zeros[0], 4);
     memcpy(aux + 2 * m, &zeros[1], 4);
