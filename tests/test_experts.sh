@@ -135,7 +135,7 @@ check "another configuration trains anew" "$moe2" pipeline --config build.yaml
 check "other adapters come out" test "$(sha256sum build/experts/big-0/adapter_model.safetensors | cut -d' ' -f1)" != "$sum"
 
 # costs of the experts on this machine, by an estimate and by a meter on a tree of our own
-measure=(--config build.yaml --from profile --to profile --set profile.measure=true --set profile.prompts=8,24,600 --set profile.outputs=1,4)
+measure=(--config build.yaml --from profile --to profile --set profile.measure=true --set "profile.prompts=8,24,600" --set "profile.outputs=1,4")
 fails "no joules" 2 "profile: joules are not known, wanted a meter (profile.meter) or profile.watts: " "${measure[@]}" --set profile.meter=none
 check "estimated joules" "$moe2" pipeline "${measure[@]}" --set profile.meter=none --set profile.watts=20
 cp check.out measured.out
