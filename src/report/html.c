@@ -41,9 +41,10 @@ static const char HEAD[] =
     ".scroll{overflow-x:auto;margin:1rem 0}\n"
     "table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;"
     "white-space:nowrap}\n"
-    "th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:left}\n"
+    "th,td{padding:.3rem .45rem;border-bottom:1px solid var(--line);text-align:left}\n"
     "th{color:var(--muted);font-weight:600;border-bottom:2px solid var(--line);"
-    "vertical-align:bottom}\n"
+    "vertical-align:bottom;white-space:normal}\n"
+    "td:last-child:not([style]){white-space:normal}\n" /* a list, or a sentence */
     "td:first-child,th:first-child{position:sticky;left:0;background:var(--page)}\n"
     "figure{margin:1.4rem 0}\n"
     "figure svg{display:block;width:100%;min-width:34rem;height:auto;font-family:inherit}\n"
