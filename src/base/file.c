@@ -314,6 +314,14 @@ void dir_names_free(char **names, size_t n_names)
     free(names);
 }
 
+const char *path_last(char *path)
+{
+    for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--)
+        path[n - 1] = 0;
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
 char *path_join(const char *dir, const char *name)
 {
     char *p = NULL;

@@ -72,4 +72,7 @@ void dir_names_free(char **names, size_t n_names);
 /* "dir/name" in a new string of the caller's, or NULL without memory. */
 char *path_join(const char *dir, const char *name);
 
+/* The last part of a path, whose closing slashes are cut off in place. */
+const char *path_last(char *path);
+
 #endif

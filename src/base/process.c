@@ -176,6 +176,13 @@ long process_at_work(const char *dir, const char *name)
     return pid;
 }
 
+const char *process_address(const char *line)
+{
+    static const char mark[] = " listens on ";
+    const char *at = strstr(line, mark);
+    return at ? at + sizeof mark - 1 : NULL;
+}
+
 void process_last_line(char out[256], const char *log)
 {
     struct buf text = {.max_bytes = 16 << 20};

@@ -54,6 +54,9 @@ int process_lock(int *fd, const char *dir, const char *name, struct err *err);
 /* The process that has DIR/name, 0 when there is none. */
 long process_at_work(const char *dir, const char *name);
 
+/* Where a server is: what stands behind " listens on " in a line that it printed, up to the line's end; NULL in other lines. */
+const char *process_address(const char *line);
+
 /* The last line of a log that says something: why a program failed. */
 void process_last_line(char out[256], const char *log);
 

@@ -47,3 +47,12 @@ const char *words_nearest(const char *word, const char *const *candidates, size_
     }
     return best;
 }
+
+char *words_cut(char **rest)
+{
+    char *word = *rest, *comma = word ? strchr(word, ',') : NULL;
+    if (comma)
+        *comma = 0;
+    *rest = comma ? comma + 1 : NULL;
+    return word;
+}

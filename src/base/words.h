@@ -1,4 +1,4 @@
-/* Nearest words: what somebody who mistyped a flag or a key probably meant. */
+/* Words: what somebody who mistyped a flag or a key probably meant, and lists with commas between. */
 #ifndef MOE2_BASE_WORDS_H
 #define MOE2_BASE_WORDS_H
 
@@ -7,5 +7,12 @@
 /* The candidate at the smallest edit distance (insert, delete, replace, swap of neighbours), the first of equals; NULL if none is
  * within a third of the word's length, at least 2. */
 const char *words_nearest(const char *word, const char *const *candidates, size_t n);
+
+/* The next word of a list "a,b": ended in place where its comma was; *rest goes behind it, to NULL after the last. NULL when *rest is. An
+ * empty list is one empty word.
+ *
+ *     for (char *rest = list, *word; (word = words_cut(&rest));) …
+ */
+char *words_cut(char **rest);
 
 #endif

@@ -71,16 +71,6 @@ static int choose(int *out, const char *flag, const char *text, const char *cons
                    nearest ? "the nearest is " : "wanted one of --help", nearest ? nearest : "");
 }
 
-/* The last part of a folder's path. */
-static const char *folder_name(char *dir)
-{
-    size_t n = strlen(dir);
-    while (n > 1 && dir[n - 1] == '/')
-        dir[--n] = 0;
-    const char *slash = strrchr(dir, '/');
-    return slash && slash[1] ? slash + 1 : dir;
-}
-
 /* BASE+ADAPTER, unless something of that whole name is there. Returns the adapter's path; NULL: none. */
 static char *split_adapter(struct answer_expert *e, char *path)
 {
@@ -98,20 +88,16 @@ static int read_models(struct words *w, struct err *err)
     w->copy = strdup(w->models);
     if (!w->copy)
         return err_set(err, MOE2_ELIMIT, "no memory for names");
-    for (char *p = w->copy; p;) {
-        char *comma = strchr(p, ','), *equals;
-        if (comma)
-            *comma = 0;
+    for (char *rest = w->copy, *p; (p = words_cut(&rest));) {
         if (w->step.n_experts == OUTCOMES_MAX_EXPERTS || !*p)
             return err_set(err, MOE2_ECONFIG, "--models wants 1 to %d folders with commas between",
                            OUTCOMES_MAX_EXPERTS);
-        equals = strchr(p, '=');
+        char *equals = strchr(p, '=');
         if (equals)
             *equals = 0;
         struct answer_expert *e = &w->experts[w->step.n_experts++];
         char *adapter = split_adapter(e, equals ? equals + 1 : p);
-        e->name = equals ? p : folder_name(adapter ? adapter : p);
-        p = comma ? comma + 1 : NULL;
+        e->name = equals ? p : path_last(adapter ? adapter : p);
     }
     return 0;
 }

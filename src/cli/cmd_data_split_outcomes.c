@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/words.h"
 #include "cli/cli.h"
 #include "io/json_util.h"
 #include "pipeline/qa_outcomes.h"
@@ -56,15 +57,11 @@ static int print_json(const struct qa_outcomes_report *r, const char *out, struc
 /* Cuts "a,b" into pointers at its parts, which it ends with NUL in place. */
 static int split_names(const char **names, int64_t *n, char *text, int max, struct err *err)
 {
-    for (char *p = text; p;) {
-        char *comma = strchr(p, ',');
-        if (comma)
-            *comma = 0;
+    for (char *p; (p = words_cut(&text));) {
         if (*n == max || !*p)
             return err_set(err, MOE2_ECONFIG, "--experts wants 1 to %d names with commas between",
                            max);
         names[(*n)++] = p;
-        p = comma ? comma + 1 : NULL;
     }
     return 0;
 }

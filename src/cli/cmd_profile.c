@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "base/words.h"
 #include "cli/cli.h"
 #include "cli/device_flags.h"
 #include "io/json_util.h"
@@ -86,25 +88,15 @@ static int read_models(struct words *w, const char *text, struct err *err)
     w->copy = strdup(text);
     if (!w->copy)
         return err_set(err, MOE2_ELIMIT, "no memory for names");
-    for (char *p = w->copy; p;) {
-        char *comma = strchr(p, ','), *equals, *path;
-        if (comma)
-            *comma = 0;
-        equals = strchr(p, '=');
-        path = equals ? equals + 1 : p;
+    for (char *rest = w->copy, *p; (p = words_cut(&rest));) {
+        char *equals = strchr(p, '='), *path = equals ? equals + 1 : p;
         if (w->measured.n_models == MAX_MODELS || !*path)
             return err_set(err, MOE2_ECONFIG, "--models wants 1 to %d models with commas between",
                            MAX_MODELS);
-        for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--)
-            path[n - 1] = 0;
         if (equals)
             *equals = 0;
-        char *slash = strrchr(path, '/');
-        w->models[w->measured.n_models++] = (struct profile_model){equals  ? p
-                                                                   : slash ? slash + 1
-                                                                           : path,
-                                                                   path};
-        p = comma ? comma + 1 : NULL;
+        const char *name = path_last(path);
+        w->models[w->measured.n_models++] = (struct profile_model){equals ? p : name, path};
     }
     return 0;
 }

@@ -95,12 +95,11 @@ int children_start(struct children *c, int i, const char *name, char *const *arg
 /* A whole line of a child: the one that says where it listens makes it ready. */
 static void take_line(struct children *c, int i)
 {
-    static const char mark[] = " listens on ";
     struct child *k = &c->v[i];
-    const char *at = strstr(k->line, mark);
-    if (!at || *k->url)
+    const char *address = process_address(k->line);
+    if (!address || *k->url)
         return;
-    snprintf(k->url, sizeof k->url, "%s", at + sizeof mark - 1);
+    snprintf(k->url, sizeof k->url, "%s", address);
     k->was_ready = true;
     log_line(c->sink, LOG_INFO, "%s: ready on %s, process %d", k->name, k->url, (int)k->pid);
     c->changed(c->ctx, i, k->url, (pid_t)k->pid, k->n_restarts);

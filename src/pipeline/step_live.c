@@ -194,11 +194,10 @@ static int start_fleet(int64_t *pid, const struct files *f, const struct live_st
 /* The address in "moe2 listens on URL", once that is a whole line. */
 static bool find_url(char url[static MAX_URL], const char *log)
 {
-    static const char mark[] = " listens on ";
     struct buf text = {.max_bytes = MAX_LOG_BYTES};
     bool found = false;
     if (file_read(&text, log, NULL) == 0 && buf_append(&text, "", 1, NULL) == 0) {
-        const char *at = strstr(text.bytes, mark), *from = at ? at + sizeof mark - 1 : NULL;
+        const char *from = process_address(text.bytes);
         size_t n = from ? strcspn(from, "\n") : 0;
         found = from && from[n] == '\n' && n < MAX_URL;
         if (found)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/words.h"
 #include "train/gate_train.h"
 
 static int copy_scores(struct study_gate *g, struct study_data *d, const struct study_fleet *f,
@@ -95,14 +96,10 @@ static int fit_one(struct study_gate *g, struct study_data *d, const struct stud
 static int split_kinds(const char *kinds[STUDY_MAX_GATES], char *copy, struct err *err)
 {
     int n = 0;
-    for (char *p = copy; p && *p; n++) {
-        char *comma = strchr(p, ',');
+    for (char *word; (word = words_cut(&copy)) && *word;) {
         if (n == STUDY_MAX_GATES)
             return err_set(err, MOE2_ECONFIG, "more than %d kinds of gates", STUDY_MAX_GATES);
-        kinds[n] = p;
-        if (comma)
-            *comma = 0;
-        p = comma ? comma + 1 : NULL;
+        kinds[n++] = word;
     }
     return n ? n : err_set(err, MOE2_ECONFIG, "no kind of gate is given");
 }
