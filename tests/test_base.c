@@ -370,6 +370,28 @@ static void the_nearest_word_is_the_one_that_was_meant(void **state)
     assert_string_equal("steps", words_nearest("step", words, 1));
 }
 
+static void a_list_is_cut_at_its_commas(void **state)
+{
+    (void)state;
+    char list[] = "a,,b=c", empty[] = "", *rest = list, *none = empty;
+    assert_string_equal("a", words_cut(&rest));
+    assert_string_equal("", words_cut(&rest));
+    assert_string_equal("b=c", words_cut(&rest));
+    assert_null(words_cut(&rest));
+    assert_string_equal("", words_cut(&none));
+    assert_null(words_cut(&none));
+}
+
+static void the_last_part_of_a_path_is_found(void **state)
+{
+    (void)state;
+    char deep[] = "a/b.c//", plain[] = "name", root[] = "/";
+    assert_string_equal("b.c", path_last(deep));
+    assert_string_equal("a/b.c", deep);
+    assert_string_equal("name", path_last(plain));
+    assert_string_equal("/", path_last(root));
+}
+
 static void words_of_any_length_are_compared_safely(void **state)
 {
     (void)state;
@@ -530,6 +552,8 @@ int main(void)
         cmocka_unit_test(a_position_has_one_number_and_neighbours_have_others),
         cmocka_unit_test(the_nearest_word_is_the_one_that_was_meant),
         cmocka_unit_test(words_of_any_length_are_compared_safely),
+        cmocka_unit_test(a_list_is_cut_at_its_commas),
+        cmocka_unit_test(the_last_part_of_a_path_is_found),
         cmocka_unit_test(lines_and_progress_reach_the_sink_and_no_sink_is_fine),
         cmocka_unit_test(names_and_sizes_of_types_are_those_of_safetensors),
         cmocka_unit_test(every_half_survives_float32_and_back),
