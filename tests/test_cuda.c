@@ -30,7 +30,7 @@ static const char *const targets[] = {"q_proj",    "kv_a_proj_with_mqa", "o_proj
 struct test_case {
     const char *name;
     enum dtype compute;
-    bool lora, qwen, checkpointing, eight_bits;
+    bool lora, qwen, checkpointing, eight_bits, choice; /* choice: experts pick tokens */
     enum base_type base;
     double dropout;
     const char *incentive;
@@ -42,6 +42,7 @@ static const struct test_case test_cases[] = {
     {"from scratch, bf16, loss-free", DT_BF16, .incentive = "loss_free", .limit = 5e-2},
     {"from scratch, auxiliary loss, recomputed", DT_F32, .checkpointing = true, .incentive = "aux",
      .limit = 1e-4},
+    {"from scratch, expert choice", DT_F32, .choice = true, .limit = 1e-4},
     {"qwen from scratch, float32", DT_F32, .qwen = true, .limit = 1e-4},
     {"adapters with dropout, RD-ESI", DT_F32, .lora = true, .dropout = 0.2, .incentive = "rd_esi",
      .limit = 1e-4},
@@ -119,6 +120,12 @@ static void side_open(struct side *s, const char *device, const struct test_case
                                .seed = 5};
     model_router_config(&router, &c);
     router.incentive.name = k->incentive ? k->incentive : "none";
+    if (k->choice) {
+        router.pick = PICK_EXPERT_CHOICE;
+        router.score = SCORE_SOFTMAX;
+        router.native_bias = NATIVE_BIAS_REPLACE;
+        router.norm_topk_prob = 0;
+    }
     if (!k->qwen)
         router_config_resolve(&router, 100);
     *s = (struct side){0};
@@ -328,6 +335,49 @@ static void picks_and_complaints_about_logits_are_those_of_the_cpu(void **state)
     side_close(&gpu);
 }
 
+/* Everybody takes everything: more slots than a decoder plans for. Returns the loss. */
+static double crowded_loss(struct side *s)
+{
+    int32_t ids[T], next[T], offset[2] = {0, T};
+    struct route_state_item items[ROUTE_STATE_MAX];
+    struct loss_result loss = {0};
+    struct err err = {0};
+    int n = router_state(decoder_router(s->dec, 1), items), found = 0;
+    for (int i = 0; i < n; i++)
+        if (strstr(items[i].name, "threshold") && items[i].n == 6 && ++found)
+            memset(items[i].values, 0, 6 * sizeof(float));
+    assert_true(found);
+    for (int t = 0; t < T; t++) {
+        ids[t] = (int32_t)(t * 7 % V);
+        next[t] = (int32_t)((t + 1) * 7 % V);
+    }
+    struct batch batch = {.ids = ids, .targets = next, .offset = offset, .B = 1, .T = T};
+    must(decoder_forward(s->dec, &batch, DECODER_EVAL, &err), &err);
+    must(decoder_loss(s->dec, &batch, 1.0f / T, &loss, &err), &err);
+    must(device_check(s->dev, &err), &err);
+    assert_int_equal(T * 6, decoder_picks(s->dec, 1)->n);
+    return loss.nll / T;
+}
+
+static void experts_may_choose_more_than_their_share_at_evaluation(void **state)
+{
+    const char *device = device_of(state);
+    const struct test_case *k = test_cases;
+    while (!k->choice)
+        k++;
+    struct side cpu, gpu;
+    side_open(&cpu, "cpu", k);
+    side_open(&gpu, device, k);
+    train(&cpu); /* steps, for there to be thresholds */
+    train(&gpu);
+    double wanted = crowded_loss(&cpu), got = crowded_loss(&gpu);
+    if (!(fabs(got - wanted) <= k->limit * wanted))
+        fail_msg("loss %.7f, on the CPU %.7f", got, wanted);
+    train(&gpu); /* training goes on behind it */
+    side_close(&cpu);
+    side_close(&gpu);
+}
+
 static void a_limit_of_memory_is_kept_in_one_sentence(void **state)
 {
     struct device *dev = NULL;
@@ -366,6 +416,7 @@ int main(void)
     cmocka_unit_test_prestate(training_is_that_of_the_cpu, device),                                \
         cmocka_unit_test_prestate(training_again_gives_the_same_bits, device),                     \
         cmocka_unit_test_prestate(picks_and_complaints_about_logits_are_those_of_the_cpu, device), \
+        cmocka_unit_test_prestate(experts_may_choose_more_than_their_share_at_evaluation, device), \
         cmocka_unit_test_prestate(a_limit_of_memory_is_kept_in_one_sentence, device),              \
         cmocka_unit_test_prestate(a_model_that_does_not_fit_is_refused_and_leaves_nothing, device)
     static char emulated[] = "cuda:emulated", gpu[] = "cuda";

@@ -49,16 +49,19 @@ static void plan_acts(struct plan *p, struct block_acts *a, const struct dims *d
     a->slot_gate_up = take_f32(p, n_slots * 2 * d->F);
 }
 
+/* The lists on a device have room for all slots that there can be, since they are written before it is
+ * known that scratch for S is too small. */
 static void plan_routes(struct plan *p, struct decoder *dec, struct layer *l, int64_t T, int64_t S)
 {
+    int64_t most = route_slots_max(router_config(l->router), T), n = most > S ? most : S;
     l->logits = take_f32(p, T * dec->d.E);
     l->d_aux = dec->train && router_has_aux(l->router) ? take_f32(p, T * dec->d.E) : NULL;
     l->lists.first = take(p, T + 1, sizeof(int32_t));
     if (dec->dev->host_memory)
         return;
-    l->lists.position = take(p, S, sizeof(int32_t));
-    l->lists.token = take(p, S, sizeof(int32_t));
-    l->lists.weight = take_f32(p, S);
+    l->lists.position = take(p, n, sizeof(int32_t));
+    l->lists.token = take(p, n, sizeof(int32_t));
+    l->lists.weight = take_f32(p, n);
     l->far = (struct far_route){.logits = l->logits,
                                 .token = l->lists.token,
                                 .first = l->lists.first,

@@ -9,12 +9,17 @@ static void *room(char *memory, size_t *offset, int64_t n, size_t size)
     return place;
 }
 
+int64_t route_slots_max(const struct router_config *config, int64_t T)
+{
+    return T * (config->pick == PICK_EXPERT_CHOICE ? config->n_experts : config->n_picks);
+}
+
 static size_t layout(struct route *route, const struct router_config *config, int64_t T,
                      char *memory)
 {
     int64_t E = config->n_experts, K = config->n_picks, blocks = route_blocks(T);
     bool by_expert = config->pick == PICK_EXPERT_CHOICE;
-    int64_t n_max = T * (by_expert ? E : K);
+    int64_t n_max = route_slots_max(config, T);
     bool unbiased = config->aux.sequence_coef > 0 && config->aux.sequence_f == SEQUENCE_F_UNBIASED;
     int64_t n_columns = by_expert ? E * T : config->capacity_factor > 0 ? n_max : 0;
     size_t n = 0;

@@ -133,6 +133,10 @@ struct route {
 size_t route_bytes(const struct router_config *config, int64_t T);
 void route_bind(struct route *route, const struct router_config *config, int64_t T, void *memory);
 
+/* The most slots that a forward of T tokens can have: T·K, and T·E where experts pick tokens, since
+ * at evaluation every token may reach every expert's threshold. */
+int64_t route_slots_max(const struct router_config *config, int64_t T);
+
 struct router;
 
 /* The result is the caller's, to be freed with router_free. config must be resolved and is copied;
