@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # LoRA steps of moe2 beside transformers + peft on the same shapes: tokens a second and peak memory, r 16 on all linear layers, random
-# weights. moe2 with a float32, a bf16 and an NF4 base; peft in float32.
+# weights. moe2 with a float32, a bf16 and an NF4 base; peft in float32; in turns, MOE2_ROUNDS (3) times MOE2_STEPS (3) steps, of which the
+# first counts nowhere. Prints medians over all steps.
 #   bench/finetune.sh [MOE2] [SHAPE…]        SHAPE: 135m-1x512 135m-4x512 0.5b-1x512 mla-1x512; without one, all
 # MOE2_VENV names a virtual environment with torch, transformers and peft (without it peft is left out); MOE2_LOCK serialises timed runs.
 set -eu
@@ -11,7 +12,7 @@ shift || true
 venv=${MOE2_VENV:-$HOME/.cache/moe2/venv}
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-steps=${MOE2_STEPS:-5}
+steps=${MOE2_STEPS:-3} rounds=${MOE2_ROUNDS:-3}
 timed() { if [ -n "${MOE2_LOCK:-}" ]; then flock "$MOE2_LOCK" "$@"; else "$@"; fi; }
 
 config_of() { # SHAPE: its config.json
@@ -35,9 +36,10 @@ config_of() { # SHAPE: its config.json
 
 median() { sort -n | awk '{ x[NR] = $1 } END { print NR % 2 ? x[(NR + 1) / 2] : (x[NR / 2] + x[NR / 2 + 1]) / 2 }'; }
 
-ours() { # SHAPE BASE: tokens/s and peak memory of the steps behind the first
+ours() { # SHAPE BASE: adds its steps' tokens/s to $tmp/rate-BASE
     local sequences=${1##*-}
     sequences=${sequences%x*}
+    rm -rf "$tmp/results"
     cat >"$tmp/f.yaml" <<YAML
 name: $1-$2
 results_dir: $tmp/results
@@ -47,9 +49,14 @@ data: {text: [$tmp/text.txt], tokenizer: bytes}
 train: {steps: $steps, batch_tokens: $((512 * sequences)), sequence: 512, micro_batch: $sequences, lr: 0.0002, min_lr: 0, eval_every: 0, save_every: 1000}
 YAML
     timed "$moe2" finetune --config "$tmp/f.yaml" >"$tmp/out.txt" 2>&1 || { echo "moe2 $2: $(tail -1 "$tmp/out.txt")"; return; }
-    printf '%-12s moe2 %-5s %8.0f tokens/s   %s\n' "$1" "$2" \
-        "$(sed -n '2,$s/.*"tokens_per_s":\([0-9.]*\).*/\1/p' "$tmp/results/$1-$2/metrics.jsonl" | median)" \
-        "$(grep -o 'peak memory.*' "$tmp/out.txt")"
+    sed -n '2,$s/.*"tokens_per_s":\([0-9.]*\).*/\1/p' "$tmp/results/$1-$2/metrics.jsonl" >>"$tmp/rate-$2"
+    grep -o 'peak memory.*' "$tmp/out.txt" >"$tmp/memory-$2"
+}
+
+peer() { # SHAPE: the same for peft; it prints the median of its steps
+    timed "$venv/bin/python" "$here/bench/peers/lora_train.py" "$tmp/$1" "${1##*-}" "$steps" >"$tmp/out.txt" 2>/dev/null || { echo "peft: failed"; return; }
+    sed -n 's/.* \([0-9.]*\) tokens\/s.*/\1/p' "$tmp/out.txt" >>"$tmp/rate-peft"
+    grep -o 'peak memory.*' "$tmp/out.txt" >"$tmp/memory-peft"
 }
 
 seq 1 60000 >"$tmp/text.txt"
@@ -60,10 +67,18 @@ for shape in "$@"; do
         echo "$shape: skipped, $(tail -1 "$tmp/out.txt")"
         continue
     fi
-    for base in f32 bf16 nf4; do ours "$shape" $base; done
-    case $shape in mla*) continue ;; esac # peft keeps experts fused
-    if [ -z "${MOE2_NO_PEER:-}" ] && "$venv/bin/python" -c 'import torch, transformers, peft' 2>/dev/null; then
-        timed "$venv/bin/python" "$here/bench/peers/lora_train.py" "$tmp/$shape" "${shape##*-}" "$steps" | sed "s/^/$(printf '%-12s' "$shape") /"
-    fi
+    rm -f "$tmp"/rate-* "$tmp"/memory-*
+    with_peer=
+    case $shape in mla*) ;; # peft keeps experts fused
+    *) [ -n "${MOE2_NO_PEER:-}" ] || ! "$venv/bin/python" -c 'import torch, transformers, peft' 2>/dev/null || with_peer=yes ;;
+    esac
+    for _ in $(seq "$rounds"); do
+        for base in f32 bf16 nf4; do ours "$shape" $base; done
+        [ -z "$with_peer" ] || peer "$shape"
+    done
+    for who in f32 bf16 nf4 peft; do
+        [ ! -s "$tmp/rate-$who" ] || printf '%-12s %-5s %8.1f tokens/s (%s)   %s\n' "$shape" $who "$(median <"$tmp/rate-$who")" \
+            "$(sort -n "$tmp/rate-$who" | sed 's/\..*//' | sed -n '1p;$p' | paste -sd- | sed 's/-/ to /')" "$(cat "$tmp/memory-$who")"
+    done
     rm -rf "${tmp:?}/$shape"
 done
