@@ -586,9 +586,39 @@ static void expert_choice_may_pick_more_than_its_share_at_evaluation(void **stat
     assert_int_equal(24 * 6, decoder_picks(r.dec, 1)->n);
     for (int i = 0; i < 24 * 40; i++)
         assert_true(isfinite(x[i]));
+    assert_int_equal(decoder_forward(r.dec, &r.batch, DECODER_GRAD, &err), MOE2_ELIMIT);
+    assert_string_equal(err.msg, "layer 1: 144 picks, more than a gradient has room for, 54");
+    err = (struct err){0};
     must(decoder_forward(r.dec, &r.batch, DECODER_TRAIN, &err), &err);
     free(x);
     rig_close(&r);
+}
+
+static void a_gradient_knows_nothing_of_auxiliary_losses(void **state)
+{
+    (void)state;
+    struct rig plain, aux;
+    struct model_config c = small_config();
+    struct router_config router;
+    const char *name = "model.layers.1.mlp.gate.weight";
+    model_router_config(&router, &c);
+    router.incentive.name = "aux";
+    router.aux.coef = 10;
+    router_config_resolve(&router, 100);
+    rig_open(&plain, &c, NULL);
+    rig_open(&aux, &c, &(struct decoder_options){.router = &router});
+    rig_batch(&plain, (int[]){30}, 1);
+    rig_batch(&aux, (int[]){30}, 1);
+    decoder_zero_grad(aux.dec);
+    gradient(&aux, DECODER_TRAIN, 1); /* leaves the losses' gradient behind */
+    decoder_zero_grad(plain.dec);
+    decoder_zero_grad(aux.dec);
+    gradient(&plain, DECODER_GRAD, 1);
+    gradient(&aux, DECODER_GRAD, 1);
+    struct param *p = find(&plain, name), *q = find(&aux, name);
+    assert_true(difference(q->grad, p->grad, p->n) < 1e-6);
+    rig_close(&plain);
+    rig_close(&aux);
 }
 
 /* ---- folders ---- */
@@ -872,6 +902,7 @@ int main(void)
         cmocka_unit_test(the_auxiliary_loss_moves_the_router_only_through_its_own_gradient),
         cmocka_unit_test(bf16_is_near_float32),
         cmocka_unit_test(expert_choice_may_pick_more_than_its_share_at_evaluation),
+        cmocka_unit_test(a_gradient_knows_nothing_of_auxiliary_losses),
         cmocka_unit_test(a_random_checkpoint_holds_the_numbers_of_a_random_decoder),
         cmocka_unit_test(weights_are_normal_with_the_deviation_asked_for),
         cmocka_unit_test(a_saved_model_opens_with_the_same_logits),

@@ -311,7 +311,7 @@ static int reserve_tokens(struct decoder *dec, int64_t T, struct err *err)
     p = (struct plan){.base = dec->base};
     plan_base(&p, dec, T, S);
     dec->cap_tokens = T;
-    dec->cap_slots = S;
+    dec->cap_slots = dec->cap_kept_slots = S;
     return 0;
 }
 

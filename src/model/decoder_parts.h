@@ -117,7 +117,8 @@ struct decoder {
     int n_layers_open; /* for freeing a half-built decoder */
 
     /* activations */
-    int64_t cap_tokens, cap_slots, cap_positions, head_rows;
+    int64_t cap_tokens, cap_positions, head_rows;
+    int64_t cap_slots, cap_kept_slots; /* of scratch; of what a backward needs */
     char *base, *scratch_bytes;
     size_t base_size, scratch_size;
     struct scratch s;

@@ -144,13 +144,12 @@ int moe_forward(struct decoder *dec, struct layer *layer, struct block_acts *act
         dec->times.routing_s += clock_s() - begun_s;
         if (rc)
             return rc;
+        if (dec->mode == DECODER_GRAD && layer->route.n > dec->cap_kept_slots)
+            return err_set(
+                err, MOE2_ELIMIT, "layer %d: %lld picks, more than a gradient has room for, %lld",
+                layer->p.router->layer, (long long)layer->route.n, (long long)dec->cap_kept_slots);
         if (layer->route.n > dec->cap_slots) {
             assert(dec->mode != DECODER_TRAIN);
-            if (dec->mode == DECODER_GRAD)
-                return err_set(err, MOE2_ELIMIT,
-                               "layer %d: %lld picks, more than a gradient has room for, %lld",
-                               layer->p.router->layer, (long long)layer->route.n,
-                               (long long)dec->cap_slots);
             if ((rc = decoder_reserve_slots(dec, layer->route.n, err)))
                 return rc;
             norm_post(dec, layer, acts);
@@ -246,7 +245,7 @@ static void router_layer_backward(struct decoder *dec, struct layer *layer, floa
     int64_t n = dec->T * d->E;
     bool waits = !layer->is_far || learns_from_loss(dec, layer);
     double begun_s = waits ? routing_begins(dec) : clock_s();
-    if (layer->d_aux)
+    if (layer->d_aux && dec->mode == DECODER_TRAIN) /* made in training alone */
         dev->k->copy(dev, s->d_logits, layer->d_aux, n);
     else
         dev->ops->zero(dev, s->d_logits, (size_t)n * sizeof *s->d_logits);
