@@ -11,8 +11,11 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
+#include "base/file.h"
 #include "base/rng.h"
 #include "model/decoder.h"
+#include "model/router_file.h"
 #include "model/session.h"
 
 enum { N_IDS = 75 };
@@ -62,16 +65,23 @@ static void decode(struct bench *b)
     decoder_free(dec);
 }
 
-static void open_session(struct bench *b, const char *model, const char *device, bool plain)
+static void open_session_at(struct bench *b, const char *path, const char *device, bool plain)
 {
     struct err err = {0};
-    snprintf(b->path, sizeof b->path, "%s/fixtures/%s", TEST_DIR, model);
+    snprintf(b->path, sizeof b->path, "%s", path);
     struct session_options o = {.model = b->path, .capacity = N_IDS + 1, .rows = 64};
     o.plain_latent = plain;
     if (device_open(&b->dev, device, 2, &err) || device_open(&b->cpu, "cpu", 2, &err) ||
         session_open(&b->s, &o, b->dev, &err))
         fail_on(&err);
     decode(b);
+}
+
+static void open_session(struct bench *b, const char *model, const char *device, bool plain)
+{
+    char path[sizeof b->path];
+    snprintf(path, sizeof path, "%s/fixtures/%s", TEST_DIR, model);
+    open_session_at(b, path, device, plain);
 }
 
 static void close_session(struct bench *b)
@@ -202,6 +212,74 @@ static void a_session_that_was_rewound_reads_on_as_if_nothing_had_been(void **st
     close_session(&b);
 }
 
+/* A folder with the weights of model_v3_plain and a router of its own that draws at random. */
+static void make_random_routers(const char *dir)
+{
+    struct device *dev = NULL;
+    struct decoder *dec = NULL;
+    struct model_config c;
+    struct router_config router;
+    struct err err = {0};
+    char from[256], state[256];
+    snprintf(from, sizeof from, "%s/fixtures/model_v3_plain", TEST_DIR);
+    snprintf(state, sizeof state, "%s/router_state.safetensors", dir);
+    if (model_config_read(&c, from, &err))
+        fail_on(&err);
+    model_router_config(&router, &c);
+    router.pick = PICK_RANDOM;
+    router_config_resolve(&router, 100);
+    if (device_open(&dev, "cpu", 1, &err) ||
+        decoder_open(&dec, &(struct decoder_options){.dir = from, .router = &router}, dev, &err) ||
+        decoder_save(dec, dir, DT_F32, &err) || router_file_save(state, dec, &err))
+        fail_on(&err);
+    decoder_free(dec);
+    device_close(dev);
+}
+
+static void experts_drawn_at_random_are_those_of_the_tokens_place(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/moe2_session_XXXXXX";
+    struct bench b = {0};
+    assert_non_null(mkdtemp(dir));
+    make_random_routers(dir);
+    open_session_at(&b, dir, "cpu", false);
+    read_on(&b, 40);
+    for (int t = 40; t < N_IDS; t++)
+        read_on(&b, 1);
+    check(&b, "random routers", "in pieces");
+    close_session(&b);
+    assert_int_equal(file_remove_all(dir, NULL), 0);
+}
+
+static void routers_of_another_model_are_refused(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/moe2_session_XXXXXX", path[256];
+    struct device *dev = NULL;
+    struct session *s = NULL;
+    struct buf config = {0};
+    struct err err = {0};
+    assert_non_null(mkdtemp(dir));
+    make_random_routers(dir);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    assert_int_equal(file_read(&config, path, &err), 0);
+    char *k = strstr(config.bytes, "\"num_experts_per_tok\": 2");
+    assert_non_null(k);
+    memcpy(k, "\"num_experts_per_tok\": 1", strlen("\"num_experts_per_tok\": 1"));
+    assert_int_equal(file_write(path, config.bytes, config.n, &err), 0);
+    assert_int_equal(device_open(&dev, "cpu", 1, &err), 0);
+    assert_int_equal(
+        session_open(&s, &(struct session_options){.model = dir, .capacity = 8}, dev, &err),
+        MOE2_ECONFIG);
+    assert_non_null(strstr(
+        err.msg,
+        "router_state.safetensors: routers that pick 2 of 5 experts, wanted config.json's 1 of 5"));
+    buf_release(&config);
+    device_close(dev);
+    assert_int_equal(file_remove_all(dir, NULL), 0);
+}
+
 static void what_does_not_fit_is_refused_and_changes_nothing(void **state)
 {
     (void)state;
@@ -244,6 +322,8 @@ int main(void)
         cmocka_unit_test(absorbed_latent_attention_is_plain_latent_attention),
         cmocka_unit_test(every_table_of_kernels_gives_the_decoders_logits),
         cmocka_unit_test(a_gpus_kernels_give_the_decoders_logits),
+        cmocka_unit_test(experts_drawn_at_random_are_those_of_the_tokens_place),
+        cmocka_unit_test(routers_of_another_model_are_refused),
         cmocka_unit_test(a_session_that_was_rewound_reads_on_as_if_nothing_had_been),
         cmocka_unit_test(what_does_not_fit_is_refused_and_changes_nothing),
         cmocka_unit_test(a_session_too_large_and_a_model_that_is_none_are_refused),

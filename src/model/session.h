@@ -8,7 +8,7 @@
  * The same numbers as decoder_forward gives, in another order of work: weights are packed once when
  * the model is opened (kernels.h), keys and values of grouped-query attention, or MLA's latent and
  * its shared rotary key (R + dr numbers a token), are kept, and experts are read only where they are
- * chosen. Forward only, on any device: ids and logits are host memory, routers pick on the host. One thread drives a session.
+ * chosen. Forward only, on any device: ids and logits are host memory. Router state does not move. One thread drives a session.
  */
 #ifndef MOE2_MODEL_SESSION_H
 #define MOE2_MODEL_SESSION_H

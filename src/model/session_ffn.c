@@ -70,7 +70,7 @@ static int pick(struct session *s, struct session_layer *l, int64_t T, bool shar
 {
     struct session_buffers *b = &s->b;
     struct route route;
-    struct route_batch batch = {.mode = ROUTE_EVAL, .n_seqs = 1};
+    struct route_batch batch = {.mode = ROUTE_EVAL, .first_token = s->length, .n_seqs = 1};
     batch.seq_offsets = (int64_t[]){0, T};
     session_product(s, b->logits, s->d.E, b->y, s->d.D, &l->router, T, NULL, false);
     route_bind(&route, router_config(l->picks), T, b->route_memory);
