@@ -414,6 +414,39 @@ static void a_saved_adapter_comes_back_as_it_was(void **state)
     must(file_remove_all(dir, &err), &err);
 }
 
+static void a_bias_that_moves_under_keep_is_saved_with_the_adapter(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/moe2_lora_XXXXXX";
+    struct err err = {0};
+    struct rig a, b;
+    struct lora_config lc = wide_config();
+    struct model_config c = small_config();
+    struct router_config router;
+    struct route_step rs;
+    model_router_config(&router, &c);
+    router.native_bias = NATIVE_BIAS_KEEP;
+    router_config_resolve(&router, 100);
+    assert_non_null(mkdtemp(dir));
+    rig_open(&a, &(struct decoder_options){.lora = &lc, .train = true, .router = &router});
+    gradient(&a, DECODER_TRAIN);
+    for (int64_t l = 1; l < 3; l++)
+        router_step(decoder_router(a.dec, l), &rs);
+    must(lora_file_write(a.dec, dir, "base", &err), &err);
+    rig_open(&b, &(struct decoder_options){.adapter = dir});
+    for (int64_t l = 1; l < 3; l++) {
+        const float *moved = router_native_bias(decoder_router(a.dec, l));
+        float most = 0;
+        for (int e = 0; e < 6; e++)
+            most = fmaxf(most, fabsf(moved[e]));
+        assert_true(most > 0);
+        assert_memory_equal(moved, router_native_bias(decoder_router(b.dec, l)), 6 * sizeof *moved);
+    }
+    rig_close(&a);
+    rig_close(&b);
+    must(file_remove_all(dir, &err), &err);
+}
+
 static void an_adapter_of_another_model_is_refused_by_name(void **state)
 {
     (void)state;
@@ -452,6 +485,7 @@ int main(void)
         cmocka_unit_test(a_pattern_that_matches_nothing_is_refused),
         cmocka_unit_test(all_linear_is_every_product_but_router_and_head),
         cmocka_unit_test(a_saved_adapter_comes_back_as_it_was),
+        cmocka_unit_test(a_bias_that_moves_under_keep_is_saved_with_the_adapter),
         cmocka_unit_test(an_adapter_of_another_model_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

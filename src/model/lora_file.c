@@ -507,17 +507,33 @@ static int item_add(struct item *items, int64_t *n, const struct param *p, const
     return 0;
 }
 
-/* Adapters under their names; routers that train, each followed by its bias. */
+/* Whether the bias of a layer's router moves though the router itself does not train. */
+static bool bias_moves(const struct decoder *dec, int64_t layer)
+{
+    const struct layer *l = &dec->layers[layer];
+    return l->router && l->p.bias && router_config(l->router)->native_bias == NATIVE_BIAS_KEEP;
+}
+
+/* Adapters under their names; routers that train, each followed by its bias; the other biases that move. */
 static int list_items(struct item *items, int64_t *n, struct decoder *dec, struct err *err)
 {
     const struct lora *l = dec->lora;
     int rc = 0;
+    bool *listed = calloc((size_t)dec->d.L + 1, sizeof *listed);
+    if (!listed)
+        return err_set(err, MOE2_ELIMIT, "no memory for a list of routers");
     for (int64_t i = 0; i < l->n_params && !rc; i++) {
         const struct param *p = &l->params[i];
         rc = item_add(items, n, p, i < 2 * l->n ? "" : PREFIX, err);
-        if (!rc && i >= 2 * l->n && dec->layers[p->layer].p.bias)
-            rc = item_add(items, n, dec->layers[p->layer].p.bias, PREFIX, err);
+        if (rc || i < 2 * l->n || !dec->layers[p->layer].p.bias)
+            continue;
+        rc = item_add(items, n, dec->layers[p->layer].p.bias, PREFIX, err);
+        listed[p->layer] = true;
     }
+    for (int64_t layer = 0; layer < dec->d.L && !rc; layer++)
+        if (!listed[layer] && bias_moves(dec, layer))
+            rc = item_add(items, n, dec->layers[layer].p.bias, PREFIX, err);
+    free(listed);
     return rc;
 }
 
@@ -538,7 +554,7 @@ static int write_item(struct safetensors_writer *w, struct decoder *dec, const s
 
 static int write_tensors(struct decoder *dec, const char *path, struct err *err)
 {
-    size_t most = (size_t)(2 * dec->lora->n_params) + 1;
+    size_t most = (size_t)(2 * dec->lora->n_params + dec->d.L) + 1;
     struct item *items = calloc(most, sizeof *items);
     struct safetensors_decl *decls = calloc(most, sizeof *decls);
     struct safetensors_writer *w = NULL;
