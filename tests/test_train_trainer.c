@@ -352,6 +352,37 @@ static void the_best_checkpoint_is_the_one_of_the_lowest_validation_loss(void **
     free(folder);
 }
 
+static void a_kill_between_last_and_best_is_mended(void **state)
+{
+    (void)state;
+    char *folder = fixture_folder("mend"), *best = path_join(folder, "best"),
+         *last = path_join(folder, "last");
+    struct fixture f;
+    struct train_state saved;
+    fixture_open(&f, &(struct fixture_setting){
+                         .steps = 4, .batch = 2, .micro_batch = 2, .checkpoints = folder});
+    steps(&f, 2);
+    assert_int_equal(0, trainer_evaluate(&f.trainer, NULL));
+    assert_int_equal(0, checkpoint_mend_best(best, last, NULL)); /* as it is */
+    steps(&f, 1);
+    f.trainer.state.best.step = 3;
+    assert_int_equal(0, trainer_save(&f.trainer, NULL)); /* … and dead */
+    assert_int_equal(0, checkpoint_read_state(&saved, NULL, best, NULL));
+    assert_int_equal(saved.step, 2);
+    assert_int_equal(0, checkpoint_mend_best(best, last, NULL));
+    assert_int_equal(0, checkpoint_read_state(&saved, NULL, best, NULL));
+    assert_int_equal(saved.step, 3);
+    assert_int_equal(0, file_remove_all(best, NULL));
+    assert_int_equal(0, checkpoint_mend_best(best, last, NULL));
+    assert_int_equal(0, checkpoint_read_state(&saved, NULL, best, NULL));
+    assert_int_equal(saved.step, 3);
+    fixture_close(&f);
+    assert_int_equal(0, file_remove_all(folder, NULL));
+    free(best);
+    free(last);
+    free(folder);
+}
+
 struct seen {
     int64_t n_steps, n_evals, last_step, n_layers;
 };
@@ -514,6 +545,7 @@ int main(void)
         cmocka_unit_test(a_step_that_broke_off_does_not_count_twice),
         cmocka_unit_test(a_stop_finishes_the_step_saves_and_goes_on_from_there),
         cmocka_unit_test(the_best_checkpoint_is_the_one_of_the_lowest_validation_loss),
+        cmocka_unit_test(a_kill_between_last_and_best_is_mended),
         cmocka_unit_test(metrics_have_a_line_a_step_and_are_cut_back_to_the_checkpoint),
         cmocka_unit_test(a_full_disk_is_one_sentence_and_the_old_checkpoint_stays),
         cmocka_unit_test(a_checkpoint_that_cannot_be_written_is_one_sentence),

@@ -232,6 +232,8 @@ static int prepare_folder(struct run *r, struct train_state *state, struct err *
     if (!rc && r->resumes && r->o->mode != RUN_EVALUATE) {
         rc = checkpoint_read_state(state, &saved, r->last, err);
         if (!rc)
+            rc = checkpoint_mend_best(r->best, r->last, err);
+        if (!rc)
             rc = compare_configs(r, &saved, err);
     }
     if (!rc)

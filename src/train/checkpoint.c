@@ -188,6 +188,17 @@ int checkpoint_read_state(struct train_state *state, struct buf *config, const c
     return rc;
 }
 
+int checkpoint_mend_best(const char *best, const char *last, struct err *err)
+{
+    struct train_state newest, kept;
+    int rc = checkpoint_read_state(&newest, NULL, last, err);
+    if (rc || newest.step == 0 || newest.best.step != newest.step)
+        return rc;
+    if (!checkpoint_read_state(&kept, NULL, best, NULL) && kept.step == newest.step)
+        return 0;
+    return checkpoint_copy(best, last, err);
+}
+
 int checkpoint_read_optimizer(struct optimizer *opt, const char *dir, struct err *err)
 {
     char *path = path_join(dir, "optimizer.safetensors");

@@ -64,6 +64,10 @@ int checkpoint_copy_tokenizer(const char *to_dir, const char *from, struct err *
 /* Makes dir the same checkpoint as from, sharing its files. */
 int checkpoint_copy(const char *dir, const char *from, struct err *err);
 
+/* A run that was killed between writing last, which says that it is the best so far, and making best
+ * the same: makes it so. Nothing else is changed. */
+int checkpoint_mend_best(const char *best, const char *last, struct err *err);
+
 /* Whether there is a checkpoint to go on from; recovers it if need be. */
 bool checkpoint_exists(const char *dir);
 
