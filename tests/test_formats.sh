@@ -87,6 +87,23 @@ done
 [ -n "$(ls again.gguf.parts 2>/dev/null)" ] || fault "nothing was kept of the run that died"
 run quantize --method q8_0 --in tiny --out again.gguf
 cmp -s q8_0.gguf again.gguf || fault "a run that went on gives another file"
+# another model of the same shape in the place of the first is begun anew
+run init --config "$source/configs/model/tiny.json" --out place --seed 1
+(ulimit -f 120 && trap '' XFSZ && "$moe2" quantize --method q8_0 --in place --out third.gguf >/dev/null 2>&1) && fault "a file of 120 KB held the model"
+[ -n "$(ls third.gguf.parts 2>/dev/null)" ] || fault "nothing was kept of the run that died"
+rm -rf place
+run init --config "$source/configs/model/tiny.json" --out place --seed 2
+run quantize --method q8_0 --in place --out third.gguf
+run quantize --method q8_0 --in place --out whole.gguf
+cmp -s whole.gguf third.gguf || fault "parts of an older model in the same place were used"
+# a NaN has no code in any block
+cp -r tiny broken && chmod -R u+w broken
+begin=$(($(od -An -t u8 -N 8 broken/model.safetensors) + 8))
+at=$(head -c $begin broken/model.safetensors | grep -ao '"lm_head.weight":{[^}]*' | sed 's/.*"data_offsets":\[\([0-9]*\),.*/\1/')
+printf '\0\0\300\177' | dd of=broken/model.safetensors bs=1 seek=$((begin + at + 40)) conv=notrunc 2>/dev/null
+for method in q8_0 q4_0; do
+    refused 1 "tensor output.weight holds nan, which Q8_0 can't" quantize --method $method --in broken --out broken.gguf
+done
 mkdir again.parts && echo other >again.parts/manifest.txt && echo x >again.parts/00000000
 run quantize --method nf4 --in tiny --out again
 cmp -s nf4/model.safetensors again/model.safetensors || fault "parts of another model were used"

@@ -219,6 +219,14 @@ int64_t file_size(const char *path)
     return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
 }
 
+int64_t file_stamp(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st))
+        return -1;
+    return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+}
+
 int dir_make(const char *path, struct err *err)
 {
     char *p = strdup(path);

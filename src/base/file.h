@@ -58,6 +58,8 @@ int file_may_replace(const char *path, struct err *err);
 bool file_exists(const char *path);
 bool file_is_dir(const char *path);
 int64_t file_size(const char *path); /* −1 when there is none */
+int64_t
+file_stamp(const char *path); /* when it was last written, ns since 1970; −1 when there is none */
 
 /* Makes a folder and the ones above it; one that is there already is fine. */
 int dir_make(const char *path, struct err *err);

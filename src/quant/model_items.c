@@ -169,6 +169,16 @@ static void encode(uint8_t *bytes, float *back, enum weight_type type, const flo
     }
 }
 
+/* Before they are encoded: integers of blocks have no code for them, and nothing would be seen afterwards. */
+static int check_finite(const struct item *it, const float *x, int64_t n, struct err *err)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return err_set(err, MOE2_ENUMERIC, "tensor %s holds %g, which %s can't", it->name,
+                           (double)x[i], item_type_name(it));
+    return 0;
+}
+
 static int add_error(double sums[2], const struct item *it, const float *x, const float *back,
                      int64_t n, struct err *err)
 {
@@ -204,6 +214,8 @@ int item_encode(double *error, const struct item *it, const struct source *s, it
     for (int64_t row = 0; row < it->rows && !rc; row += step) {
         int64_t n = (it->rows - row < step ? it->rows - row : step) * it->columns;
         rc = item_read(x, it, s, row, n / it->columns, err);
+        if (!rc)
+            rc = check_finite(it, x, n, err);
         if (rc)
             break;
         encode(bytes, back, it->type, x, n);
@@ -245,12 +257,32 @@ int report_add(struct write_report *r, const struct item *it, int64_t bytes_to, 
 
 /* ---- parts ---- */
 
+/* A line for each of a model's files, which is another one when it was written again. */
+static int put_stamps(struct buf *b, const char *model, struct err *err)
+{
+    char **names = NULL;
+    size_t n = 0;
+    if (!file_is_dir(model))
+        return buf_printf(b, err, "%" PRId64 "\n", file_stamp(model));
+    int rc = dir_names(&names, &n, model, err);
+    for (size_t i = 0; i < n && !rc; i++) {
+        char *path = path_join(model, names[i]);
+        rc = path ? buf_printf(b, err, "%s %" PRId64 " %" PRId64 "\n", names[i], file_size(path),
+                               file_stamp(path))
+                  : err_set(err, MOE2_ELIMIT, "no memory for a path");
+        free(path);
+    }
+    dir_names_free(names, n);
+    return rc;
+}
+
 /* What a folder of parts belongs to. */
 static int manifest(struct buf *b, const struct source *s, const struct model_write_options *o,
                     struct err *err)
 {
-    return buf_printf(b, err, "%s\n%" PRId64 " tensors, %" PRId64 " bytes\n%s\n", source_path(s),
-                      source_count(s), source_total_bytes(s), weight_type_names[o->type]);
+    int rc = buf_printf(b, err, "%s\n%" PRId64 " tensors, %" PRId64 " bytes\n%s\n", source_path(s),
+                        source_count(s), source_total_bytes(s), weight_type_names[o->type]);
+    return rc ? rc : put_stamps(b, source_path(s), err);
 }
 
 static int check_manifest(const struct parts *p, const struct buf *wanted, struct err *err)
