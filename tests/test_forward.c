@@ -177,6 +177,7 @@ static void the_step_walks_the_questions_in_their_order_and_says_who_was_asked(v
     assert_int_equal(2, r.n_right); /* d on q3, a on q1 */
     assert_string_equal("d", r.best_name);
     assert_true(r.oracle == 1 && r.asked == 1);
+    assert_true(r.accuracy.high == 1 && r.accuracy.low > 0.3 && r.accuracy.low < 0.4);
     struct buf text = {0};
     assert_int_equal(0, file_read(&text, in_folder("out/answers.jsonl"), NULL));
     assert_non_null(strstr(
@@ -222,7 +223,7 @@ static void a_fitted_combination_learns_categories_and_is_read_back(void **state
     if (forward_run(&r, &step, &err))
         fail_msg("%s", err.msg);
     assert_int_equal(400, r.n_right);
-    assert_true(fabs(r.gain.mean - 0.5) < 1e-12 && fabs(r.best_single.mean - 0.5) < 1e-12);
+    assert_true(fabs(r.gain.mean - 0.5) < 1e-12 && fabs(r.best_single.value - 0.5) < 1e-12);
     forward_report_release(&r);
     struct learned_file f;
     assert_int_equal(0, learned_file_read(&f, step.learned, NULL));
@@ -287,6 +288,28 @@ static void a_step_that_makes_no_sense_is_refused(void **state)
     }
 }
 
+/* Wilson's, 1 of 1: 1 / (1 + z²) to 1; none of 1 is its mirror. */
+static void one_question_has_an_interval_within_0_and_1(void **state)
+{
+    (void)state;
+    struct forward_step step = {.questions = put("one.jsonl", "{\"id\": \"q3\"}\n"),
+                                .outcomes = put("o.csv", OUTCOMES),
+                                .k = 4,
+                                .combine = FORWARD_VOTE};
+    struct forward_report r;
+    struct err err = {0};
+    if (forward_run(&r, &step, &err))
+        fail_msg("%s", err.msg);
+    const struct stats_share *shares[] = {&r.accuracy, &r.best_single};
+    for (int i = 0; i < 2; i++) {
+        bool right = shares[i]->value == 1;
+        assert_true(right || shares[i]->value == 0);
+        assert_true(fabs(shares[i]->low - (right ? 0.206549 : 0)) < 1e-6);
+        assert_true(fabs(shares[i]->high - (right ? 1 : 0.793451)) < 1e-6);
+    }
+    forward_report_release(&r);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -307,6 +330,7 @@ int main(void)
         cmocka_unit_test(without_predictions_the_wrong_ones_agree),
         cmocka_unit_test(recorded_files_that_are_off_are_refused_with_their_place),
         cmocka_unit_test(the_step_walks_the_questions_in_their_order_and_says_who_was_asked),
+        cmocka_unit_test(one_question_has_an_interval_within_0_and_1),
         cmocka_unit_test(a_fitted_combination_learns_categories_and_is_read_back),
         cmocka_unit_test(a_step_that_makes_no_sense_is_refused),
     };

@@ -242,6 +242,35 @@ static void limits_of_categories_are_numbers_inf_or_nothing(void **state)
     category_limits_release(&l);
 }
 
+static void a_tally_counts_what_was_run_by_category(void **state)
+{
+    (void)state;
+    struct outcomes o;
+    struct err err = {0};
+    assert_int_equal(
+        0, read_text(&o, "id,category,a,b,c\n1,x,1,0,\n2,y,1,,\n3,x,0,1,\n4,y,1,1,\n", &err));
+    int64_t n[6] = {0}, n_right[6] = {0};
+    outcomes_tally(n, n_right, &o);
+    assert_memory_equal(((int64_t[]){2, 2, 2, 1, 0, 0}), n, sizeof n);
+    assert_memory_equal(((int64_t[]){1, 2, 1, 1, 0, 0}), n_right, sizeof n_right);
+    outcomes_tally(n, n_right, &o); /* added to */
+    assert_memory_equal(((int64_t[]){4, 4, 4, 2, 0, 0}), n, sizeof n);
+    outcomes_release(&o);
+}
+
+static void a_tally_without_categories_has_one_column(void **state)
+{
+    (void)state;
+    struct outcomes o;
+    struct err err = {0};
+    assert_int_equal(0, read_text(&o, "id,a,b\n1,1,\n2,1,0\n", &err));
+    int64_t n[2] = {0}, n_right[2] = {0};
+    outcomes_tally(n, n_right, &o);
+    assert_memory_equal(((int64_t[]){2, 1}), n, sizeof n);
+    assert_memory_equal(((int64_t[]){2, 0}), n_right, sizeof n_right);
+    outcomes_release(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +278,8 @@ int main(void)
         cmocka_unit_test(every_broken_file_is_refused_with_its_own_sentence),
         cmocka_unit_test(sixty_four_experts_are_read_and_more_are_refused),
         cmocka_unit_test(every_truncation_is_read_or_refused_but_never_kills),
+        cmocka_unit_test(a_tally_counts_what_was_run_by_category),
+        cmocka_unit_test(a_tally_without_categories_has_one_column),
         cmocka_unit_test_setup_teardown(predictions_are_matched_by_id_and_name, setup, teardown),
         cmocka_unit_test_setup_teardown(lengths_are_one_a_prompt_or_one_an_expert, setup, teardown),
         cmocka_unit_test_setup_teardown(limits_of_categories_are_numbers_inf_or_nothing, setup,

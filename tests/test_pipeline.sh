@@ -58,6 +58,14 @@ check "so does the page" grep -q 'SYNTHETIC' build/results/report.html
 check "table IV has all pairs" test "$(wc -l <build/results/smo_tables/table4_both.csv)" = 31
 check "every answer is proven" test "$(tail -n +2 build/results/smo_tables/table4_both.csv | cut -d, -f13 | sort -u)" = 1
 check "so do the costs" grep -q 'SYNTHETIC' build/results/latency/latency.json
+wilson() { # every line of by_subject.csv against Wilson's formula
+    awk -F, 'NR > 1 && $(NF - 4) > 0 { n = $(NF - 4); k = $(NF - 3); p = k / n; z2 = 1.959963984540054 ^ 2
+        half = sqrt(z2 * p * (1 - p) / n + z2 * z2 / (4 * n * n)) / (1 + z2 / n); middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+        if ($NF - middle - half > 6e-5 || middle + half - $NF > 6e-5) bad++
+        if ($(NF - 1) - middle + half > 6e-5 || middle - half - $(NF - 1) > 6e-5) bad++ }
+        END { exit bad > 0 || NR < 2 }' "$1"
+}
+check "intervals by subject are Wilson's" wilson build/results/accuracy/by_subject.csv
 check "the vectors line up with the outcomes" test "$(tail -n +2 build/results/accuracy/outcomes_test.csv | cut -d, -f1 | tr '\n' ' ')" = \
     "$(sed 's/{"id":"\([0-9]*\)".*/\1/' build/data/gating_test.jsonl | tr '\n' ' ')"
 

@@ -285,5 +285,5 @@ struct stats_share stats_share95(int64_t k, int64_t n)
     double m = (double)n, p = (double)k / m, z2 = z * z;
     double centre = (p + z2 / (2 * m)) / (1 + z2 / m);
     double half = z / (1 + z2 / m) * sqrt(p * (1 - p) / m + z2 / (4 * m * m));
-    return (struct stats_share){p, centre - half, centre + half};
+    return (struct stats_share){p, k == 0 ? 0 : centre - half, k == n ? 1 : centre + half};
 }

@@ -52,9 +52,9 @@ static const char HELP[] =
     "  moe2 forward --combine learned --learned l.json --outcomes test.csv --predictions "
     "predictions.csv --gate-scores test.npy\n";
 
-static void print_interval(const char *what, const struct stats_interval *s)
+static void print_interval(const char *what, double mean, double low, double high)
 {
-    printf("%-12s %5.1f %%  (%.1f to %.1f)\n", what, 100 * s->mean, 100 * s->low, 100 * s->high);
+    printf("%-12s %5.1f %%  (%.1f to %.1f)\n", what, 100 * mean, 100 * low, 100 * high);
 }
 
 static int print_text(const struct forward_report *r, struct err *err)
@@ -69,12 +69,13 @@ static int print_text(const struct forward_report *r, struct err *err)
     if (!rc) {
         printf("%s\n%lld questions, %.2f experts asked each, 95 %% intervals\n", text.bytes,
                (long long)r->n, r->asked);
-        print_interval("accuracy", &r->accuracy);
+        print_interval("accuracy", r->accuracy.value, r->accuracy.low, r->accuracy.high);
         if (r->partial) {
             puts("not all in service were asked: the best single one and the oracle are not known");
         } else {
-            print_interval("best single", &r->best_single);
-            print_interval("gain", &r->gain);
+            print_interval("best single", r->best_single.value, r->best_single.low,
+                           r->best_single.high);
+            print_interval("gain", r->gain.mean, r->gain.low, r->gain.high);
             printf("%-12s %5.1f %%  some expert in service is right\n", "oracle", 100 * r->oracle);
             printf("best single: %s\n", r->best_name);
         }
@@ -91,13 +92,13 @@ static int print_json(const struct forward_report *r, struct err *err)
     jw_object(&w, NULL);
     jw_int(&w, "questions", r->n);
     jw_int(&w, "correct", r->n_right);
-    jw_real(&w, "accuracy", r->accuracy.mean);
+    jw_real(&w, "accuracy", r->accuracy.value);
     jw_real(&w, "low", r->accuracy.low);
     jw_real(&w, "high", r->accuracy.high);
     jw_real(&w, "asked", r->asked);
     if (!r->partial) {
         jw_text(&w, "best_single", r->best_name);
-        jw_real(&w, "best_single_accuracy", r->best_single.mean);
+        jw_real(&w, "best_single_accuracy", r->best_single.value);
         jw_real(&w, "gain", r->gain.mean);
         jw_real(&w, "gain_low", r->gain.low);
         jw_real(&w, "gain_high", r->gain.high);

@@ -255,3 +255,17 @@ void outcomes_release(struct outcomes *o)
     free(o->path);
     *o = (struct outcomes){0};
 }
+
+void outcomes_tally(int64_t *n, int64_t *n_right, const struct outcomes *o)
+{
+    int64_t n_columns = o->category ? o->categories.n : 1;
+    for (int64_t q = 0; q < o->n_rows; q++)
+        for (int e = 0; e < o->n_experts; e++) {
+            int8_t right = o->right[q * o->n_experts + e];
+            if (right == OUTCOME_EMPTY)
+                continue;
+            int64_t at = e * n_columns + (o->category ? o->category[q] : 0);
+            n[at]++;
+            n_right[at] += right;
+        }
+}

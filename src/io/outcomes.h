@@ -47,6 +47,10 @@ int outcomes_read_from(struct outcomes *o, struct reader *reader, const struct l
 
 void outcomes_release(struct outcomes *o); /* a zeroed one is fine */
 
+/* Adds to n how many questions each expert was run on, and to n_right how many of them it got right: both [n_experts,
+ * max(1, categories.n)], the caller's. Without categories all questions are in column 0. */
+void outcomes_tally(int64_t *n, int64_t *n_right, const struct outcomes *o);
+
 /* The answers that experts gave, on the rows of an outcomes file. */
 struct predictions {
     struct name_table answers;

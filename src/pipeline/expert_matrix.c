@@ -20,6 +20,8 @@ static int index_of(int *out, struct name_table *names, const char *name, const 
 static int count(struct expert_matrix *m, const struct outcomes *o, struct err *err)
 {
     int experts[EXPERT_MATRIX_MAX], subjects[EXPERT_MATRIX_MAX], rc = 0;
+    int64_t n[EXPERT_MATRIX_MAX * EXPERT_MATRIX_MAX] = {0};
+    int64_t n_right[EXPERT_MATRIX_MAX * EXPERT_MATRIX_MAX] = {0};
     if (!o->category)
         return err_set(err, MOE2_EFORMAT, "%s has no column category", o->path);
     if (o->n_experts > EXPERT_MATRIX_MAX || o->categories.n > EXPERT_MATRIX_MAX)
@@ -30,13 +32,12 @@ static int count(struct expert_matrix *m, const struct outcomes *o, struct err *
     for (int c = 0; c < o->categories.n && !rc; c++)
         rc = index_of(&subjects[c], &m->subjects, name_table_text(&o->categories, c), "subjects",
                       err);
-    for (int64_t q = 0; q < o->n_rows && !rc; q++)
-        for (int e = 0; e < o->n_experts; e++) {
-            int8_t right = o->right[q * o->n_experts + e];
-            if (right == OUTCOME_EMPTY)
-                continue;
-            m->n[experts[e]][subjects[o->category[q]]]++;
-            m->n_right[experts[e]][subjects[o->category[q]]] += right;
+    if (!rc)
+        outcomes_tally(n, n_right, o);
+    for (int e = 0; e < o->n_experts && !rc; e++)
+        for (int64_t c = 0; c < o->categories.n; c++) {
+            m->n[experts[e]][subjects[c]] += n[e * o->categories.n + c];
+            m->n_right[experts[e]][subjects[c]] += n_right[e * o->categories.n + c];
         }
     return rc;
 }

@@ -178,21 +178,22 @@ int forward_report_fill(struct forward_report *r, const struct forward_work *w, 
         return err_set(err, MOE2_ELIMIT, "no memory for %lld results", (long long)w->n);
     double *single = own + w->n;
     int best = best_single(w);
-    int64_t n_any = 0, n_asked = 0;
+    int64_t n_any = 0, n_asked = 0, n_single = 0;
     r->n = w->n;
     r->partial = w->live && w->k < __builtin_popcountll(w->subset);
     for (int64_t i = 0; i < w->n; i++) {
         own[i] = w->right[i];
         single[i] = is_right(w, i, best);
         r->n_right += w->right[i];
+        n_single += is_right(w, i, best);
         n_any += anybody(w, i);
     }
     for (int e = 0; e < w->answers.n_experts; e++)
         n_asked += w->n_asked[e];
     r->asked = (double)n_asked / (double)w->n;
     r->oracle = (double)n_any / (double)w->n;
-    r->accuracy = stats_interval95(own, w->n);
-    r->best_single = stats_interval95(single, w->n);
+    r->accuracy = stats_share95(r->n_right, w->n);
+    r->best_single = stats_share95(n_single, w->n);
     r->gain = stats_paired95(own, single, w->n);
     snprintf(r->best_name, sizeof r->best_name, "%.79s", w->answers.names[best]);
     free(own);
@@ -200,12 +201,13 @@ int forward_report_fill(struct forward_report *r, const struct forward_work *w, 
     return rc ? rc : table_by_expert(&r->by_expert, w, err);
 }
 
-static void write_interval(struct json_writer *j, const char *key, const struct stats_interval *s)
+static void write_interval(struct json_writer *j, const char *key, double mean, double low,
+                           double high)
 {
     jw_object(j, key);
-    jw_real(j, "mean", s->mean);
-    jw_real(j, "low", s->low);
-    jw_real(j, "high", s->high);
+    jw_real(j, "mean", mean);
+    jw_real(j, "low", low);
+    jw_real(j, "high", high);
     jw_end(j);
 }
 
@@ -229,12 +231,13 @@ int forward_write(const struct forward_report *r, const struct forward_work *w,
     jw_bool(&j, "by_answer", w->answers.options != NULL);
     jw_int(&j, "questions", r->n);
     jw_int(&j, "correct", r->n_right);
-    write_interval(&j, "accuracy", &r->accuracy);
+    write_interval(&j, "accuracy", r->accuracy.value, r->accuracy.low, r->accuracy.high);
     jw_real(&j, "asked", r->asked);
     if (!r->partial) {
         jw_text(&j, "best_single_name", r->best_name);
-        write_interval(&j, "best_single", &r->best_single);
-        write_interval(&j, "gain", &r->gain);
+        write_interval(&j, "best_single", r->best_single.value, r->best_single.low,
+                       r->best_single.high);
+        write_interval(&j, "gain", r->gain.mean, r->gain.low, r->gain.high);
         jw_real(&j, "oracle", r->oracle);
     }
     jw_end(&j);

@@ -1,5 +1,4 @@
 /* The steps from recorded answers to the gate and the costs: see pipeline_steps.h. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,34 +133,56 @@ static int cut_lengths(struct pipeline *p, struct err *err)
     return rc;
 }
 
-/* One line: an expert on a category, or on all rows (category −1). cells has room for all rows. */
-static int put_share(struct buf *out, double *cells, const struct outcomes *o, int expert,
-                     int64_t category, struct err *err)
+/* One line: an expert on a subject, or on all. Empty cells where it was never run. */
+static int put_share(struct buf *out, const char *expert, const char *subject, int64_t n,
+                     int64_t n_right, struct err *err)
 {
-    const char *name = name_table_text(&o->experts, expert);
-    const char *subject = category < 0 ? "all" : name_table_text(&o->categories, category);
-    int64_t n = 0, n_right = 0;
-    for (int64_t q = 0; q < o->n_rows; q++) {
-        int8_t right = o->right[q * o->n_experts + expert];
-        if (right == OUTCOME_EMPTY || (category >= 0 && o->category[q] != category))
-            continue;
-        cells[n++] = right;
-        n_right += right;
-    }
-    struct stats_interval s = stats_interval95(cells, n);
-    int rc = csv_cell(out, name, strlen(name), true, err);
+    struct stats_share s = stats_share95(n_right, n);
+    int rc = csv_cell(out, expert, strlen(expert), true, err);
     if (!rc)
         rc = csv_cell(out, subject, strlen(subject), false, err);
     if (!rc)
         rc = buf_printf(out, err, ",%lld,%lld", (long long)n, (long long)n_right);
-    if (!rc && n > 1)
-        rc = buf_printf(out, err, ",%.4f,%.4f,%.4f\n", s.mean, fmax(s.low, 0), fmin(s.high, 1));
+    if (!rc && n)
+        rc = buf_printf(out, err, ",%.4f,%.4f,%.4f\n", s.value, s.low, s.high);
     else if (!rc)
         rc = buf_puts(out, ",,,\n", err);
     return rc;
 }
 
-/* results/accuracy/by_subject.csv, and the best expert over all rows. */
+/* An expert's lines: all questions, then each subject. n and n_right [max(1, categories)]. */
+static int put_expert(struct buf *out, const struct outcomes *o, int expert, const int64_t *n,
+                      const int64_t *n_right, struct err *err)
+{
+    const char *name = name_table_text(&o->experts, expert);
+    int64_t n_subjects = o->category ? o->categories.n : 0, n_all = *n, n_all_right = *n_right;
+    for (int64_t c = 1; c < n_subjects; c++) {
+        n_all += n[c];
+        n_all_right += n_right[c];
+    }
+    int rc = put_share(out, name, "all", n_all, n_all_right, err);
+    for (int64_t c = 0; c < n_subjects && !rc; c++)
+        rc = put_share(out, name, name_table_text(&o->categories, c), n[c], n_right[c], err);
+    return rc;
+}
+
+/* The lines of by_subject.csv. */
+static int put_experts(struct buf *out, const struct outcomes *o, struct err *err)
+{
+    int64_t n_columns = o->category ? o->categories.n : 1, n_cells = o->n_experts * n_columns;
+    int64_t *n = calloc((size_t)n_cells * 2, sizeof *n);
+    if (!n)
+        return err_set(err, MOE2_ELIMIT, "no memory for %d experts on %lld subjects", o->n_experts,
+                       (long long)n_columns);
+    outcomes_tally(n, n + n_cells, o);
+    int rc = buf_puts(out, "expert,subject,questions,right,accuracy,low95,high95\n", err);
+    for (int e = 0; e < o->n_experts && !rc; e++)
+        rc = put_expert(out, o, e, n + e * n_columns, n + n_cells + e * n_columns, err);
+    free(n);
+    return rc;
+}
+
+/* results/accuracy/by_subject.csv; said gets how many experts and questions it is about. */
 static int by_subject(struct buf *said, struct pipeline *p, struct err *err)
 {
     struct outcomes o = {0};
@@ -169,14 +190,8 @@ static int by_subject(struct buf *said, struct pipeline *p, struct err *err)
     const char *in = table_path(p, ANSWERS, NULL, err);
     const char *path = pipeline_path(p, "results/accuracy/by_subject.csv", err);
     int rc = in && path ? outcomes_read(&o, in, p->sink, err) : MOE2_ELIMIT;
-    double *cells = rc ? NULL : malloc((size_t)o.n_rows * sizeof *cells);
-    if (!rc && !cells)
-        rc = err_set(err, MOE2_ELIMIT, "no memory for %lld rows", (long long)o.n_rows);
     if (!rc)
-        rc = buf_puts(&out, "expert,subject,questions,right,accuracy,low95,high95\n", err);
-    for (int e = 0; e < o.n_experts && !rc; e++)
-        for (int64_t c = -1; c < (o.category ? o.categories.n : 0) && !rc; c++)
-            rc = put_share(&out, cells, &o, e, c, err);
+        rc = put_experts(&out, &o, err);
     if (!rc)
         rc = file_write(path, out.bytes, out.n, err);
     if (!rc)
@@ -184,7 +199,6 @@ static int by_subject(struct buf *said, struct pipeline *p, struct err *err)
             buf_printf(said, err, "%d experts on %lld questions", o.n_experts, (long long)o.n_rows);
     if (!rc && p->note)
         rc = buf_printf(said, err, "; %s", p->note);
-    free(cells);
     buf_release(&out);
     outcomes_release(&o);
     return rc;

@@ -48,8 +48,8 @@ struct forward_report {
     bool
         partial; /* live, and not all in service were asked: best_single, gain and oracle are not known */
     double asked; /* experts asked a question */
-    struct stats_interval accuracy, best_single,
-        gain; /* gain: paired, over the best single of the subset on these questions */
+    struct stats_share accuracy, best_single;
+    struct stats_interval gain; /* paired, over the best single of the subset on these questions */
     char best_name[80];
     double oracle; /* share of questions that some expert of the subset has right */
     double loss;   /* fit: cross-entropy a question */

@@ -253,7 +253,7 @@ static int ask(struct live_report *report, const char *url, const struct files *
     int rc = forward_run(&r, &forward, err);
     if (rc)
         return rc;
-    *report = (struct live_report){r.n, r.accuracy.mean, clock_s() - began_s};
+    *report = (struct live_report){r.n, r.accuracy.value, clock_s() - began_s};
     forward_report_release(&r);
     return 0;
 }
