@@ -14,6 +14,7 @@
 #include "io/json_util.h"
 #include "io/npy.h"
 #include "pipeline/study.h"
+#include "pipeline/study_plan.h"
 
 enum { N_TRAIN = 400, N_TEST = 200, E = 4, D = 4 };
 
@@ -246,6 +247,20 @@ static void what_does_not_fit_together_is_refused(void **state)
     assert_false(file_exists(in_folder("three/report.html")));
 }
 
+static void without_memory_a_plan_is_not_said_to_be_worth_nothing(void **state)
+{
+    (void)state;
+    struct study_data data = {.sides = {{.n = INT64_C(1) << 58}, {.n = INT64_C(1) << 58}}};
+    struct study_fleet fleet = {.N = 1};
+    const struct study_fitted fitted = {.data = &data, .fleet = &fleet};
+    const struct study_plan plan = {0, 1, FORWARD_TOP1, 1};
+    struct study_worth worth = {.n = {7, 7}};
+    struct err err = {0};
+    assert_int_equal(MOE2_ELIMIT, study_judge(&worth, &fitted, &plan, SELECT_ROUTED, &err));
+    assert_non_null(strstr(err.msg, "no memory for 288230376151711744 answers"));
+    assert_true(worth.n[STUDY_TRAIN] == 7 && worth.n[STUDY_TEST] == 7);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -270,6 +285,7 @@ int main(void)
         cmocka_unit_test(the_same_input_gives_the_same_tables),
         cmocka_unit_test(a_gate_does_not_call_whom_it_finds_not_run),
         cmocka_unit_test(what_does_not_fit_together_is_refused),
+        cmocka_unit_test(without_memory_a_plan_is_not_said_to_be_worth_nothing),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -83,19 +83,19 @@ static int make_fleets(struct study *s, const struct study_options *o, struct er
 
 /* ---- tables II to IV ---- */
 
-static const int LATENCIES_S[] = {1, 2, 3};
-enum { N_TABLE_LATENCIES = 3, N_TABLE_ENERGIES = 10, ENERGY_STEP_J = 5 };
+static const int LATENCIES_S[STUDY_N_LATENCIES] = {1, 2, 3};
+enum { ENERGY_STEP_J = 5 };
 
 static void table_limits(struct study *s)
 {
-    for (int i = 0; i < N_TABLE_LATENCIES; i++)
+    for (int i = 0; i < STUDY_N_LATENCIES; i++)
         s->table2[i].limits = (struct select_limits){LATENCIES_S[i] * 1000000LL, SELECT_NO_LIMIT};
-    for (int k = 0; k < N_TABLE_ENERGIES; k++)
+    for (int k = 0; k < STUDY_N_ENERGIES; k++)
         s->table3[k].limits =
             (struct select_limits){SELECT_NO_LIMIT, (k + 1) * ENERGY_STEP_J * 1000000LL};
-    for (int i = 0; i < N_TABLE_LATENCIES; i++)
-        for (int k = 0; k < N_TABLE_ENERGIES; k++)
-            s->table4[i * N_TABLE_ENERGIES + k].limits = (struct select_limits){
+    for (int i = 0; i < STUDY_N_LATENCIES; i++)
+        for (int k = 0; k < STUDY_N_ENERGIES; k++)
+            s->table4[i * STUDY_N_ENERGIES + k].limits = (struct select_limits){
                 s->table2[i].limits.latency_us, s->table3[k].limits.energy_uj};
 }
 
@@ -126,6 +126,7 @@ static int fit_testbed(struct study *s, const struct study_options *o, struct er
                      o->fleets);
     s->testbed_fitted = first->fitted;
     s->testbed_fitted.fleet = &s->testbed;
+    s->testbed_fitted.gates.fleet = &s->testbed;
     return rc;
 }
 
@@ -136,7 +137,8 @@ static int solve_tables(struct study *s, const struct study_options *o, struct e
     struct {
         struct study_cell *cells;
         int n;
-    } tables[] = {{s->table2, 3}, {s->table3, 10}, {s->table4, 30}};
+    } tables[] = {
+        {s->table2, STUDY_N_LATENCIES}, {s->table3, STUDY_N_ENERGIES}, {s->table4, STUDY_N_BOTH}};
     for (int t = 0; t < 3 && !rc; t++)
         rc = study_solve(tables[t].cells, tables[t].n, &s->testbed_fitted, SELECT_DEPLOYED, 5,
                          o->time_limit_s, o->files.sink, o->stop, err);

@@ -53,10 +53,11 @@ struct study_learned {
     struct vote_shape shape_text_free;
 };
 
-/* Fits all settings over the gates, chooses the one with the most right out of fold (first of equals), and the best of those without gates. All memory
- * is the data's arena's. */
-int study_learned_fit(struct study_learned *l, struct study_data *d, const struct study_fleet *f,
-                      const struct study_gate *gates, int n_gates, uint64_t seed,
-                      const struct log_sink *sink, const volatile int *stop, struct err *err);
+/* Fits all settings over the gates of a fleet, chooses the one with the most right out of fold (first of equals), and the best of those
+ * without gates. The gates and their fleet are borrowed for the call; all memory is the data's arena's. Errors: those of vote_fit;
+ * MOE2_ELIMIT without memory; MOE2_ESTOP. */
+int study_learned_fit(struct study_learned *l, struct study_data *d,
+                      const struct study_gates *gates, uint64_t seed, const struct log_sink *sink,
+                      const volatile int *stop, struct err *err);
 
 #endif

@@ -1,4 +1,5 @@
 /* One fleet of the study: its accuracies without budgets, and its best plan within each. See study_parts.h. */
+#include <assert.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,14 +15,15 @@ static uint64_t all_of(const struct study_fleet *f)
     return f->N == 64 ? ~UINT64_C(0) : (UINT64_C(1) << f->N) - 1;
 }
 
-static int best_single(const struct study_result *r)
+/* The expert with the most right on train; the lowest of equals. */
+static int best_single(const struct study_fitted *w)
 {
-    const struct study_fleet *f = &r->fleet;
+    const struct study_fleet *f = w->fleet;
     int best = 0;
     int64_t most = -1;
     for (int e = 0; e < f->N; e++) {
         int64_t n = 0;
-        for (int64_t i = 0; i < r->fitted.data->sides[STUDY_TRAIN].n; i++)
+        for (int64_t i = 0; i < w->data->sides[STUDY_TRAIN].n; i++)
             n += f->sides[STUDY_TRAIN].right[i * f->N + e] == 1;
         if (n > most) {
             most = n;
@@ -34,100 +36,141 @@ static int best_single(const struct study_result *r)
 /* ---- accuracies without budgets ---- */
 
 /* The paired gain of a plan over the best single one on test. */
-static void add_gain(struct study_row *row, const struct study_result *r,
-                     const struct study_plan *plan)
+static int gain_of(struct stats_interval *gain, const struct study_fitted *w,
+                   const struct study_plan *plan, struct err *err)
 {
-    int64_t n = r->fitted.data->sides[STUDY_TEST].n, ignored[2];
-    const struct study_plan single = {0, 1, FORWARD_TOP1, UINT64_C(1) << best_single(r)};
+    int64_t n = w->data->sides[STUDY_TEST].n, ignored[2];
+    const struct study_plan single = {0, 1, FORWARD_TOP1, UINT64_C(1) << best_single(w)};
     bool *right = malloc((size_t)n * 2 * sizeof *right);
     double *x = malloc((size_t)n * 2 * sizeof *x);
-    if (right && x) {
-        study_walk(right, ignored, ignored + 1, &r->fitted, plan, SELECT_ROUTED, STUDY_TEST);
-        study_walk(right + n, ignored, ignored + 1, &r->fitted, &single, SELECT_ROUTED, STUDY_TEST);
+    int rc = right && x ? 0 : err_set(err, MOE2_ELIMIT, "no memory for %lld answers", (long long)n);
+    if (!rc) {
+        study_walk(right, ignored, ignored + 1, w, plan, SELECT_ROUTED, STUDY_TEST);
+        study_walk(right + n, ignored, ignored + 1, w, &single, SELECT_ROUTED, STUDY_TEST);
         for (int64_t i = 0; i < 2 * n; i++)
             x[i] = right[i];
-        row->gain = stats_paired95(x, x + n, n);
+        *gain = stats_paired95(x, x + n, n);
     }
     free(right);
     free(x);
+    return rc;
 }
 
-static struct study_row *add_row(struct study_result *r, const struct study_plan *plan,
-                                 const char *how, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+/* Adds r's next row: what the plan is worth with what w has fitted. fmt and what follows are the label. */
+static int add_row(struct study_result *r, const struct study_fitted *w,
+                   const struct study_plan *plan, const char *how, struct err *err, const char *fmt,
+                   ...) __attribute__((format(printf, 6, 7)));
 
-static struct study_row *add_row(struct study_result *r, const struct study_plan *plan,
-                                 const char *how, const char *fmt, ...)
+static int add_row(struct study_result *r, const struct study_fitted *w,
+                   const struct study_plan *plan, const char *how, struct err *err, const char *fmt,
+                   ...)
 {
+    assert(r->n_rows < STUDY_MAX_ROWS);
     struct study_row *row = &r->rows[r->n_rows];
-    if (r->n_rows == STUDY_MAX_ROWS)
-        return row - 1;
     va_list args;
     *row = (struct study_row){0};
     va_start(args, fmt);
     vsnprintf(row->label, sizeof row->label, fmt, args);
     va_end(args);
     snprintf(row->how, sizeof row->how, "%s", how);
-    study_judge(&row->worth, &r->fitted, plan, SELECT_ROUTED);
-    add_gain(row, r, plan);
-    r->n_rows++;
-    return row;
+    int rc = study_judge(&row->worth, w, plan, SELECT_ROUTED, err);
+    if (!rc)
+        rc = gain_of(&row->gain, w, plan, err);
+    r->n_rows += !rc;
+    return rc;
 }
 
-/* The learned combination without gate scores: judged by hand, for its weights are not the fleet's. */
-static void add_text_free(struct study_result *r)
+static int add_single(struct study_result *r, struct err *err)
 {
-    struct study_fitted copy = r->fitted;
-    const struct study_learned *l = &copy.learned;
-    const struct study_plan plan = {copy.best_gate, r->fleet.N, FORWARD_LEARNED, all_of(&r->fleet)};
-    int64_t n = copy.data->sides[STUDY_TEST].n;
+    const struct study_fitted *w = &r->fitted;
+    int best = best_single(w);
+    const struct study_plan plan = {0, 1, FORWARD_TOP1, UINT64_C(1) << best};
+    int rc =
+        add_row(r, w, &plan, w->data->answers.names[r->fleet.column[best]], err, "best single");
+    if (rc)
+        return rc;
+    r->rows[0].is_single = true;
+    r->single = r->rows[0].worth.test.mean;
+    return 0;
+}
+
+/* Each gate's first choice; majorities of three, of five and of all. */
+static int add_votes(struct study_result *r, struct err *err)
+{
+    const struct study_fitted *w = &r->fitted;
+    struct study_plan plan = {0, 1, FORWARD_TOP1, all_of(&r->fleet)};
+    int rc = 0;
+    for (plan.gate = 0; plan.gate < w->gates.n && !rc; plan.gate++)
+        rc = add_row(r, w, &plan, "the gate's first choice", err, "gate %s, k = 1",
+                     w->gates.list[plan.gate].kind);
+    plan.gate = w->best_gate;
+    plan.combine = FORWARD_VOTE;
+    for (plan.k = 3; plan.k <= 5 && plan.k < r->fleet.N && !rc; plan.k += 2)
+        rc = add_row(r, w, &plan, "majority", err, "gate %s, k = %d, vote",
+                     w->gates.list[plan.gate].kind, plan.k);
+    plan.k = r->fleet.N;
+    return rc ? rc : add_row(r, w, &plan, "majority", err, "all, vote");
+}
+
+/* The learned combination without gate scores: what is fitted, with other weights on test; on train it is known from its fit. */
+static int add_text_free(struct study_result *r, struct err *err)
+{
+    struct study_fitted other = r->fitted;
+    const struct study_learned *l = &other.learned;
+    const struct vote_learned v = {l->shape_text_free, l->theta_text_free};
+    const struct study_plan plan = {other.best_gate, r->fleet.N, FORWARD_LEARNED,
+                                    all_of(&r->fleet)};
+    int64_t n = other.data->sides[STUDY_TEST].n;
     float *weights = malloc((size_t)(n * r->fleet.N) * sizeof *weights);
     if (!weights)
-        return;
-    const struct vote_learned v = {l->shape_text_free, l->theta_text_free};
+        return err_set(err, MOE2_ELIMIT, "no memory for %lld learned weights",
+                       (long long)(n * r->fleet.N));
     for (int64_t i = 0; i < n; i++)
         for (int e = 0; e < r->fleet.N; e++)
             weights[i * r->fleet.N + e] =
                 (float)vote_learned_weight(&v, &l->view_text_free[STUDY_TEST], i, e);
-    float *kept = r->fitted.weights[STUDY_TEST];
-    r->fitted.weights[STUDY_TEST] = weights;
-    struct study_row *row =
-        add_row(r, &plan, "answers and categories alone", "all, learned, text-free");
-    row->worth.correct[STUDY_TRAIN] = l->text_free.correct;
-    r->fitted.weights[STUDY_TEST] = kept;
+    other.weights[STUDY_TEST] = weights;
+    int rc =
+        add_row(r, &other, &plan, "answers and categories alone", err, "all, learned, text-free");
+    if (!rc)
+        r->rows[r->n_rows - 1].worth.correct[STUDY_TRAIN] = l->text_free.correct;
     free(weights);
+    return rc;
 }
 
-static void fill_rows(struct study_result *r)
+static int add_learned(struct study_result *r, struct err *err)
 {
-    const struct study_fitted *w = &r->fitted;
-    uint64_t all = all_of(&r->fleet);
-    int best = best_single(r), g = w->best_gate;
-    struct study_plan plan = {0, 1, FORWARD_TOP1, UINT64_C(1) << best};
-    add_row(r, &plan, w->data->answers.names[r->fleet.column[best]], "best single")->is_single =
-        true;
-    r->single = r->rows[0].worth.test.mean;
-    for (int i = 0; i < w->n_gates; i++) {
-        plan = (struct study_plan){i, 1, FORWARD_TOP1, all};
-        add_row(r, &plan, "the gate's first choice", "gate %s, k = 1", w->gates[i].kind);
-    }
-    for (int k = 3; k <= 5 && k < r->fleet.N; k += 2) {
-        plan = (struct study_plan){g, k, FORWARD_VOTE, all};
-        add_row(r, &plan, "majority", "gate %s, k = %d, vote", w->gates[g].kind, k);
-    }
-    plan = (struct study_plan){g, r->fleet.N, FORWARD_VOTE, all};
-    add_row(r, &plan, "majority", "all, vote");
-    add_text_free(r);
-    plan.combine = FORWARD_LEARNED;
-    add_row(r, &plan, "learned weights", "all, learned");
-    if (r->cells[0].plan.gate >= 0) {
-        char how[160];
-        plan = r->cells[0].plan;
-        snprintf(how, sizeof how, "%d in service, k = %d, %s, gate %s",
-                 __builtin_popcountll(plan.members), plan.k, forward_combine_name(plan.combine),
-                 w->gates[plan.gate].kind);
-        add_row(r, &plan, how, "chosen on train")->is_chosen = true;
-    }
+    const struct study_plan plan = {r->fitted.best_gate, r->fleet.N, FORWARD_LEARNED,
+                                    all_of(&r->fleet)};
+    return add_row(r, &r->fitted, &plan, "learned weights", err, "all, learned");
+}
+
+/* What was chosen without limits, where something was. */
+static int add_chosen(struct study_result *r, struct err *err)
+{
+    const struct study_plan *plan = &r->cells[0].plan;
+    char how[160];
+    if (plan->gate < 0)
+        return 0;
+    snprintf(how, sizeof how, "%d in service, k = %d, %s, gate %s",
+             __builtin_popcountll(plan->members), plan->k, forward_combine_name(plan->combine),
+             r->fitted.gates.list[plan->gate].kind);
+    int rc = add_row(r, &r->fitted, plan, how, err, "chosen on train");
+    if (!rc)
+        r->rows[r->n_rows - 1].is_chosen = true;
+    return rc;
+}
+
+static int fill_rows(struct study_result *r, struct err *err)
+{
+    int rc = add_single(r, err);
+    if (!rc)
+        rc = add_votes(r, err);
+    if (!rc)
+        rc = add_text_free(r, err);
+    if (!rc)
+        rc = add_learned(r, err);
+    return rc ? rc : add_chosen(r, err);
 }
 
 /* ---- budgets ---- */
@@ -186,8 +229,7 @@ int study_fleet_run(struct study_result *r, struct study_data *d, const struct s
     if (rc)
         return rc;
     r->oracle = r->cells[0].oracle;
-    fill_rows(r);
-    return 0;
+    return fill_rows(r, err);
 }
 
 double study_gap(const struct study_result *r, double accuracy)

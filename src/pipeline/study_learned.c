@@ -8,21 +8,23 @@
 
 struct fitting {
     struct study_data *d;
-    const struct study_fleet *f;
+    const struct study_gates *gates;
+    const struct study_fleet *f; /* the gates' */
     int8_t *n_options;
     int64_t *rows; /* [n of train] the rows of a fit */
     const uint8_t *fold;
 };
 
+/* What the weights look at on one side: the gates of the mask, and the category. */
 static void make_view(struct vote_view *view, struct vote_shape *shape, const struct fitting *w,
-                      const struct study_gate *gates, int n_gates, uint32_t mask, int side)
+                      uint32_t mask, int side)
 {
     *view = (struct vote_view){.n = w->d->sides[side].n, .answers = w->f->sides[side].options};
     *shape = (struct vote_shape){
         .n_experts = w->f->N, .n_partitions = 1, .n_parts = {w->d->answers.n_categories}};
-    for (int g = 0; g < n_gates; g++)
+    for (int g = 0; g < w->gates->n; g++)
         if (mask >> g & 1)
-            view->gates[shape->n_gates++] = gates[g].logits[side];
+            view->gates[shape->n_gates++] = w->gates->list[g].logits[side];
     view->parts[0] = w->d->sides[side].category;
 }
 
@@ -87,27 +89,26 @@ static double *room(struct study_data *d, const struct vote_shape *s, struct err
                        err);
 }
 
-static int try_settings(struct study_learned *l, struct fitting *w, const struct study_gate *gates,
-                        int n_gates, const struct log_sink *sink, const volatile int *stop,
-                        struct err *err)
+static int try_settings(struct study_learned *l, struct fitting *w, const struct log_sink *sink,
+                        const volatile int *stop, struct err *err)
 {
     struct progress p;
     double *theta[STUDY_FOLDS] = {NULL};
     int rc = 0;
     struct vote_shape widest;
     struct vote_view view;
-    make_view(&view, &widest, w, gates, n_gates, (1u << n_gates) - 1, STUDY_TRAIN);
+    make_view(&view, &widest, w, (1u << w->gates->n) - 1, STUDY_TRAIN);
     for (int k = 0; k < STUDY_FOLDS; k++) {
         theta[k] = malloc((size_t)(vote_shape_rows(&widest) * w->f->N) * sizeof **theta);
         if (!theta[k])
             rc = err_set(err, MOE2_ELIMIT, "no memory for the learned combination");
     }
-    l->n_settings = list_settings(l->settings, n_gates);
+    l->n_settings = list_settings(l->settings, w->gates->n);
     progress_begin(&p, sink, "learned combination", l->n_settings, "settings");
     for (int i = 0; i < l->n_settings && !rc; i++) {
         struct vote_shape shape;
         struct study_setting *s = &l->settings[i];
-        make_view(&view, &shape, w, gates, n_gates, s->gates, STUDY_TRAIN);
+        make_view(&view, &shape, w, s->gates, STUDY_TRAIN);
         rc = stop && *stop ? err_set(err, MOE2_ESTOP, "stopped")
                            : cross_validate(s, theta, w, &shape, &view, err);
         if (i == 0 || s->correct > l->chosen.correct)
@@ -122,12 +123,11 @@ static int try_settings(struct study_learned *l, struct fitting *w, const struct
     return rc;
 }
 
-static int fit_chosen(struct study_learned *l, struct fitting *w, const struct study_gate *gates,
-                      int n_gates, struct err *err)
+static int fit_chosen(struct study_learned *l, struct fitting *w, struct err *err)
 {
     for (int side = 0; side < STUDY_N_SIDES; side++) {
-        make_view(&l->view[side], &l->shape, w, gates, n_gates, l->chosen.gates, side);
-        make_view(&l->view_text_free[side], &l->shape_text_free, w, gates, n_gates, 0, side);
+        make_view(&l->view[side], &l->shape, w, l->chosen.gates, side);
+        make_view(&l->view_text_free[side], &l->shape_text_free, w, 0, side);
     }
     l->theta = room(w->d, &l->shape, err);
     l->theta_text_free = room(w->d, &l->shape_text_free, err);
@@ -144,15 +144,20 @@ static int fit_chosen(struct study_learned *l, struct fitting *w, const struct s
     return rc;
 }
 
-int study_learned_fit(struct study_learned *l, struct study_data *d, const struct study_fleet *f,
-                      const struct study_gate *gates, int n_gates, uint64_t seed,
-                      const struct log_sink *sink, const volatile int *stop, struct err *err)
+int study_learned_fit(struct study_learned *l, struct study_data *d,
+                      const struct study_gates *gates, uint64_t seed, const struct log_sink *sink,
+                      const volatile int *stop, struct err *err)
 {
     const struct study_side *side = &d->sides[STUDY_TRAIN];
+    const struct study_fleet *f = gates->fleet;
     *l = (struct study_learned){0};
     l->fold = arena_alloc(&d->memory, (size_t)side->n, err);
-    struct fitting w = {d, f, malloc((size_t)side->n), malloc((size_t)side->n * sizeof(int64_t)),
-                        l->fold};
+    struct fitting w = {.d = d,
+                        .gates = gates,
+                        .f = f,
+                        .n_options = malloc((size_t)side->n),
+                        .rows = malloc((size_t)side->n * sizeof(int64_t)),
+                        .fold = l->fold};
     int most = 0, rc = l->fold && w.n_options && w.rows
                            ? 0
                            : err_set(err, MOE2_ELIMIT, "no memory for the learned combination");
@@ -165,10 +170,10 @@ int study_learned_fit(struct study_learned *l, struct study_data *d, const struc
     }
     if (!rc) {
         memset(w.n_options, most + 1, (size_t)side->n);
-        rc = try_settings(l, &w, gates, n_gates, sink, stop, err);
+        rc = try_settings(l, &w, sink, stop, err);
     }
     if (!rc)
-        rc = fit_chosen(l, &w, gates, n_gates, err);
+        rc = fit_chosen(l, &w, err);
     free(w.n_options);
     free(w.rows);
     return rc;

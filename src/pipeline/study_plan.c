@@ -12,7 +12,8 @@ static int64_t first_choice_correct(const struct study_fitted *w, int gate)
     int64_t correct = 0;
     for (int64_t i = 0; i < w->data->sides[STUDY_TRAIN].n; i++) {
         int first = 0;
-        vote_call(&first, w->gates[gate].scores[STUDY_TRAIN] + i * f->N, f->N, ~UINT64_C(0), 1);
+        vote_call(&first, w->gates.list[gate].scores[STUDY_TRAIN] + i * f->N, f->N, ~UINT64_C(0),
+                  1);
         correct += f->sides[STUDY_TRAIN].right[i * f->N + first] == 1;
     }
     return correct;
@@ -39,12 +40,10 @@ static int make_weights(struct study_fitted *w, struct err *err)
 int study_fit(struct study_fitted *w, struct study_data *d, struct study_fleet *f,
               const struct study_gates *gates, const struct study_options *o, struct err *err)
 {
-    struct study_gates own;
     int64_t most = -1;
     *w = (struct study_fitted){.data = d, .fleet = f};
-    int rc = study_gates_take(&own, gates, d, f, err);
-    for (int g = 0; g < own.n && !rc; g++) {
-        w->gates[w->n_gates++] = own.list[g];
+    int rc = study_gates_take(&w->gates, gates, d, f, err);
+    for (int g = 0; g < w->gates.n && !rc; g++) {
         int64_t correct = first_choice_correct(w, g);
         if (correct > most) {
             most = correct;
@@ -52,8 +51,8 @@ int study_fit(struct study_fitted *w, struct study_data *d, struct study_fleet *
         }
     }
     if (!rc)
-        rc = study_learned_fit(&w->learned, d, f, w->gates, w->n_gates, (uint64_t)o->seed,
-                               o->files.sink, o->stop, err);
+        rc = study_learned_fit(&w->learned, d, &w->gates, (uint64_t)o->seed, o->files.sink, o->stop,
+                               err);
     return rc ? rc : make_weights(w, err);
 }
 
@@ -141,7 +140,7 @@ void study_walk(bool *right, int64_t *latency_us, int64_t *energy_uj, const stru
 {
     static const enum vote_kind KINDS[] = {VOTE_TOP1, VOTE_MAJORITY, VOTE_WEIGHTED, VOTE_TOP1};
     const struct study_fleet *f = w->fleet;
-    const float *scores = w->gates[p->gate].scores[side];
+    const float *scores = w->gates.list[p->gate].scores[side];
     int asked[VOTE_MAX_EXPERTS], n = members_of(asked, p->members, f->N);
     bool is_fixed = p->combine == FORWARD_LEARNED && p->k >= n; /* all asked, in any order */
     *latency_us = *energy_uj = 0;
@@ -158,27 +157,33 @@ void study_walk(bool *right, int64_t *latency_us, int64_t *energy_uj, const stru
         deployed_costs(latency_us, energy_uj, w, p->members, side);
 }
 
-void study_judge(struct study_worth *out, const struct study_fitted *w, const struct study_plan *p,
-                 enum select_cost cost)
+int study_judge(struct study_worth *out, const struct study_fitted *w, const struct study_plan *p,
+                enum select_cost cost, struct err *err)
 {
+    const struct study_side *sides = w->data->sides;
+    int64_t most = sides[0].n > sides[1].n ? sides[0].n : sides[1].n;
+    bool *right = malloc((size_t)most * sizeof *right);
+    double *x = malloc((size_t)most * sizeof *x);
+    if (!right || !x) {
+        free(right);
+        free(x);
+        return err_set(err, MOE2_ELIMIT, "no memory for %lld answers", (long long)most);
+    }
     *out = (struct study_worth){0};
     for (int k = 0; k < STUDY_N_SIDES; k++) {
-        int64_t n = w->data->sides[k].n, latency = 0, energy = 0;
-        bool *right = malloc((size_t)n * sizeof *right);
-        double *x = malloc((size_t)n * sizeof *x);
-        if (right && x) {
-            study_walk(right, &latency, &energy, w, p, cost, k);
-            for (int64_t i = 0; i < n; i++) {
-                out->correct[k] += right[i];
-                x[i] = right[i];
-            }
-            if (k == STUDY_TEST)
-                out->test = stats_interval95(x, n);
+        int64_t n = sides[k].n, latency = 0, energy = 0;
+        study_walk(right, &latency, &energy, w, p, cost, k);
+        for (int64_t i = 0; i < n; i++) {
+            out->correct[k] += right[i];
+            x[i] = right[i];
         }
+        if (k == STUDY_TEST)
+            out->test = stats_interval95(x, n);
         out->n[k] = n;
         out->latency_s[k] = w->fleet->has_costs ? 1e-6 * (double)latency / (double)n : NAN;
         out->energy_j[k] = w->fleet->has_costs ? 1e-6 * (double)energy / (double)n : NAN;
-        free(right);
-        free(x);
     }
+    free(right);
+    free(x);
+    return 0;
 }

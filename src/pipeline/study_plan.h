@@ -27,8 +27,8 @@ struct study_worth {
 struct study_fitted {
     struct study_data *data;
     struct study_fleet *fleet;
-    struct study_gate gates[STUDY_MAX_GATES];
-    int n_gates, best_gate; /* best_gate: most right on train by its first choice */
+    struct study_gates gates;
+    int best_gate; /* most right on train by its first choice */
     struct study_learned learned;
     float *weights[STUDY_N_SIDES]; /* [n, N] of the learned combination; train: out of fold */
 };
@@ -50,14 +50,16 @@ struct study_cell {
 int study_fit(struct study_fitted *w, struct study_data *d, struct study_fleet *f,
               const struct study_gates *gates, const struct study_options *o, struct err *err);
 
-void study_judge(struct study_worth *out, const struct study_fitted *w, const struct study_plan *p,
-                 enum select_cost cost);
+/* What a plan is worth. MOE2_ELIMIT without memory. */
+int study_judge(struct study_worth *out, const struct study_fitted *w, const struct study_plan *p,
+                enum select_cost cost, struct err *err);
 
 /* How a plan is right on one side: right [n]. */
 void study_walk(bool *right, int64_t *latency_us, int64_t *energy_uj, const struct study_fitted *w,
                 const struct study_plan *p, enum select_cost cost, int side);
 
-/* Fills cells [n], whose limits are given. max_k: largest number asked by votes. time_limit_s for each search beyond 20 experts. */
+/* Fills cells [n], whose limits are given. max_k: largest number asked by votes. time_limit_s for each search beyond 20 experts. Errors:
+ * those of select_solve; MOE2_ELIMIT without memory. */
 int study_solve(struct study_cell *cells, int64_t n, const struct study_fitted *w,
                 enum select_cost cost, int max_k, double time_limit_s, const struct log_sink *sink,
                 const volatile int *stop, struct err *err);

@@ -262,13 +262,14 @@ static int add_tables(struct page_draft *p, const struct study *s, const struct 
                                "eight real models on MMLU-Pro stand "
                                "for the eight experts: strength is theirs, cost the curve's.",
                                s->testbed.cost_note, (long long)o->output_tokens);
-    int rc =
-        add_table(p, s->table2, 3, s, dir, "table2_latency", "Table II: latency limits", head, err);
+    int rc = add_table(p, s->table2, STUDY_N_LATENCIES, s, dir, "table2_latency",
+                       "Table II: latency limits", head, err);
     if (!rc)
-        rc = add_table(p, s->table3, 10, s, dir, "table3_energy", "Table III: energy limits", head,
-                       err);
+        rc = add_table(p, s->table3, STUDY_N_ENERGIES, s, dir, "table3_energy",
+                       "Table III: energy limits", head, err);
     if (!rc)
-        rc = add_table(p, s->table4, 30, s, dir, "table4_both", "Table IV: both limits", head, err);
+        rc = add_table(p, s->table4, STUDY_N_BOTH, s, dir, "table4_both", "Table IV: both limits",
+                       head, err);
     return rc;
 }
 

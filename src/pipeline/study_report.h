@@ -5,6 +5,13 @@
 #include "io/yaml.h"
 #include "pipeline/study_parts.h"
 
+/* Tables II, III and IV: limits of latency, of energy, and of both. */
+enum {
+    STUDY_N_LATENCIES = 3,
+    STUDY_N_ENERGIES = 10,
+    STUDY_N_BOTH = STUDY_N_LATENCIES * STUDY_N_ENERGIES
+};
+
 struct study {
     struct study_data data;
     struct profile_set costs, testbed_costs;
@@ -14,7 +21,7 @@ struct study {
     struct study_gates gates; /* of the fleet that holds all others */
     struct study_fleet testbed;
     struct study_fitted testbed_fitted;
-    struct study_cell table2[3], table3[10], table4[30];
+    struct study_cell table2[STUDY_N_LATENCIES], table3[STUDY_N_ENERGIES], table4[STUDY_N_BOTH];
 };
 
 /* Tables, figures, verification.md and report.html; fills the summary's sentence. */

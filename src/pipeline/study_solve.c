@@ -26,7 +26,7 @@ static struct select_problem problem_of(const struct solving *s, int gate, int k
     const struct study_fleet *f = s->w->fleet;
     struct select_problem p = {.n = s->w->data->sides[STUDY_TRAIN].n,
                                .N = f->N,
-                               .score = s->w->gates[gate].scores[STUDY_TRAIN],
+                               .score = s->w->gates.list[gate].scores[STUDY_TRAIN],
                                .right = f->sides[STUDY_TRAIN].right,
                                .answer = kind == VOTE_TOP1 ? NULL : f->sides[STUDY_TRAIN].answer,
                                .cost = s->cost,
@@ -55,26 +55,30 @@ static void take_answers(struct solving *s, const struct select_result *r, int g
     }
 }
 
-static void take_baselines(struct solving *s, const struct select_result *r, int gate)
+static int take_baselines(struct solving *s, const struct select_result *r, int gate,
+                          struct err *err)
 {
     const uint64_t all = s->w->fleet->N == 64 ? ~UINT64_C(0) : (UINT64_C(1) << s->w->fleet->N) - 1;
-    for (int64_t c = 0; c < s->n; c++) {
+    int rc = 0;
+    for (int64_t c = 0; c < s->n && !rc; c++) {
         const struct select_answer *a = &r->answers[c];
         struct study_cell *cell = &s->cells[c];
         struct study_plan plan = {gate, 1, FORWARD_TOP1, all};
-        study_judge(&cell->all_worth, s->w, &plan, s->cost);
+        rc = study_judge(&cell->all_worth, s->w, &plan, s->cost, err);
         cell->all_feasible = a->all_feasible;
         cell->n_feasible = s->cost == SELECT_DEPLOYED ? a->n_feasible : -1;
         cell->has_single = a->has_single;
         cell->random = a->has_single ? a->random : NAN;
-        if (!a->has_single)
+        if (rc || !a->has_single)
             continue;
         plan.members = a->single.members;
         cell->single = plan;
-        study_judge(&cell->single_worth, s->w, &plan, s->cost);
+        rc = study_judge(&cell->single_worth, s->w, &plan, s->cost, err);
         plan.members = a->greedy.members;
-        study_judge(&cell->greedy_worth, s->w, &plan, s->cost);
+        if (!rc)
+            rc = study_judge(&cell->greedy_worth, s->w, &plan, s->cost, err);
     }
+    return rc;
 }
 
 static int solve_one(struct solving *s, int gate, int k, enum forward_combine combine,
@@ -87,7 +91,7 @@ static int solve_one(struct solving *s, int gate, int k, enum forward_combine co
     if (!rc)
         take_answers(s, &r, gate, k, combine);
     if (!rc && combine == FORWARD_TOP1 && gate == s->w->best_gate)
-        take_baselines(s, &r, gate);
+        rc = take_baselines(s, &r, gate, err);
     select_result_release(&r);
     return rc;
 }
@@ -96,11 +100,11 @@ static int solve_votes(struct solving *s, struct progress *p, struct err *err)
 {
     int N = s->w->fleet->N, rc = 0;
     bool many = N > SELECT_MAX_ENUMERATED;
-    for (int g = 0; g < s->w->n_gates && !rc; g++) {
+    for (int g = 0; g < s->w->gates.n && !rc; g++) {
         rc = solve_one(s, g, 1, FORWARD_TOP1, err);
         for (int k = 3; k <= s->max_k && k <= N && !rc && (!many || g == s->w->best_gate); k += 2) {
             rc = solve_one(s, g, k, FORWARD_VOTE, err);
-            if (!rc && !many && s->w->gates[g].probabilities)
+            if (!rc && !many && s->w->gates.list[g].probabilities)
                 rc = solve_one(s, g, k, FORWARD_WEIGHTED, err);
         }
         progress_set(p, g + 1);
@@ -204,6 +208,7 @@ static void solve_learned(struct solving *s, const struct log_sink *sink)
 
 /* ---- the whole ---- */
 
+/* The share of test's questions that some expert has right. */
 static double oracle_of(const struct study_fitted *w)
 {
     int64_t n = w->data->sides[STUDY_TEST].n, some = 0;
@@ -228,6 +233,7 @@ int study_solve(struct study_cell *cells, int64_t n, const struct study_fitted *
                         .max_k = max_k,
                         .time_limit_s = time_limit_s,
                         .stop = stop};
+    double oracle = oracle_of(w);
     s.best = malloc((size_t)n * sizeof *s.best);
     s.limits = malloc((size_t)n * sizeof *s.limits);
     s.right = malloc((size_t)w->data->sides[STUDY_TRAIN].n * sizeof *s.right);
@@ -236,10 +242,10 @@ int study_solve(struct study_cell *cells, int64_t n, const struct study_fitted *
         s.best[c] = -1;
         s.limits[c] = cells[c].limits;
         cells[c].plan = (struct study_plan){.gate = -1};
-        cells[c].oracle = oracle_of(w);
+        cells[c].oracle = oracle;
         cells[c].n_feasible = -1;
     }
-    progress_begin(&p, sink, w->fleet->name, w->n_gates, "gates");
+    progress_begin(&p, sink, w->fleet->name, w->gates.n, "gates");
     if (!rc)
         rc = solve_votes(&s, &p, err);
     progress_end(&p);
@@ -247,7 +253,7 @@ int study_solve(struct study_cell *cells, int64_t n, const struct study_fitted *
         solve_learned(&s, sink);
     for (int64_t c = 0; c < n && !rc; c++)
         if (cells[c].plan.gate >= 0)
-            study_judge(&cells[c].worth, w, &cells[c].plan, cost);
+            rc = study_judge(&cells[c].worth, w, &cells[c].plan, cost, err);
     free(s.best);
     free(s.limits);
     free(s.right);

@@ -83,7 +83,8 @@ static int plan_cells(struct table *t, const struct study_cell *c, const struct 
         return 0;
     }
     table_cell(t, "%d", c->plan.k);
-    table_cell(t, "%s, %s", w->gates[c->plan.gate].kind, forward_combine_name(c->plan.combine));
+    table_cell(t, "%s, %s", w->gates.list[c->plan.gate].kind,
+               forward_combine_name(c->plan.combine));
     table_cell(t, "%.1f", 100 * (double)c->worth.correct[0] / (double)c->worth.n[0]);
     interval_cell(t, &c->worth.test);
     table_cell(t, "%.2f", c->worth.latency_s[STUDY_TEST]);
@@ -172,7 +173,7 @@ static void write_cell(struct json_writer *j, const struct study_cell *c,
         jw_end(j);
         jw_int(j, "k", c->plan.k);
         jw_text(j, "combine", forward_combine_name(c->plan.combine));
-        jw_text(j, "gate", w->gates[c->plan.gate].kind);
+        jw_text(j, "gate", w->gates.list[c->plan.gate].kind);
         jw_bool(j, "optimal", c->optimal);
         write_worth(j, "chosen", &c->worth);
         if (c->has_single) {
@@ -236,7 +237,7 @@ static int cells_csv(struct buf *out, const struct study_cell *cells, int n,
             rc = study_members(out, w, c->plan.members, err);
         if (!rc)
             rc = buf_printf(out, err, "\",%d,%s,%s,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,", c->plan.k,
-                            forward_combine_name(c->plan.combine), w->gates[c->plan.gate].kind,
+                            forward_combine_name(c->plan.combine), w->gates.list[c->plan.gate].kind,
                             (double)c->worth.correct[0] / (double)c->worth.n[0], c->worth.test.mean,
                             c->worth.test.low, c->worth.test.high, c->worth.latency_s[1],
                             c->worth.energy_j[1]);

@@ -73,9 +73,9 @@ int study_verify(const struct study *s, const char *path, const char *head, stru
     for (int i = 0; i < s->n_results && !rc; i++)
         rc = headline(&out, s->results[i], err);
     if (!rc)
-        rc = monotone_line(&out, s->table2, 3, "Table II (latency 1, 2, 3 s)", err);
+        rc = monotone_line(&out, s->table2, STUDY_N_LATENCIES, "Table II (latency 1, 2, 3 s)", err);
     if (!rc)
-        rc = monotone_line(&out, s->table3, 10, "Table III (energy 5 to 50 J)", err);
+        rc = monotone_line(&out, s->table3, STUDY_N_ENERGIES, "Table III (energy 5 to 50 J)", err);
     if (!rc)
         rc = buf_puts(
             &out,
