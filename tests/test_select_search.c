@@ -13,6 +13,7 @@
 #include "base/rng.h"
 #include "route/select.h"
 #include "route/select_ops.h"
+#include "route/select_parts.h"
 
 enum { MAX_LIMITS = 12 };
 
@@ -292,12 +293,45 @@ static void every_instruction_set_gives_the_same(void **state)
     same_loops(&select_ops_plain, select_ops_best());
 }
 
+/* What costs more is right more often, mostly, and there are few values: many points are equal but for their members. */
+static void a_frontier_is_the_same_in_whatever_parts_it_grows(void **state)
+{
+    (void)state;
+    enum { N = 600 };
+    static const int64_t PARTS[] = {N, 1, 7, 250};
+    struct select_point points[N];
+    struct select_result whole = {0};
+    struct rng rng;
+    rng_init(&rng, 29);
+    for (int i = 0; i < N; i++) {
+        int64_t energy = (int64_t)rng_below(&rng, 20), latency = (int64_t)rng_below(&rng, 6);
+        int64_t correct = energy + 3 * latency + (int64_t)rng_below(&rng, 3);
+        points[i] = (struct select_point){(uint64_t)(i + 1), correct, energy, latency};
+    }
+    assert_int_equal(0, select_frontier_add(&whole, points, N, NULL));
+    assert_true(whole.has_frontier && whole.n_frontier > 5 && whole.n_frontier < N);
+    for (size_t k = 0; k < sizeof PARTS / sizeof *PARTS; k++) {
+        struct select_result grown = {0};
+        for (int64_t end = N, n; end > 0; end -= n) { /* the last first */
+            n = end < PARTS[k] ? end : PARTS[k];
+            assert_int_equal(0, select_frontier_add(&grown, points + end - n, n, NULL));
+        }
+        assert_int_equal(0, select_frontier_add(&grown, NULL, 0, NULL));
+        assert_int_equal(whole.n_frontier, grown.n_frontier);
+        assert_memory_equal(whole.frontier, grown.frontier,
+                            (size_t)whole.n_frontier * sizeof *points);
+        select_result_release(&grown);
+    }
+    select_result_release(&whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sixteen_experts_are_searched_as_they_are_enumerated),
         cmocka_unit_test(more_than_65535_prompts_are_counted_right),
         cmocka_unit_test(when_time_ends_the_bound_is_true),
+        cmocka_unit_test(a_frontier_is_the_same_in_whatever_parts_it_grows),
         cmocka_unit_test(feasible_subsets_are_counted_beyond_what_is_looked_at),
         cmocka_unit_test(beyond_what_can_be_counted_it_says_so),
         cmocka_unit_test(a_set_stop_flag_ends_it),

@@ -116,14 +116,6 @@ bool select_archive_beats(const struct select_archive *a, int64_t correct, int64
            (y->correct == correct && (y->energy < energy || y->latency < latency));
 }
 
-static int by_energy(const void *x, const void *y)
-{
-    const struct select_point *a = x, *b = y;
-    if (a->energy != b->energy)
-        return a->energy < b->energy ? -1 : 1;
-    return (a->latency > b->latency) - (a->latency < b->latency);
-}
-
 int select_archive_points(struct select_point **points, int64_t *n, const struct select_archive *a,
                           struct err *err)
 {
@@ -138,7 +130,7 @@ int select_archive_points(struct select_point **points, int64_t *n, const struct
         for (int64_t i = 0; i < a->stairs[k].n; i++)
             if (a->stairs[k].points[i].latency == a->stairs[k].latency)
                 list[(*n)++] = a->stairs[k].points[i];
-    qsort(list, (size_t)*n, sizeof *list, by_energy);
+    qsort(list, (size_t)*n, sizeof *list, select_by_costs);
     *points = list;
     return 0;
 }

@@ -17,7 +17,7 @@ static int by_energy(const void *x, const void *y)
     return select_before(a, b) ? -1 : select_before(b, a);
 }
 
-static int by_energy_and_latency(const void *x, const void *y)
+int select_by_costs(const void *x, const void *y)
 {
     const struct select_point *a = x, *b = y;
     if (a->energy != b->energy)
@@ -45,7 +45,8 @@ static int64_t place_of(const int64_t *values, int64_t n, int64_t v)
     return low;
 }
 
-int select_undominated(struct select_point *points, int64_t *n, struct err *err)
+/* Keeps of n points those that no other dominates, in the order of select_by_costs. An error leaves them as they are. */
+static int thin(struct select_point *points, int64_t *n, struct err *err)
 {
     int64_t n_values = 0, kept = 0;
     int64_t *values = malloc((size_t)(*n + 1) * sizeof *values);
@@ -73,9 +74,27 @@ int select_undominated(struct select_point *points, int64_t *n, struct err *err)
             most[i] = points[k].correct > most[i] ? points[k].correct : most[i];
         points[kept++] = points[k];
     }
-    qsort(points, (size_t)kept, sizeof *points, by_energy_and_latency);
+    qsort(points, (size_t)kept, sizeof *points, select_by_costs);
     free(values);
     free(most);
     *n = kept;
+    return 0;
+}
+
+int select_frontier_add(struct select_result *r, const struct select_point *more, int64_t n,
+                        struct err *err)
+{
+    int64_t n_all = r->n_frontier + n;
+    struct select_point *list = realloc(r->frontier, (size_t)(n_all + 1) * sizeof *list);
+    if (!list)
+        return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)n_all);
+    r->frontier = list;
+    if (n)
+        memcpy(list + r->n_frontier, more, (size_t)n * sizeof *list);
+    int rc = thin(list, &n_all, err);
+    if (rc)
+        return rc;
+    r->n_frontier = n_all;
+    r->has_frontier = true;
     return 0;
 }

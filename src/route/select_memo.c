@@ -2,7 +2,6 @@
 #include "route/select_memo.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 int select_memo_init(struct select_memo *m, struct select_state *s, struct select_bits *bits,
                      struct err *err)
@@ -146,28 +145,31 @@ bool select_memo_best(struct select_point *best, const struct select_memo *m,
     return found;
 }
 
-int64_t select_memo_list(struct select_point *list, const struct select_memo *m)
+int select_memo_list(struct select_point **list, int64_t *n, const struct select_memo *m,
+                     const struct select_result *r, struct err *err)
 {
-    int64_t n = 0;
+    int64_t most = m->n + r->n_answers, n_listed = 0;
+    struct select_point *points = malloc((size_t)(most + 1) * sizeof *points);
+    if (!points)
+        return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)most);
     for (int64_t k = 0; k < m->capacity; k++)
         if (is_choice(m, k))
-            list[n++] = m->points[k];
-    return n;
+            points[n_listed++] = m->points[k];
+    for (int64_t g = 0; g < r->n_answers; g++)
+        if (r->answers[g].feasible)
+            points[n_listed++] = r->answers[g].best;
+    *list = points;
+    *n = n_listed;
+    return 0;
 }
 
 int select_memo_frontier(struct select_result *r, const struct select_memo *m, struct err *err)
 {
-    int64_t most = r->n_frontier + m->n + r->n_answers + 1, n = r->n_frontier;
-    struct select_point *list = realloc(r->frontier, (size_t)most * sizeof *list);
-    if (!list)
-        return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)most);
-    n += select_memo_list(list + n, m);
-    for (int64_t g = 0; g < r->n_answers; g++)
-        if (r->answers[g].feasible)
-            list[n++] = r->answers[g].best;
-    r->has_frontier = true;
-    r->frontier = list;
-    int rc = select_undominated(list, &n, err);
-    r->n_frontier = n;
+    struct select_point *list = NULL;
+    int64_t n = 0;
+    int rc = select_memo_list(&list, &n, m, r, err);
+    if (!rc)
+        rc = select_frontier_add(r, list, n, err);
+    free(list);
     return rc;
 }

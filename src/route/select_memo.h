@@ -29,10 +29,12 @@ void select_memo_climb(struct select_point *x, struct select_memo *m,
 bool select_memo_best(struct select_point *best, const struct select_memo *m,
                       const struct select_cell *cell);
 
-/* The remembered points that may be chosen, limits of the cells aside: list [m->n], how many. */
-int64_t select_memo_list(struct select_point *list, const struct select_memo *m);
+/* What is known for a frontier: the remembered points that may be chosen, limits of the cells aside, and r's feasible answers. list [n] is
+ * the caller's. MOE2_ELIMIT without memory. */
+int select_memo_list(struct select_point **list, int64_t *n, const struct select_memo *m,
+                     const struct select_result *r, struct err *err);
 
-/* Adds the remembered points and the answers to r's frontier, which may lack some. */
+/* Adds these to r's frontier, which may lack some. */
 int select_memo_frontier(struct select_result *r, const struct select_memo *m, struct err *err);
 
 #endif

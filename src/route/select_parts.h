@@ -99,7 +99,12 @@ void select_baselines(struct select_result *r, const struct select_state *s,
                       const struct select_source *source);
 int64_t select_oracle(const struct select_state *s, uint64_t members);
 
-/* Keeps of n points those that no other dominates, ordered by energy, then latency. */
-int select_undominated(struct select_point *points, int64_t *n, struct err *err);
+/* Adds n points, which stay the caller's, to r's frontier and keeps those that no other dominates, ordered by energy, then latency.
+ * MOE2_ELIMIT without memory; the frontier is then as it was. */
+int select_frontier_add(struct select_result *r, const struct select_point *more, int64_t n,
+                        struct err *err);
+
+/* For qsort: the order of a frontier. */
+int select_by_costs(const void *a, const void *b);
 
 #endif

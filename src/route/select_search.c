@@ -519,18 +519,18 @@ static int walk_frontier(struct search *x, const struct select_memo *memo,
 {
     const struct select_state *s = x->s;
     struct select_archive archive;
-    struct select_point *known = malloc((size_t)(memo->n + 1) * sizeof *known);
+    struct select_point *known = NULL;
     double limit_s = s->p->time_limit_s;
-    int64_t n_known = known ? select_memo_list(known, memo) : 0;
+    int64_t n_known = 0;
+    int rc = select_memo_list(&known, &n_known, memo, x->r, err);
+    if (rc)
+        return rc;
     select_archive_init(&archive, s->latency, x->N);
     for (int64_t k = 0; k < n_known; k++)
         select_archive_add(&archive, &known[k]);
     free(known);
-    for (int64_t g = 0; g < x->r->n_answers; g++)
-        if (x->r->answers[g].feasible)
-            select_archive_add(&archive, &x->r->answers[g].best);
     x->archive = &archive;
-    int rc = walk(x, terms, n_terms, NULL, 0, limit_s > 0 ? s->begun_s + limit_s : 0, err);
+    rc = walk(x, terms, n_terms, NULL, 0, limit_s > 0 ? s->begun_s + limit_s : 0, err);
     x->archive = NULL;
     if (!rc)
         rc = select_archive_points(&x->r->frontier, &x->r->n_frontier, &archive, err);
@@ -590,10 +590,9 @@ static int table_frontier(struct search *x, struct err *err)
     for (uint64_t m = 1; m <= s->all; m++)
         if (__builtin_popcountll(m) <= s->p->max_experts && table_point(x, &list[n], m))
             n++;
-    x->r->frontier = list;
-    int rc = select_undominated(list, &n, err);
-    x->r->n_frontier = n;
-    x->r->has_frontier = x->r->frontier_complete = true;
+    int rc = select_frontier_add(x->r, list, n, err);
+    x->r->frontier_complete = !rc;
+    free(list);
     return rc;
 }
 

@@ -346,19 +346,19 @@ bool select_table_point(void *table, struct select_point *out, uint64_t members)
     return t->keeps[u];
 }
 
-int select_table_frontier(struct select_point **points, int64_t *n, struct select_table *t,
-                          struct err *err)
+int select_table_frontier(struct select_result *r, struct select_table *t, struct err *err)
 {
     const struct select_state *s = t->s;
     struct select_point *list = malloc((size_t)t->n_subsets * sizeof *list);
+    int64_t n = 0;
     if (!list)
         return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)t->n_subsets);
-    *n = 0;
     for (int64_t u = 0; u < t->n_subsets - (t->fixed == 0); u++) {
         uint64_t m = members_of(t, u);
-        if (__builtin_popcountll(m) <= s->p->max_experts && select_table_point(t, &list[*n], m))
-            (*n)++;
+        if (__builtin_popcountll(m) <= s->p->max_experts && select_table_point(t, &list[n], m))
+            n++;
     }
-    *points = list;
-    return select_undominated(list, n, err);
+    int rc = select_frontier_add(r, list, n, err);
+    free(list);
+    return rc;
 }

@@ -35,9 +35,8 @@ int select_table_best(struct select_point *best, bool *found, struct select_tabl
 /* How many of the table's subsets a cell admits: the one that select_table_best was asked about last. */
 int64_t select_table_count(const struct select_table *t, const struct select_cell *cell);
 
-/* Every point that no other dominates: the caller's array. */
-int select_table_frontier(struct select_point **points, int64_t *n, struct select_table *t,
-                          struct err *err);
+/* Adds the table's points that may be chosen to r's frontier. */
+int select_table_frontier(struct select_result *r, struct select_table *t, struct err *err);
 
 /* A select_source over the table. */
 bool select_table_point(void *table, struct select_point *out, uint64_t members);

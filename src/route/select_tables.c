@@ -5,7 +5,6 @@
  * stands, bounded by the prompts where some expert that may be in is right.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "route/select_memo.h"
 #include "route/select_table.h"
@@ -28,8 +27,8 @@ static int one_table(struct select_result *r, struct select_state *s, struct err
     if (!rc)
         select_baselines(r, s, &source);
     if (!rc && s->p->frontier) {
-        r->has_frontier = r->frontier_complete = true;
-        rc = select_table_frontier(&r->frontier, &r->n_frontier, &t, err);
+        rc = select_table_frontier(r, &t, err);
+        r->frontier_complete = !rc;
     }
     select_table_release(&t);
     return rc;
@@ -85,30 +84,6 @@ static uint64_t outer_set(uint64_t outer, uint64_t k)
     return members;
 }
 
-/* What a table has for the frontier; not where latencies would have to be evaluated one by one. */
-static int extend_frontier(struct select_result *r, struct select_table *t, struct err *err)
-{
-    struct select_point *points = NULL;
-    int64_t n = 0;
-    if (!t->latency)
-        return 0;
-    int rc = select_table_frontier(&points, &n, t, err);
-    if (!rc) {
-        struct select_point *list =
-            realloc(r->frontier, (size_t)(r->n_frontier + n + 1) * sizeof *list);
-        if (list) {
-            memcpy(list + r->n_frontier, points, (size_t)n * sizeof *list);
-            r->frontier = list;
-            r->n_frontier += n;
-            rc = select_undominated(list, &r->n_frontier, err);
-        } else {
-            rc = err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)n);
-        }
-    }
-    free(points);
-    return rc;
-}
-
 /* Every subset of the outer experts; *done tells whether all were looked at. */
 static int many_tables(struct select_result *r, struct select_state *s, uint64_t inner, bool *done,
                        struct err *err)
@@ -127,8 +102,9 @@ static int many_tables(struct select_result *r, struct select_state *s, uint64_t
             rc = select_table_best(&a->best, &a->feasible, &t, &s->cells[g], err);
             a->n_feasible += rc ? 0 : select_table_count(&t, &s->cells[g]);
         }
-        if (!rc && s->p->frontier)
-            rc = extend_frontier(r, &t, err);
+        /* not where latencies would have to be evaluated one by one */
+        if (!rc && s->p->frontier && t.latency)
+            rc = select_table_frontier(r, &t, err);
         select_table_release(&t);
     }
     *done = k == end;
