@@ -59,6 +59,16 @@ static void kinds_are_found_by_name(void **state)
     assert_string_equal("--combine is \"most\", wanted top1, vote or weighted", err.msg);
 }
 
+static void everyone_is_every_expert_and_nobody_else(void **state)
+{
+    (void)state;
+    assert_int_equal(0, vote_everyone(0));
+    for (int n = 1; n <= VOTE_MAX; n++) {
+        assert_int_equal(n, __builtin_popcountll(vote_everyone(n)));
+        assert_int_equal(n - 1, 63 - __builtin_clzll(vote_everyone(n)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -66,6 +76,7 @@ int main(void)
         cmocka_unit_test(the_most_frequent_answer_wins_then_its_scores_then_who_was_called_first),
         cmocka_unit_test(negative_scores_count_in_a_tie),
         cmocka_unit_test(kinds_are_found_by_name),
+        cmocka_unit_test(everyone_is_every_expert_and_nobody_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

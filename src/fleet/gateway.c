@@ -107,10 +107,10 @@ static void answer(void *ctx, struct http_exchange *x, const struct http_request
 
 static int check(const struct gateway_options *o, struct err *err)
 {
-    uint64_t all = o->n_experts == 64 ? ~UINT64_C(0) : (UINT64_C(1) << o->n_experts) - 1;
     if (o->n_experts < 1 || o->n_experts > GATEWAY_MAX_EXPERTS)
         return err_set(err, MOE2_ECONFIG, "%d experts, wanted 1 to %d", o->n_experts,
                        GATEWAY_MAX_EXPERTS);
+    uint64_t all = vote_everyone(o->n_experts);
     if (!(o->subset & all) || o->subset & ~all)
         return err_set(err, MOE2_ECONFIG, "nobody of the %d experts is in service", o->n_experts);
     if (o->k < 1 || o->k > o->n_experts)

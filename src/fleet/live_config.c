@@ -83,7 +83,7 @@ static int check_names(struct live_config *c, const char *path, struct err *err)
         c->subset |= UINT64_C(1) << e;
     }
     if (!c->in_service.n)
-        c->subset = n == 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1;
+        c->subset = vote_everyone((int)n);
     return 0;
 }
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "route/vote.h"
+
 int answers_option(const char *text)
 {
     if (!*text)
@@ -131,8 +133,7 @@ static int take_predictions(struct answers *a, const char *path, const struct pr
 static int read_predictions(struct answers *a, const char *path, struct err *err)
 {
     struct predictions p = {0};
-    uint64_t all = a->n_experts == 64 ? ~UINT64_C(0) : (UINT64_C(1) << a->n_experts) - 1;
-    int rc = predictions_read(&p, path, &a->read, all, err);
+    int rc = predictions_read(&p, path, &a->read, vote_everyone(a->n_experts), err);
     if (!rc)
         rc = take_predictions(a, path, &p, err);
     predictions_release(&p);

@@ -29,7 +29,7 @@ static int choose_experts(struct select_input *in, struct err *err)
     struct select_report *r = in->report;
     const struct outcomes *o = &r->outcomes;
     const char *list = in->options->experts;
-    in->wanted = list ? 0 : ~0ull >> (64 - o->n_experts);
+    in->wanted = list ? 0 : vote_everyone(o->n_experts);
     while (list) {
         size_t n = strcspn(list, ",");
         char name[256] = {0};

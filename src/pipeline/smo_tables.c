@@ -71,10 +71,9 @@ static int try_subset(struct smo_trial *t, const struct work *w, const char *exp
     if (!rc) {
         const struct select_group *g = &r.groups[0];
         const struct select_answer *a = &g->result.answers[0];
-        uint64_t everyone = r.n_experts == 64 ? ~(uint64_t)0 : ((uint64_t)1 << r.n_experts) - 1;
         take_point(t, g, &a->all);
         t->n_oracle = g->result.oracle;
-        names_of(t->subset, sizeof t->subset, &r, everyone, ", ");
+        names_of(t->subset, sizeof t->subset, &r, vote_everyone(r.n_experts), ", ");
         w->report->n_experts = experts ? w->report->n_experts : r.n_experts;
     }
     select_report_release(&r);

@@ -135,8 +135,7 @@ static int parse_subset(uint64_t *mask, const struct answers *a, const char *tex
 static int choose_experts(struct forward_work *w, const struct forward_step *step, struct err *err)
 {
     int E = w->answers.n_experts, n = 0;
-    uint64_t all = E == 64 ? ~UINT64_C(0) : (UINT64_C(1) << E) - 1;
-    w->subset = step->combine == FORWARD_LEARNED && !step->fit ? w->file.subset : all;
+    w->subset = step->combine == FORWARD_LEARNED && !step->fit ? w->file.subset : vote_everyone(E);
     int rc = step->subset ? parse_subset(&w->subset, &w->answers, step->subset, err) : 0;
     for (int e = 0; e < E; e++)
         n += (int)(w->subset >> e & 1);

@@ -10,11 +10,6 @@
 
 enum { N_ENERGIES = 9, N_LATENCIES = 3 };
 
-static uint64_t all_of(const struct study_fleet *f)
-{
-    return f->N == 64 ? ~UINT64_C(0) : (UINT64_C(1) << f->N) - 1;
-}
-
 /* The expert with the most right on train; the lowest of equals. */
 static int best_single(const struct study_fitted *w)
 {
@@ -98,7 +93,7 @@ static int add_single(struct study_result *r, struct err *err)
 static int add_votes(struct study_result *r, struct err *err)
 {
     const struct study_fitted *w = &r->fitted;
-    struct study_plan plan = {0, 1, FORWARD_TOP1, all_of(&r->fleet)};
+    struct study_plan plan = {0, 1, FORWARD_TOP1, vote_everyone(r->fleet.N)};
     int rc = 0;
     for (plan.gate = 0; plan.gate < w->gates.n && !rc; plan.gate++)
         rc = add_row(r, w, &plan, "the gate's first choice", err, "gate %s, k = 1",
@@ -119,7 +114,7 @@ static int add_text_free(struct study_result *r, struct err *err)
     const struct study_learned *l = &other.learned;
     const struct vote_learned v = {l->shape_text_free, l->theta_text_free};
     const struct study_plan plan = {other.best_gate, r->fleet.N, FORWARD_LEARNED,
-                                    all_of(&r->fleet)};
+                                    vote_everyone(r->fleet.N)};
     int64_t n = other.data->sides[STUDY_TEST].n;
     float *weights = malloc((size_t)(n * r->fleet.N) * sizeof *weights);
     if (!weights)
@@ -141,7 +136,7 @@ static int add_text_free(struct study_result *r, struct err *err)
 static int add_learned(struct study_result *r, struct err *err)
 {
     const struct study_plan plan = {r->fitted.best_gate, r->fleet.N, FORWARD_LEARNED,
-                                    all_of(&r->fleet)};
+                                    vote_everyone(r->fleet.N)};
     return add_row(r, &r->fitted, &plan, "learned weights", err, "all, learned");
 }
 

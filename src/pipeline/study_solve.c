@@ -58,7 +58,7 @@ static void take_answers(struct solving *s, const struct select_result *r, int g
 static int take_baselines(struct solving *s, const struct select_result *r, int gate,
                           struct err *err)
 {
-    const uint64_t all = s->w->fleet->N == 64 ? ~UINT64_C(0) : (UINT64_C(1) << s->w->fleet->N) - 1;
+    const uint64_t all = vote_everyone(s->w->fleet->N);
     int rc = 0;
     for (int64_t c = 0; c < s->n && !rc; c++) {
         const struct select_answer *a = &r->answers[c];
@@ -190,7 +190,7 @@ static void solve_learned(struct solving *s, const struct log_sink *sink)
         progress_end(&p);
         return;
     }
-    offer_asked(s, N == 64 ? ~UINT64_C(0) : (UINT64_C(1) << N) - 1);
+    offer_asked(s, vote_everyone(N));
     progress_begin(&p, sink, "budgets", (double)s->n, "");
     for (int64_t c = 0; c < s->n && !(s->stop && *s->stop); c++) {
         uint64_t members = s->cells[c].plan.members;

@@ -264,7 +264,7 @@ static int init_right(struct select_state *s, struct err *err)
 int select_state_init(struct select_state *s, const struct select_problem *p, struct err *err)
 {
     *s = (struct select_state){.p = p, .begun_s = clock_s()};
-    s->all = p->N == 64 ? ~0ull : (1ull << p->N) - 1;
+    s->all = vote_everyone(p->N);
     int rc = check_sums(p, err);
     if (!rc)
         rc = init_memory(s, err);

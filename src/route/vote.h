@@ -43,4 +43,10 @@ bool vote_by_outcome(enum vote_kind kind, const bool *right, const float *score,
 enum { VOTE_MAX = 64 };
 int vote_by_answer(enum vote_kind kind, const int32_t *answer, const float *score, int n);
 
+/* The set of all n experts, bit e for expert e; 0 ≤ n ≤ VOTE_MAX. */
+static inline uint64_t vote_everyone(int n)
+{
+    return n == VOTE_MAX ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1;
+}
+
 #endif
