@@ -126,6 +126,10 @@ check "a broken line is named" grep -q "broken.jsonl" broken.err
 check "a broken line leaves nothing" test ! -e out
 check "broken lines are passed over when asked" "$moe2" data text --input broken.jsonl --out skip $base --skip-broken
 check "…and counted" grep -q '"broken": 1' skip/manifest.json
+"$moe2" data text --input broken.jsonl --out skip2 $base --skip-broken >skip.out 2>/dev/null
+check "…and the first one is named" grep -q "^the first broken one: broken.jsonl:4: " skip.out
+"$moe2" data text --input broken.jsonl --out skip3 $base --skip-broken --json >skip.json 2>/dev/null
+check "…in JSON too" grep -q '"first_broken": *"broken.jsonl:4: ' skip.json
 check "…and the rest is the same" cmp ref/train-00000.bin skip/train-00000.bin
 echo '{"testo": "x"}' >field.jsonl
 "$moe2" data text --input field.jsonl --out out 2>field.err

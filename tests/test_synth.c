@@ -472,26 +472,6 @@ static void puzzles_are_right(void **state)
 
 /* ---- sets ---- */
 
-static void a_question_belongs_to_one_set_in_the_promised_share(void **state)
-{
-    (void)state;
-    struct rng rng;
-    int n[SYNTH_N_SETS] = {0};
-    rng_init(&rng, 3);
-    for (int i = 0; i < 16000; i++) {
-        struct synth_item x;
-        enum synth_set set, again;
-        synth_families[i % SYNTH_N_FAMILIES].make(&x, &rng);
-        assert_int_equal(0, synth_set_of(&set, x.question, NULL));
-        assert_int_equal(0, synth_set_of(&again, x.question, NULL));
-        assert_int_equal(set, again);
-        n[set]++;
-    }
-    static const double want[SYNTH_N_SETS] = {36 / 64.0, 12 / 64.0, 12 / 64.0, 4 / 64.0};
-    for (int s = 0; s < SYNTH_N_SETS; s++)
-        assert_true(fabs(n[s] / 16000.0 - want[s]) < 0.02);
-}
-
 static void sizes_and_families_that_make_no_sense_are_refused(void **state)
 {
     (void)state;
@@ -524,7 +504,6 @@ int main(void)
         cmocka_unit_test(sorted_lists_are_right),
         cmocka_unit_test(strings_are_right),
         cmocka_unit_test(puzzles_are_right),
-        cmocka_unit_test(a_question_belongs_to_one_set_in_the_promised_share),
         cmocka_unit_test(sizes_and_families_that_make_no_sense_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

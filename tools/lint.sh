@@ -21,8 +21,8 @@ allowed() {
     eval) echo base tensor io text kernels route model eval ;;
     quant) echo base tensor io text kernels route model eval quant ;;
     train) echo base tensor io text kernels route model eval quant train ;;
-    fleet) echo base tensor io route fleet ;;
-    report) echo base tensor io report ;;
+    fleet) echo base io route fleet ;;
+    report) echo base io report ;;
     pipeline) echo base tensor io text kernels route model eval quant train fleet report pipeline ;;
     cli) echo base tensor io text kernels route model eval quant train fleet report pipeline cli ;;
     esac

@@ -189,6 +189,8 @@ static int print_text(struct buf *out, const struct text_report *r, const struct
     }
     rc = table_text(out, t, err);
     table_free(t);
+    if (!rc && r->n_broken)
+        rc = buf_printf(out, err, "the first broken one: %s\n", r->first_broken.msg);
     if (!rc)
         rc =
             buf_printf(out, err,
@@ -235,6 +237,8 @@ static int print_json(struct buf *out, const struct text_report *r, const struct
         jw_int(&w, text_verdict_names[v], r->total.n_documents[v]);
     jw_int(&w, "broken", r->n_broken);
     jw_end(&w);
+    if (r->n_broken)
+        jw_text(&w, "first_broken", r->first_broken.msg);
     jw_object(&w, "dropped_lines");
     jw_int(&w, "boilerplate", r->lines.n_boilerplate);
     jw_int(&w, "menu", r->lines.n_menu);

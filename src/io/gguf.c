@@ -94,16 +94,6 @@ int gguf_version(const struct gguf *g)
     return g->version;
 }
 
-int64_t gguf_alignment(const struct gguf *g)
-{
-    return g->alignment;
-}
-
-int64_t gguf_total_bytes(const struct gguf *g)
-{
-    return g->total_bytes;
-}
-
 int64_t gguf_n_tensors(const struct gguf *g)
 {
     return g->n_tensors;

@@ -111,8 +111,6 @@ bool gguf_is(const char *path);
 
 const char *gguf_path(const struct gguf *g);
 int gguf_version(const struct gguf *g);
-int64_t gguf_alignment(const struct gguf *g);
-int64_t gguf_total_bytes(const struct gguf *g); /* of all tensors */
 
 int64_t gguf_n_tensors(const struct gguf *g);
 const struct gguf_tensor *gguf_at(const struct gguf *g, int64_t i);          /* in file order */

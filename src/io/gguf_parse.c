@@ -322,7 +322,6 @@ static int place(struct gguf_tensor *t, uint64_t offset, size_t start, struct cu
                        " of the data, which has %zu",
                        c->g->path, t->name, t->n_bytes, offset, n_data);
     t->bytes = t->n_bytes ? c->g->bytes + start + offset : NULL;
-    c->g->total_bytes += t->n_bytes;
     return 0;
 }
 

@@ -14,7 +14,7 @@ struct gguf {
     const uint8_t *bytes;
     size_t n_bytes;
     int version;
-    int64_t alignment, total_bytes;
+    int64_t alignment;
     struct arena names;
     struct gguf_key *keys;
     int64_t n_keys;

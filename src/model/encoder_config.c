@@ -291,11 +291,3 @@ int encoder_config_read(struct encoder_config *out, char *weights_dir, int64_t n
         *out = c;
     return rc;
 }
-
-int64_t encoder_n_params(const struct encoder_config *c)
-{
-    int64_t D = c->hidden_size, F = c->intermediate_size, gte = c->family == ENCODER_GTE;
-    int64_t layer = 4 * D * D + 4 * D + (gte ? 3 : 2) * D * F + (gte ? 0 : F) + D + 4 * D;
-    int64_t tables = c->vocab_size + c->type_vocab_size + (gte ? 0 : c->max_position_embeddings);
-    return tables * D + 2 * D + c->num_hidden_layers * layer;
-}

@@ -37,7 +37,4 @@ struct encoder_config {
 int encoder_config_read(struct encoder_config *out, char *weights_dir, int64_t n, const char *dir,
                         struct err *err);
 
-/* Numbers in the weights, the embedding of tokens included. */
-int64_t encoder_n_params(const struct encoder_config *config);
-
 #endif

@@ -95,8 +95,3 @@ const char *fleet_column(const struct fleet_config *f, int64_t i)
 {
     return f->outcomes.n ? f->outcomes.values[i] : f->experts.values[i];
 }
-
-const char *fleet_kind(const struct fleet_config *f, int64_t i)
-{
-    return f->kinds.values[find(&f->devices, f->on.values[i])];
-}

@@ -33,7 +33,4 @@ void fleet_config_release(struct fleet_config *f); /* a zeroed one is fine */
 /* The column of the outcomes, and key of the cost files, of expert i. */
 const char *fleet_column(const struct fleet_config *f, int64_t i);
 
-/* What the device of expert i is: "agx-orin". */
-const char *fleet_kind(const struct fleet_config *f, int64_t i);
-
 #endif

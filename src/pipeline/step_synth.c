@@ -38,17 +38,6 @@ static enum synth_set set_of(struct text_hash h)
     return (enum synth_set)set;
 }
 
-int synth_set_of(enum synth_set *set, const char *question, struct err *err)
-{
-    struct text_hash h;
-    struct buf scratch = {0};
-    int rc = qa_text_key(&h, NULL, &scratch, question, err);
-    if (!rc)
-        *set = set_of(h);
-    buf_release(&scratch);
-    return rc;
-}
-
 /* ---- one set ---- */
 
 struct making {

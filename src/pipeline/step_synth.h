@@ -56,9 +56,6 @@ struct synth_report {
  * questions; MOE2_EIO; MOE2_ESTOP. */
 int synth_run(struct synth_report *report, const struct synth_step *step, struct err *err);
 
-/* The set that a question with this text belongs to. */
-int synth_set_of(enum synth_set *set, const char *question, struct err *err);
-
 /* The counts as members of the open object. */
 void synth_json(struct json_writer *w, const struct synth_report *r);
 

@@ -49,6 +49,7 @@ struct text_report {
         int64_t n_tokens, n_documents, n_text_bytes, n_shards;
     } splits[SHARDS_N_SPLITS];
     int64_t n_files, n_broken, n_bytes_on_disk;
+    struct err first_broken;       /* its code and message, where some are */
     int64_t n_bytes_for_tokenizer; /* 0: none was trained */
     int32_t vocab_size;
     bool dedup_full;

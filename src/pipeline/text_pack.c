@@ -232,6 +232,8 @@ static void fill_report(struct text_report *r, const struct packer *p)
     r->lines = text_stream_lines(p->stream);
     r->n_files = text_stream_n_files(p->stream);
     r->n_broken = text_stream_n_broken(p->stream);
+    if (r->n_broken)
+        err_set(&r->first_broken, MOE2_EFORMAT, "%s", text_stream_first_broken(p->stream));
     r->n_bytes_on_disk = text_stream_total_bytes(p->stream);
     r->vocab_size = tokenizer_n_vocab(p->tokenizer);
     r->dedup_full = text_stream_dedup_is_full(p->stream);

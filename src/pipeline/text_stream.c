@@ -360,3 +360,9 @@ int64_t text_stream_n_broken(const struct text_stream *s)
 {
     return s->n_broken;
 }
+
+/* The source keeps the message of the first one as it is, so that a reader ahead does not change it. */
+const char *text_stream_first_broken(const struct text_stream *s)
+{
+    return s->n_broken ? text_source_first_broken(s->source) : "";
+}

@@ -80,6 +80,7 @@ int64_t text_stream_done_bytes(const struct text_stream *s); /* of total_bytes, 
 int64_t text_stream_total_bytes(const struct text_stream *s);
 int64_t text_stream_n_files(const struct text_stream *s);
 int64_t text_stream_n_broken(const struct text_stream *s);
+const char *text_stream_first_broken(const struct text_stream *s); /* its message, or "" */
 
 /* Calls work(ctx, thread_idx, i) once for each i in [0, n) from up to n_threads threads, in any order;
  * thread_idx < n_threads. Returns when all are done. */

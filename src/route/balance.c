@@ -60,16 +60,6 @@ void balance_free(struct balance *b)
     free(b);
 }
 
-void balance_reset(struct balance *b)
-{
-    size_t E = (size_t)b->E;
-    memset(b->items, 0, sizeof *b->items * E);
-    memset(b->by_type, 0, sizeof *b->by_type * E * (size_t)b->n_types);
-    memset(b->by_domain, 0, sizeof *b->by_domain * E * (size_t)b->n_domains);
-    b->n_items = b->n_dropped = b->n_batches = 0;
-    b->max_vio_sum = 0;
-}
-
 static double max_vio(const int64_t *picks, int64_t n_items, int E, int K)
 {
     int64_t most = 0;

@@ -60,7 +60,6 @@ struct balance;
 int balance_new(struct balance **out, int E, int K, int64_t n_types, int64_t n_domains,
                 struct err *err);
 void balance_free(struct balance *b);
-void balance_reset(struct balance *b);
 
 /* Counts the picks of one forward. token_type and domain [T] may be NULL; numbers outside
  * 0 … n − 1 are left out of the mutual information. */

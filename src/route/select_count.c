@@ -158,7 +158,7 @@ static void count_every(struct select_result *r, const struct select_state *s)
         r->answers[g].n_feasible = few ? 0 : -1;
     for (uint64_t m = 1; m <= s->all && few; m++) {
         struct select_point x = {.members = m};
-        if (__builtin_popcountll(m) > s->p->max_experts || !select_keeps_categories(s, m, NULL))
+        if (!select_allowed(s, m) || !select_keeps_categories(s, m, NULL))
             continue;
         select_deployed(&x, s);
         for (int64_t g = 0; g < r->n_answers; g++)

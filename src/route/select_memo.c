@@ -91,9 +91,8 @@ static bool try(struct select_point *x, struct select_memo *m, const struct sele
                 uint64_t members)
 {
     struct select_point y;
-    if (members == 0 || __builtin_popcountll(members) > m->s->p->max_experts)
-        return false;
-    if (!select_memo_point(m, &y, members) || !select_fits(cell, &y) || !select_before(&y, x))
+    if (!select_allowed(m->s, members) || !select_memo_point(m, &y, members) ||
+        !select_fits(cell, &y) || !select_before(&y, x))
         return false;
     *x = y;
     return true;
@@ -126,8 +125,7 @@ void select_memo_climb(struct select_point *x, struct select_memo *m,
 /* Whether place k holds a point that may be chosen. */
 static bool is_choice(const struct select_memo *m, int64_t k)
 {
-    return m->points[k].members && m->keeps[k] &&
-           __builtin_popcountll(m->points[k].members) <= m->s->p->max_experts;
+    return m->keeps[k] && select_allowed(m->s, m->points[k].members);
 }
 
 bool select_memo_best(struct select_point *best, const struct select_memo *m,

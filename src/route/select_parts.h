@@ -69,9 +69,13 @@ void select_evaluate(struct select_point *out, struct select_share *shares, stru
 /* Energy and latency of a deployed subset. */
 void select_deployed(struct select_point *out, const struct select_state *s);
 
-/* Whether members are one to max_experts and keep every category's limits. Routed limits need shares. */
-bool select_allowed(const struct select_state *s, uint64_t members,
-                    const struct select_share *shares);
+/* Whether members are one to max_experts; that and every category's limits kept is a set that may be chosen. */
+static inline bool select_allowed(const struct select_state *s, uint64_t members)
+{
+    return members && __builtin_popcountll(members) <= s->p->max_experts;
+}
+
+/* Whether members keep every category's limits. Routed limits need shares. */
 bool select_keeps_categories(const struct select_state *s, uint64_t members,
                              const struct select_share *shares);
 

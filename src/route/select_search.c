@@ -154,13 +154,6 @@ static uint64_t block_members(const struct search *x, int64_t u)
     return members;
 }
 
-/* Whether a set may be chosen, limits of the cells aside. */
-static bool is_allowed(const struct select_state *s, uint64_t members)
-{
-    return members && __builtin_popcountll(members) <= s->p->max_experts &&
-           select_keeps_categories(s, members, NULL);
-}
-
 /* Looks for a better answer of cell g in part h of the block. */
 static void scan_part(struct search *x, const struct node *at, int64_t g, int64_t h)
 {
@@ -178,7 +171,7 @@ static void scan_part(struct search *x, const struct node *at, int64_t g, int64_
         if (p.latency > cell->latency)
             continue;
         p.members = at->in | block_members(x, u);
-        if (!is_allowed(s, p.members))
+        if (!select_allowed(s, p.members) || !select_keeps_categories(s, p.members, NULL))
             continue;
         if (!a->feasible || select_before(&p, &a->best)) {
             a->best = p;
@@ -207,7 +200,7 @@ static void collect_part(struct search *x, const struct node *at, int64_t h, int
         if (select_archive_beats(x->archive, p.correct, p.energy, p.latency))
             continue;
         p.members = at->in | block_members(x, u);
-        if (is_allowed(x->s, p.members))
+        if (select_allowed(x->s, p.members) && select_keeps_categories(x->s, p.members, NULL))
             select_archive_add(x->archive, &p);
     }
 }
@@ -588,7 +581,7 @@ static int table_frontier(struct search *x, struct err *err)
     if (!list)
         return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)1 << x->N);
     for (uint64_t m = 1; m <= s->all; m++)
-        if (__builtin_popcountll(m) <= s->p->max_experts && table_point(x, &list[n], m))
+        if (select_allowed(s, m) && table_point(x, &list[n], m))
             n++;
     int rc = select_frontier_add(x->r, list, n, err);
     x->r->frontier_complete = !rc;

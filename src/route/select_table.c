@@ -313,7 +313,7 @@ int select_table_best(struct select_point *best, bool *found, struct select_tabl
             continue;
         struct select_point x = {members_of(t, u), t->correct[u], t->energy[u],
                                  t->latency ? t->latency[u] : -1};
-        if (__builtin_popcountll(x.members) > s->p->max_experts)
+        if (!select_allowed(s, x.members))
             continue;
         if (top.correct < 0 || before(&x, &top, t))
             top = x;
@@ -355,7 +355,7 @@ int select_table_frontier(struct select_result *r, struct select_table *t, struc
         return err_set(err, MOE2_ELIMIT, "no memory for %lld subsets", (long long)t->n_subsets);
     for (int64_t u = 0; u < t->n_subsets - (t->fixed == 0); u++) {
         uint64_t m = members_of(t, u);
-        if (__builtin_popcountll(m) <= s->p->max_experts && select_table_point(t, &list[n], m))
+        if (select_allowed(s, m) && select_table_point(t, &list[n], m))
             n++;
     }
     int rc = select_frontier_add(r, list, n, err);
