@@ -26,7 +26,7 @@ struct gate_knn_args {
 int gate_knn_scores(float *scores, struct device *dev, const struct gate_knn_args *a,
                     const float *x, int64_t T, struct err *err);
 
-/* Of an ensemble: logit of a score, kept away from 0 and 1. */
+/* Log-odds of a score, which is kept 1e-4 away from 0 and 1. */
 double gate_logit(double p);
 
 #endif

@@ -15,7 +15,7 @@ struct study_gate {
     const char *kind; /* a literal of model/gate.h */
     bool probabilities;
     float *scores[STUDY_N_SIDES]; /* [n, N] train: out of fold; owned by the data's arena */
-    float *logits[STUDY_N_SIDES]; /* the same for the learned weights */
+    float *logits[STUDY_N_SIDES]; /* log-odds of the same, for the learned weights */
 };
 
 /* The gates of a fleet. */

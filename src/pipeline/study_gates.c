@@ -6,7 +6,13 @@
 #include <string.h>
 
 #include "base/words.h"
+#include "model/gate_parts.h"
 #include "train/gate_train.h"
+
+/* The learned weights are linear in log-odds, expert by expert: a gate that is all but sure of one would outweigh everything else that is
+ * known of a question. So no score counts for more than 99 to 1, nearer the middle than where an ensemble of gates, which weighs whole
+ * gates, is kept from infinity. */
+static const double LEAST_SCORE = 0.01;
 
 static int copy_scores(struct study_gate *g, struct study_data *d, const struct study_fleet *f,
                        const struct gate_trained *r, struct device *dev, struct err *err)
@@ -27,8 +33,8 @@ static int copy_scores(struct study_gate *g, struct study_data *d, const struct 
         if (rc)
             return rc;
         for (size_t i = 0; i < n; i++) {
-            double p = fmin(0.99, fmax(0.01, (double)g->scores[k][i]));
-            g->logits[k][i] = (float)log(p / (1 - p));
+            double p = fmin(1 - LEAST_SCORE, fmax(LEAST_SCORE, (double)g->scores[k][i]));
+            g->logits[k][i] = (float)gate_logit(p);
         }
     }
     return 0;
