@@ -69,6 +69,26 @@ expect "nothing to resume" "moe2 train: results/other/checkpoints/last: there is
     "$moe2" train --config tiny.yaml --set name=other --resume
 [ -e results/other ] && fail "a refusal left a folder"
 
+# ---- one trainer a folder; who evaluates leaves alone what he writes ----
+mkdir $r/checkpoints/last.tmp $r/checkpoints/best.tmp
+exec 9<$r/run.pid
+flock 9
+echo $$ >$r/run.pid
+"$moe2" evaluate --config tiny.yaml >out.txt 2>&1 || fail "evaluate beside a trainer: $(tail -1 out.txt)"
+for words in "" --resume --restart; do
+    # shellcheck disable=SC2086
+    expect "a second trainer $words" "moe2 train: $r is being worked on by process $$" "$moe2" train --config tiny.yaml $words
+done
+[ -d $r/checkpoints/last.tmp ] && [ -d $r/checkpoints/best.tmp ] || fail "what a trainer was writing is gone"
+cmp -s straight.safetensors $r/checkpoints/last/model.safetensors || fail "a second trainer wrote over the first one's checkpoint"
+exec 9<&-
+"$moe2" train --config tiny.yaml >out.txt 2>&1 || fail "training where one died: $(tail -1 out.txt)"
+[ -e $r/checkpoints/last.tmp ] || [ -e $r/checkpoints/best.tmp ] && fail "what a dead trainer left is still there"
+"$moe2" train --config tiny.yaml --restart >out.txt 2>&1 || fail "--restart: $(tail -1 out.txt)"
+[ -e $r/metrics.json ] && fail "--restart left the figures of the run before"
+cmp -s straight.safetensors $r/checkpoints/last/model.safetensors || fail "--restart trained to other bits"
+[ "$(grep -c '"grad_norm"' $r/metrics.jsonl)" = 12 ] || fail "--restart went on with the metrics of the run before"
+
 # ---- Ctrl-C, then going on: the same bits as never stopping ----
 "$moe2" train --config tiny.yaml --set train.steps=12 --set name=stopped >out.txt 2>&1 &
 pid=$!

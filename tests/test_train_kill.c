@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "train/folder.h"
 #include "train_fixture.h"
 
 /* The child: goes on from what is there, saves after each step until it is killed. */
@@ -60,6 +61,7 @@ static void a_kill_at_any_moment_leaves_a_checkpoint_that_opens(void **state)
         assert_true(WIFSIGNALED(status)); /* it was still at work, without an error */
         struct fixture f;
         struct train_state saved;
+        assert_int_equal(0, folder_recover(last, NULL));
         assert_true(checkpoint_exists(last));
         assert_int_equal(0, checkpoint_read_state(&saved, NULL, last, NULL));
         assert_true(saved.step >= step);

@@ -141,7 +141,10 @@ int process_lock(int *fd, const char *dir, const char *name, struct err *err)
     int f = rc ? -1 : open(path, O_RDWR | O_CREAT, 0666);
     if (!rc && f < 0)
         rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", path, strerror(errno));
-    if (!rc && flock(f, LOCK_EX | LOCK_NB)) {
+    int refused = rc || flock(f, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+    if (refused && refused != EWOULDBLOCK)
+        rc = err_set(err, MOE2_EIO, "%s: can't be locked: %s", path, strerror(refused));
+    if (!rc && refused) {
         ssize_t n = read(f, text, sizeof text - 1);
         text[n > 0 ? n : 0] = 0;
         long pid = strtol(text, NULL, 10);

@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
+#include "base/process.h"
 #include "pipeline/finetune_data.h"
 #include "pipeline/finetune_plan.h"
 #include "pipeline/run_data.h"
@@ -17,11 +19,14 @@
 #include "train/folder.h"
 #include "train/trainer.h"
 
+static const char PID_FILE[] = "run.pid";
+
 /* Everything that a run holds, released in one place. */
 struct run {
     struct run_config *rc;
     const struct run_options *o;
     char *folder, *checkpoints, *last, *best, *jsonl;
+    int lock; /* of the folder, while it trains; -1: none */
     struct run_log log;
     struct device *dev;
     struct run_data_set data;
@@ -58,6 +63,8 @@ static void run_release(struct run *r)
     run_data_close(&r->data);
     device_close(r->dev);
     run_log_close(&r->log, NULL);
+    if (r->lock >= 0)
+        close(r->lock);
     free(r->folder);
     free(r->checkpoints);
     free(r->last);
@@ -204,23 +211,65 @@ static int check_remains(const struct run *r, struct err *err)
                    r->last, best ? ", though there is a best one" : "");
 }
 
-/* Makes the folder, and finds out whether there is something to go on from. */
+/* Empties the folder, but for the lock that this process holds in it. */
+static int clear_folder(const struct run *r, struct err *err)
+{
+    char **names = NULL;
+    size_t n = 0;
+    int rc = dir_names(&names, &n, r->folder, err);
+    for (size_t i = 0; i < n && !rc; i++) {
+        if (strcmp(names[i], PID_FILE) == 0)
+            continue;
+        char *path = path_join(r->folder, names[i]);
+        rc = path ? file_remove_all(path, err) : err_set(err, MOE2_ELIMIT, "no memory for names");
+        free(path);
+    }
+    dir_names_free(names, n);
+    return rc;
+}
+
+/* Takes the folder for this process, and puts right what the death of another left in it. */
+static int take_folder(struct run *r, struct err *err)
+{
+    int rc = dir_make(r->folder, err);
+    if (!rc)
+        rc = process_lock(&r->lock, r->folder, PID_FILE, err);
+    if (!rc && r->o->resume == RUN_RESTART)
+        rc = clear_folder(r, err);
+    if (!rc)
+        rc = folder_recover(r->last, err);
+    return rc ? rc : folder_recover(r->best, err);
+}
+
+/* Finds out whether there is something to go on from. A run that must go on makes no folder. */
+static int begin_training(struct run *r, struct err *err)
+{
+    bool must = r->o->resume == RUN_RESUME_MUST;
+    int rc = must && !file_is_dir(r->folder) ? 0 : take_folder(r, err);
+    r->resumes = !rc && checkpoint_exists(r->last);
+    if (!rc && !r->resumes)
+        rc = check_remains(r, err);
+    if (!rc && !r->resumes && must)
+        rc = err_set(err, MOE2_ECONFIG, "%s: there is no checkpoint to go on from", r->last);
+    return rc;
+}
+
+/* Only looks, as another process may be training there. */
+static int begin_evaluating(const struct run *r, struct err *err)
+{
+    if (r->o->checkpoint || checkpoint_exists(r->best) || checkpoint_exists(r->last))
+        return 0;
+    return err_set(err, MOE2_ECONFIG,
+                   "%s has no checkpoint to evaluate; train it first, or say --checkpoint_path",
+                   r->folder);
+}
+
+/* Makes the folder and what lies in it from the start; *state is that of the checkpoint which training goes on from. */
 static int prepare_folder(struct run *r, struct train_state *state, struct err *err)
 {
     struct buf saved = {0};
-    int rc = 0;
-    if (r->o->mode == RUN_EVALUATE && !r->o->checkpoint && !checkpoint_exists(r->best) &&
-        !checkpoint_exists(r->last))
-        return err_set(err, MOE2_ECONFIG,
-                       "%s has no checkpoint to evaluate; train it first, or say --checkpoint_path",
-                       r->folder);
-    if (r->o->resume == RUN_RESTART && r->o->mode != RUN_EVALUATE)
-        rc = file_remove_all(r->folder, err);
-    r->resumes = !rc && checkpoint_exists(r->last);
-    if (!rc && !r->resumes && r->o->mode != RUN_EVALUATE)
-        rc = check_remains(r, err);
-    if (!rc && !r->resumes && r->o->resume == RUN_RESUME_MUST)
-        rc = err_set(err, MOE2_ECONFIG, "%s: there is no checkpoint to go on from", r->last);
+    bool trains = r->o->mode != RUN_EVALUATE;
+    int rc = trains ? begin_training(r, err) : begin_evaluating(r, err);
     if (!rc)
         rc = dir_make(r->checkpoints, err);
     char *figures = path_join(r->folder, "figures"), *config = path_join(r->folder, "config.yaml");
@@ -229,7 +278,7 @@ static int prepare_folder(struct run *r, struct train_state *state, struct err *
         rc = err_set(err, MOE2_ELIMIT, "no memory for names");
     if (!rc)
         rc = dir_make(figures, err);
-    if (!rc && r->resumes && r->o->mode != RUN_EVALUATE) {
+    if (!rc && r->resumes) {
         rc = checkpoint_read_state(state, &saved, r->last, err);
         if (!rc)
             rc = checkpoint_mend_best(r->best, r->last, err);
@@ -238,7 +287,7 @@ static int prepare_folder(struct run *r, struct train_state *state, struct err *
     }
     if (!rc)
         rc = run_log_open(&r->log, log, r->o->log, err);
-    if (!rc && r->o->mode != RUN_EVALUATE)
+    if (!rc && trains)
         rc = file_write(config, r->config.bytes, r->config.n, err);
     free(figures);
     free(config);
@@ -533,7 +582,7 @@ static int judge(struct run *r, struct err *err)
 
 int run_do(struct run_config *rc, const struct run_options *options, struct err *err)
 {
-    struct run r = {.rc = rc, .o = options};
+    struct run r = {.rc = rc, .o = options, .lock = -1};
     struct train_state state = {0};
     int code = set_up(&r, err);
     if (!code && options->dry_run) {

@@ -7,11 +7,13 @@
  *     checkpoints/best    lowest validation loss
  *     checkpoints/last    where to go on
  *     figures/            for the report
+ *     run.pid             the process that trains it, which has it locked
  *
  *     adapter/            of a run with base.path: PEFT's layout, from the best checkpoint
  *
  * A run whose checkpoints/last is there goes on from it by itself if its configuration is the same,
- * and is refused, with the key that differs, if it is not; RUN_RESTART begins anew.
+ * and is refused, with the key that differs, if it is not; RUN_RESTART begins anew. A folder is
+ * trained in by one process at a time; evaluating changes nothing that a trainer needs.
  */
 #ifndef MOE2_PIPELINE_RUN_H
 #define MOE2_PIPELINE_RUN_H
@@ -39,8 +41,8 @@ struct run_options {
 };
 
 /* Runs it; rc is resolved by it. Errors: MOE2_ESTOP when stop was set: the step was finished and
- * everything saved; MOE2_ENUMERIC with step, layer and tensor; MOE2_ECONFIG, MOE2_EIO,
- * MOE2_EFORMAT, MOE2_ELIMIT. */
+ * everything saved; MOE2_ENUMERIC with step, layer and tensor; MOE2_ECONFIG (also where another
+ * process trains in the folder), MOE2_EIO, MOE2_EFORMAT, MOE2_ELIMIT. */
 int run_do(struct run_config *rc, const struct run_options *options, struct err *err);
 
 /* The same with the ordinary options. */

@@ -124,8 +124,6 @@ int checkpoint_copy(const char *dir, const char *from, struct err *err)
 
 bool checkpoint_exists(const char *dir)
 {
-    if (folder_recover(dir, NULL))
-        return false;
     char *path = path_join(dir, "train_state.json");
     bool found = path && file_exists(path);
     free(path);

@@ -68,7 +68,7 @@ int checkpoint_copy(const char *dir, const char *from, struct err *err);
  * the same: makes it so. Nothing else is changed. */
 int checkpoint_mend_best(const char *best, const char *last, struct err *err);
 
-/* Whether there is a checkpoint to go on from; recovers it if need be. */
+/* Whether there is a checkpoint to go on from. Only looks: who trains there calls folder_recover first. */
 bool checkpoint_exists(const char *dir);
 
 /* Reads train_state.json. config (may be NULL) is appended to. */
