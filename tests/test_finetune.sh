@@ -48,6 +48,9 @@ for f in adapter/adapter_config.json adapter/adapter_model.safetensors checkpoin
     [ -e "results/t/$f" ] || fail "results/t/$f is missing"
 done
 [ -e results/t/checkpoints/last/model.safetensors ] && fail "a checkpoint of adapters holds the whole model"
+mv results/t/adapter kept
+"$moe2" finetune --config f.yaml >out.txt 2>&1 || fail "a finished run without its adapter: $(tail -1 out.txt)"
+diff -r kept results/t/adapter >diff.txt 2>&1 || fail "a run that died before its adapter was in place: $(head -1 diff.txt)"
 cat >half.yaml <<YAML
 $(sed 's/name: t/name: h/' f.yaml)
 YAML

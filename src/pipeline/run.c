@@ -25,7 +25,7 @@ static const char PID_FILE[] = "run.pid";
 struct run {
     struct run_config *rc;
     const struct run_options *o;
-    char *folder, *checkpoints, *last, *best, *jsonl;
+    char *folder, *checkpoints, *last, *best, *adapter, *jsonl;
     int lock; /* of the folder, while it trains; -1: none */
     struct run_log log;
     struct device *dev;
@@ -69,6 +69,7 @@ static void run_release(struct run *r)
     free(r->checkpoints);
     free(r->last);
     free(r->best);
+    free(r->adapter);
     free(r->jsonl);
 }
 
@@ -80,8 +81,10 @@ static int name_paths(struct run *r, struct err *err)
     r->checkpoints = r->folder ? path_join(r->folder, "checkpoints") : NULL;
     r->last = r->checkpoints ? path_join(r->checkpoints, "last") : NULL;
     r->best = r->checkpoints ? path_join(r->checkpoints, "best") : NULL;
+    r->adapter = r->folder ? path_join(r->folder, "adapter") : NULL;
     r->jsonl = r->folder ? path_join(r->folder, "metrics.jsonl") : NULL;
-    return r->last && r->best && r->jsonl ? 0 : err_set(err, MOE2_ELIMIT, "no memory for names");
+    bool all = r->last && r->best && r->adapter && r->jsonl;
+    return all ? 0 : err_set(err, MOE2_ELIMIT, "no memory for names");
 }
 
 /* The model's shape, with the vocabulary and the special ids of the data. */
@@ -408,8 +411,8 @@ static int write_adapter(struct run *r, struct err *err)
     static const char *const names[] = {"adapter_config.json", "adapter_model.safetensors",
                                         "router_state.safetensors"};
     const char *from = checkpoint_exists(r->best) ? r->best : r->last;
-    char *dir = path_join(r->folder, "adapter"), *temp = NULL;
-    int rc = dir ? folder_begin(&temp, dir, err) : err_set(err, MOE2_ELIMIT, "no memory for names");
+    char *temp = NULL;
+    int rc = folder_begin(&temp, r->adapter, err);
     for (size_t i = 0; i < sizeof names / sizeof *names && !rc; i++) {
         char *a = path_join(from, names[i]), *b = temp ? path_join(temp, names[i]) : NULL;
         bool wanted = a && (i < 2 || r->model.n_routed_experts) && file_exists(a);
@@ -423,16 +426,11 @@ static int write_adapter(struct run *r, struct err *err)
     if (!rc && r->data.tokenizer_path)
         rc = checkpoint_copy_tokenizer(temp, r->data.tokenizer_path, err);
     if (!rc)
-        rc = folder_commit(dir, err);
-    else if (dir)
-        folder_abort(dir);
+        rc = folder_commit(r->adapter, err);
+    else
+        folder_abort(r->adapter);
     if (!rc)
-        log_line(&r->log.sink, LOG_INFO,
-                 "the adapter is in %s; peak memory %.2f GiB, planned %.2f GiB", dir,
-                 (double)(r->dev->host_memory ? peak_rss_bytes() : (int64_t)r->dev->peak_bytes) /
-                     (1 << 30),
-                 (double)r->memory.peak / (1 << 30));
-    free(dir);
+        log_line(&r->log.sink, LOG_INFO, "the adapter is in %s", r->adapter);
     free(temp);
     return rc;
 }
@@ -512,6 +510,13 @@ static void say_model(const struct run *r)
              r->rc->train.dtype ? "bf16" : "f32", r->dev->k->name, r->dev->n_threads);
 }
 
+static void say_memory(const struct run *r)
+{
+    int64_t peak = r->dev->host_memory ? peak_rss_bytes() : (int64_t)r->dev->peak_bytes;
+    log_line(&r->log.sink, LOG_INFO, "peak memory %.2f GiB, planned %.2f GiB",
+             (double)peak / (1 << 30), (double)r->memory.peak / (1 << 30));
+}
+
 static int train(struct run *r, const struct train_state *state, struct err *err)
 {
     int rc = *r->rc->base.path ? plan(r, err) : 0;
@@ -534,8 +539,10 @@ static int train(struct run *r, const struct train_state *state, struct err *err
     rc = trainer_run(&r->trainer, err);
     if (!rc)
         rc = trainer_save(&r->trainer, err); /* a run of evaluations only has saved nothing yet */
-    if (!rc && *r->rc->base.path)
+    if (!rc && *r->rc->base.path) {
+        say_memory(r);
         rc = write_adapter(r, err);
+    }
     trainer_release(&r->trainer);
     metrics_close(&r->metrics);
     optimizer_free(r->opt);
@@ -543,6 +550,14 @@ static int train(struct run *r, const struct train_state *state, struct err *err
     decoder_free(r->dec);
     r->dec = NULL;
     return rc;
+}
+
+/* Of a run whose steps are done. One that died before its adapter was in place gets it now. */
+static int train_no_more(struct run *r, const struct train_state *state, struct err *err)
+{
+    log_line(&r->log.sink, LOG_INFO, "%s: its %" PRId64 " steps are done already", r->folder,
+             state->step);
+    return *r->rc->base.path && !file_is_dir(r->adapter) ? write_adapter(r, err) : 0;
 }
 
 /* ---- judging ---- */
@@ -593,11 +608,8 @@ int run_do(struct run_config *rc, const struct run_options *options, struct err 
     if (!code)
         code = prepare_folder(&r, &state, err);
     bool is_done = r.resumes && state.step >= rc->train.steps;
-    if (!code && options->mode != RUN_EVALUATE && is_done)
-        log_line(&r.log.sink, LOG_INFO, "%s: its %" PRId64 " steps are done already", r.folder,
-                 state.step);
-    else if (!code && options->mode != RUN_EVALUATE)
-        code = train(&r, &state, err);
+    if (!code && options->mode != RUN_EVALUATE)
+        code = is_done ? train_no_more(&r, &state, err) : train(&r, &state, err);
     if (!code && options->mode != RUN_TRAIN)
         code = judge(&r, err);
     if (code && r.log.f && err)
