@@ -338,7 +338,7 @@ static void queue_without_accumulation_is_warned_about(void **state)
     struct router_config config = bare();
     config.incentive.load = LOAD_QUEUE;
     router_config_resolve(&config, 10);
-    assert_non_null(strstr(router_config_warning(&config, 1), "the load term is always 0"));
+    assert_non_null(strstr(router_config_warning(&config, 1), "always 0 with one a step"));
     assert_null(router_config_warning(&config, 2));
 }
 

@@ -140,6 +140,18 @@ grep -q "results/raw/checkpoints/last can't be exported: " err.txt || fail "the 
     fail "expert choice: $(tail -1 out.txt)"
 grep -q '"look_ahead"' results/choice/metrics.json || fail "expert choice has no look-ahead figure"
 
+# ---- a load that counts nothing is warned about, where the incentive has one ----
+warned() { # WANTED WORDS…
+    local wanted=$1
+    shift
+    "$moe2" train --config tiny.yaml --restart --set name=queue train.steps=1 router.load=queue "$@" >out.txt 2>&1 || fail "$*: $(tail -1 out.txt)"
+    [ "$(grep -c 'router.load: queue .* always 0 with one a step; train.micro_batch makes it several$' out.txt)" = "$wanted" ] ||
+        fail "load: queue with $*: warned other than $wanted times"
+}
+warned 1 train.micro_batch=4
+warned 0 train.micro_batch=3
+warned 0 train.micro_batch=4 router.incentive=none
+
 # ---- other ways of running: bf16 with recomputation, several windows over the test text, from a checkpoint ----
 "$moe2" train_eval --config tiny.yaml --set name=half --set train.dtype=bf16 train.checkpoint_activations=true train.steps=3 \
     eval.window=64 eval.stride=24 >out.txt 2>&1 || fail "bf16: $(tail -1 out.txt)"

@@ -16,6 +16,7 @@
 #include "pipeline/run_judge.h"
 #include "pipeline/run_log.h"
 #include "quant/nf4_encode.h"
+#include "route/router.h"
 #include "train/folder.h"
 #include "train/trainer.h"
 
@@ -510,6 +511,16 @@ static void say_model(const struct run *r)
              r->rc->train.dtype ? "bf16" : "f32", r->dev->k->name, r->dev->n_threads);
 }
 
+static void warn_of_router(const struct run *r)
+{
+    const struct run_train *t = &r->rc->train;
+    int64_t n_windows = t->batch_tokens / t->sequence,
+            n_forwards = (n_windows + t->micro_batch - 1) / t->micro_batch;
+    const char *warning = router_config_warning(&r->rc->routing, n_forwards);
+    if (warning)
+        log_line(&r->log.sink, LOG_WARN, "%s; train.micro_batch makes it several", warning);
+}
+
 static void say_memory(const struct run *r)
 {
     int64_t peak = r->dev->host_memory ? peak_rss_bytes() : (int64_t)r->dev->peak_bytes;
@@ -528,11 +539,7 @@ static int train(struct run *r, const struct train_state *state, struct err *err
     if (rc)
         return rc;
     say_model(r);
-    if (r->rc->routing.incentive.load == LOAD_QUEUE &&
-        r->rc->train.micro_batch >= r->rc->train.batch_tokens / r->rc->train.sequence)
-        log_line(&r->log.sink, LOG_WARN,
-                 "router.load is queue, which is always 0 with one micro-batch a step; "
-                 "train.micro_batch makes it several");
+    warn_of_router(r);
     if (r->resumes)
         log_line(&r->log.sink, LOG_INFO, "going on from step %" PRId64 " of %" PRId64, state->step,
                  r->rc->train.steps);

@@ -186,7 +186,7 @@ const char *router_config_warning(const struct router_config *config, int64_t n_
     const struct incentive_config *c = &config->incentive;
     bool rd_esi = strncmp(c->name, "rd_esi", 6) == 0 && !incentive_config_is_raw(c);
     if (rd_esi && c->load == LOAD_QUEUE && n_micro_batches < 2)
-        return "load: queue counts earlier micro-batches of a step, and there is only one: the "
-               "load term is always 0";
+        return "router.load: queue counts the earlier micro-batches of a step, so that the load is "
+               "always 0 with one a step";
     return NULL;
 }
