@@ -186,7 +186,7 @@ const char *process_address(const char *line)
     return at ? at + sizeof mark - 1 : NULL;
 }
 
-void process_last_line(char out[256], const char *log)
+static void last_line(char out[256], const char *log)
 {
     struct buf text = {.max_bytes = 16 << 20};
     snprintf(out, 256, "it said nothing");
@@ -202,4 +202,18 @@ void process_last_line(char out[256], const char *log)
                      text.bytes + begin);
     }
     buf_release(&text);
+}
+
+void process_ending(char out[256], int status, const char *log)
+{
+    if (WIFSIGNALED(status))
+        snprintf(out, 256, "ended by signal %d", WTERMSIG(status));
+    else
+        last_line(out, log);
+}
+
+bool process_was_stopped(int status)
+{
+    return WIFEXITED(status) ? WEXITSTATUS(status) == PROCESS_STOPPED
+                             : WIFSIGNALED(status) && WTERMSIG(status) == SIGINT;
 }

@@ -35,6 +35,16 @@ struct process_result {
 int process_run(struct process_result *result, struct buf *out, const struct process *p,
                 struct err *err);
 
+/* The exit status of a program of ours that was told to stop, and has saved: what a shell says of SIGINT. */
+enum { PROCESS_STOPPED = 130 };
+
+/* Whether a program ended because it was told to: with that exit status, or by a SIGINT that it did not catch yet. status as waitpid has
+ * it. */
+bool process_was_stopped(int status);
+
+/* How a program ended that failed: "ended by signal 9", or the last line of its log that says something. */
+void process_ending(char out[256], int status, const char *log);
+
 /* The cores that this process may use; at least 1. */
 int process_cores(void);
 
@@ -56,8 +66,5 @@ long process_at_work(const char *dir, const char *name);
 
 /* Where a server is: what stands behind " listens on " in a line that it printed, up to the line's end; NULL in other lines. */
 const char *process_address(const char *line);
-
-/* The last line of a log that says something: why a program failed. */
-void process_last_line(char out[256], const char *log);
 
 #endif

@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/process.h"
 #include "base/words.h"
 
 static const struct cli_flag *flag_find(const struct cli_flag *flags, int n_flags, const char *word,
@@ -108,7 +109,7 @@ int cli_fail(const char *command, const struct err *err)
 {
     fflush(stdout);
     fprintf(stderr, "moe2 %s: %s\n", command, err->msg);
-    return err->code == MOE2_ECONFIG ? 2 : err->code == MOE2_ESTOP ? 130 : 1;
+    return err->code == MOE2_ECONFIG ? 2 : err->code == MOE2_ESTOP ? PROCESS_STOPPED : 1;
 }
 
 int cli_ids(int32_t **ids, int64_t *n, const char *text, struct err *err)

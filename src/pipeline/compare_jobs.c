@@ -1,20 +1,17 @@
-/* The runs of a comparison as processes, a few at a time. Each stands in a process group of its own, so that Ctrl-C reaches it once: through
+/* The runs of a comparison as processes, a few at a time (process_queue.h). Each stands in a process group of its own, so that Ctrl-C reaches it once: through
  * us. What it says goes to DIR/logs/NAME.txt, whose last line explains a failure. */
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "base/file.h"
 #include "base/process.h"
+#include "base/process_queue.h"
 #include "pipeline/compare_plan.h"
 #include "report/run_metrics.h"
-
-enum { POLL_MS = 50, STOP_STATUS = 130 };
 
 /* ---- what is done already ---- */
 
@@ -81,6 +78,15 @@ done:
 
 /* ---- starting and ending one ---- */
 
+/* The runs of one queue. */
+struct jobs {
+    struct compare_plan *plan;
+    int first, n_done, n_all; /* plan->jobs from first on; done with, those that failed included */
+    double seconds;           /* of the runs that ended here */
+    int n_timed, *n_failed;
+    struct buf *why;
+};
+
 static char *log_path(const struct compare_plan *plan, const struct compare_job *job)
 {
     char *path = NULL;
@@ -89,7 +95,8 @@ static char *log_path(const struct compare_plan *plan, const struct compare_job 
     return path;
 }
 
-static int start(struct compare_plan *plan, struct compare_job *job, struct err *err)
+static int start_job(int64_t *pid, const struct compare_plan *plan, const struct compare_job *job,
+                     struct err *err)
 {
     char **words = NULL, *log = log_path(plan, job);
     const char *argv[COMPARE_MAX_SETTINGS + 16] = {plan->o->program};
@@ -102,34 +109,34 @@ static int start(struct compare_plan *plan, struct compare_job *job, struct err 
         argv[n] = words[n - 1];
         n++;
     }
-    rc = process_start(&job->pid, argv, log, err);
-    job->state = rc ? JOB_FAILED : JOB_RUNNING;
-    job->seconds = -clock_s();
+    rc = process_start(pid, argv, log, err);
 done:
     plan_words_free(words);
     free(log);
     return rc;
 }
 
-static void say_failed(const struct compare_plan *plan, const struct compare_job *job, int status,
-                       int *n_failed, struct buf *why)
+static void say_failed(const struct jobs *jobs, const struct compare_job *job, int status)
 {
-    char line[256], *log = log_path(plan, job);
-    if (WIFSIGNALED(status))
-        snprintf(line, sizeof line, "ended by signal %d", WTERMSIG(status));
-    else
-        process_last_line(line, log ? log : "");
-    log_line(plan->o->log, LOG_WARN, "%s failed: %s", job->name, line);
-    if (++*n_failed == 1)
-        buf_printf(why, NULL, "%s: %s", job->name, line);
+    char line[256], *log = log_path(jobs->plan, job);
+    process_ending(line, status, log ? log : "");
+    log_line(jobs->plan->o->log, LOG_WARN, "%s failed: %s", job->name, line);
+    if (++*jobs->n_failed == 1)
+        buf_printf(jobs->why, NULL, "%s: %s", job->name, line);
     free(log);
 }
 
-static void say_done(const struct compare_plan *plan, const struct compare_job *job, int n_done,
-                     int n_all, double left_s)
+static double left_s(const struct jobs *jobs)
+{
+    double mean = jobs->n_timed ? jobs->seconds / jobs->n_timed : 0;
+    return mean * (jobs->n_all - jobs->n_done) / jobs->plan->o->jobs;
+}
+
+static void say_done(const struct jobs *jobs, const struct compare_job *job, double seconds)
 {
     struct run_metrics m = {0};
-    char *folder = plan_folder(plan, job), result[64] = "trained", left[48] = "";
+    double left = left_s(jobs);
+    char *folder = plan_folder(jobs->plan, job), result[64] = "trained", more[48] = "";
     if (folder && run_metrics_read(&m, folder, NULL) == 0) {
         double loss = run_number(&m, "test.loss");
         if (isfinite(loss))
@@ -137,132 +144,91 @@ static void say_done(const struct compare_plan *plan, const struct compare_job *
         else if (m.evals.n)
             snprintf(result, sizeof result, "validation loss %.4f", m.evals.loss[m.evals.n - 1]);
     }
-    if (left_s >= 60)
-        snprintf(left, sizeof left, ", about %.0f min left", left_s / 60);
-    else if (n_done < n_all)
-        snprintf(left, sizeof left, ", about %.0f s left", left_s);
-    log_line(plan->o->log, LOG_INFO, "[%d of %d] %s: %s (%.0f s%s)", n_done, n_all, job->name,
-             result, job->seconds, left);
+    if (left >= 60)
+        snprintf(more, sizeof more, ", about %.0f min left", left / 60);
+    else if (jobs->n_done < jobs->n_all)
+        snprintf(more, sizeof more, ", about %.0f s left", left);
+    log_line(jobs->plan->o->log, LOG_INFO, "[%d of %d] %s: %s (%.0f s%s)", jobs->n_done,
+             jobs->n_all, job->name, result, seconds, more);
     run_metrics_release(&m);
     free(folder);
 }
 
-/* ---- the queue ---- */
+/* ---- all of them ---- */
 
-struct queue {
-    struct compare_plan *plan;
-    int first, next, n_running, n_done, n_all;
-    bool stopping;
-    double seconds; /* of the runs that ended here */
-    int n_timed;
-};
-
-static double left_s(const struct queue *q)
+static int start(int64_t *pid, void *ctx, int64_t i, struct err *err)
 {
-    double mean = q->n_timed ? q->seconds / q->n_timed : 0;
-    return mean * (q->n_all - q->n_done) / q->plan->o->jobs;
+    const struct jobs *jobs = ctx;
+    const struct compare_job *job = &jobs->plan->jobs[jobs->first + i];
+    return job->was_done ? 0 : start_job(pid, jobs->plan, job, err);
 }
 
-/* Takes note of a process that ended. */
-static void ended(struct queue *q, struct compare_job *job, int status, int *n_failed,
-                  struct buf *why)
+/* A run that was stopped is no finished one, nor one that failed. */
+static int ended(void *ctx, int64_t i, int status, double seconds, struct err *err)
 {
-    q->n_running--;
-    job->seconds += clock_s();
-    job->pid = 0;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == STOP_STATUS) {
-        job->state = JOB_WAITING;
-        q->stopping = true; /* somebody stopped the run itself */
-        return;
-    }
-    q->n_done++;
+    struct jobs *jobs = ctx;
+    struct compare_job *job = &jobs->plan->jobs[jobs->first + i];
+    (void)err;
+    if (process_was_stopped(status))
+        return 0;
+    jobs->n_done++;
     if (!WIFEXITED(status) || WEXITSTATUS(status)) {
-        job->state = JOB_FAILED;
-        say_failed(q->plan, job, status, n_failed, why);
-        return;
+        say_failed(jobs, job, status);
+        return 0;
     }
-    job->state = JOB_DONE;
-    q->seconds += job->seconds;
-    q->n_timed++;
-    say_done(q->plan, job, q->n_done, q->n_all, left_s(q));
+    jobs->seconds += seconds;
+    jobs->n_timed++;
+    say_done(jobs, job, seconds);
+    return 0;
 }
 
-static void look_around(struct queue *q, int *n_failed, struct buf *why)
+static void stopping(void *ctx, int64_t n_running)
 {
-    for (int i = q->first; i < q->plan->n_jobs; i++) {
-        struct compare_job *job = &q->plan->jobs[i];
-        int status = 0;
-        if (job->state == JOB_RUNNING && waitpid((pid_t)job->pid, &status, WNOHANG) == job->pid)
-            ended(q, job, status, n_failed, why);
-    }
-}
-
-static void stop_all(struct queue *q)
-{
-    log_line(q->plan->o->log, LOG_INFO, "stopping: %d runs finish their step and save",
-             q->n_running);
-    for (int i = q->first; i < q->plan->n_jobs; i++)
-        if (q->plan->jobs[i].state == JOB_RUNNING)
-            kill((pid_t)q->plan->jobs[i].pid, SIGINT);
-}
-
-static int fill(struct queue *q, struct err *err)
-{
-    int rc = 0;
-    while (!rc && q->next < q->plan->n_jobs && q->n_running < q->plan->o->jobs) {
-        struct compare_job *job = &q->plan->jobs[q->next++];
-        if (job->state != JOB_WAITING)
-            continue;
-        rc = start(q->plan, job, err);
-        q->n_running += !rc;
-    }
-    return rc;
+    const struct jobs *jobs = ctx;
+    log_line(jobs->plan->o->log, LOG_INFO, "stopping: %" PRId64 " runs finish their step and save",
+             n_running);
 }
 
 /* Marks what is finished; refuses a folder that holds another run. */
-static int mark_done(struct queue *q, struct err *err)
+static int mark_done(struct jobs *jobs, struct err *err)
 {
-    int n_before = 0, rc = 0;
-    for (int i = q->first; i < q->plan->n_jobs && !rc; i++) {
-        struct compare_job *job = &q->plan->jobs[i];
-        char *folder = plan_folder(q->plan, job);
-        bool done = false;
-        rc = folder ? is_done(&done, q->plan, job, folder, err)
+    int rc = 0;
+    for (int i = 0; i < jobs->n_all && !rc; i++) {
+        struct compare_job *job = &jobs->plan->jobs[jobs->first + i];
+        char *folder = plan_folder(jobs->plan, job);
+        rc = folder ? is_done(&job->was_done, jobs->plan, job, folder, err)
                     : err_set(err, MOE2_ELIMIT, "no memory for a name");
-        job->state = done ? JOB_DONE : JOB_WAITING;
-        job->was_done = done;
-        n_before += done;
+        jobs->n_done += job->was_done;
         free(folder);
     }
-    q->n_done = n_before;
-    q->n_all = q->plan->n_jobs - q->first;
-    if (!rc && n_before)
-        log_line(q->plan->o->log, LOG_INFO, "%d of %d runs are finished already", n_before,
-                 q->n_all);
+    if (!rc && jobs->n_done)
+        log_line(jobs->plan->o->log, LOG_INFO, "%d of %d runs are finished already", jobs->n_done,
+                 jobs->n_all);
     return rc;
 }
 
 int plan_run_jobs(struct compare_plan *plan, int first, int *n_failed, struct buf *why,
                   struct err *err)
 {
-    struct queue q = {.plan = plan, .first = first, .next = first};
-    const volatile int *stop = plan->o->stop;
-    int rc = mark_done(&q, err);
-    while (!rc || q.n_running) {
-        if (!rc && !q.stopping)
-            rc = fill(&q, err);
-        if (q.n_running == 0)
-            break;
-        if (!q.stopping && ((stop && *stop) || rc)) {
-            q.stopping = true;
-            stop_all(&q);
-        }
-        nanosleep(&(struct timespec){0, POLL_MS * 1000000L}, NULL);
-        look_around(&q, n_failed, why);
-    }
-    if (!rc && (q.stopping || (stop && *stop)))
+    struct jobs jobs = {.plan = plan,
+                        .first = first,
+                        .n_all = plan->n_jobs - first,
+                        .n_failed = n_failed,
+                        .why = why};
+    const struct process_queue queue = {.n = jobs.n_all,
+                                        .at_once = plan->o->jobs,
+                                        .stop = plan->o->stop,
+                                        .start = start,
+                                        .ended = ended,
+                                        .stopping = stopping,
+                                        .ctx = &jobs};
+    bool stopped = false;
+    int rc = mark_done(&jobs, err);
+    if (!rc)
+        rc = process_queue_run(&stopped, &queue, err);
+    if (!rc && stopped)
         rc = err_set(err, MOE2_ESTOP,
-                     "stopped with %d of %d runs finished; the same command goes on", q.n_done,
-                     q.n_all);
+                     "stopped with %d of %d runs finished; the same command goes on", jobs.n_done,
+                     jobs.n_all);
     return rc;
 }

@@ -30,18 +30,13 @@ int settings_add(struct settings *s, struct err *err, const char *fmt, ...)
 int settings_join(struct settings *s, const struct settings *more, struct err *err);
 void settings_release(struct settings *s);
 
-enum job_state { JOB_WAITING, JOB_RUNNING, JOB_DONE, JOB_FAILED };
-
 struct compare_job {
     const char *config;       /* borrowed from the router */
     char *name, *group;       /* DIR/GROUP/NAME is its results folder */
     struct settings settings; /* all of its --set words but the common ones */
     int64_t seed;
-    bool judged; /* train_eval, else train */
-    enum job_state state;
+    bool judged;   /* train_eval, else train */
     bool was_done; /* before this call */
-    double seconds;
-    int64_t pid;
 };
 
 struct trial {

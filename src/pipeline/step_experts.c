@@ -1,21 +1,20 @@
 /* Training the experts: see step_experts.h. */
 #include "pipeline/step_experts.h"
 
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/process.h"
+#include "base/process_queue.h"
 #include "pipeline/file_hash.h"
 #include "train/folder.h"
 
-enum { POLL_MS = 50, STOP_STATUS = 130, MAX_WORDS = 24, MAX_WORD = 4096 };
+enum { MAX_WORDS = 24, MAX_WORD = 4096 };
 
 char *expert_folder(const struct experts_step *step, int64_t i, bool quantized)
 {
@@ -36,11 +35,6 @@ static char *below(const struct experts_step *step, const char *dir, int64_t i, 
 }
 
 /* ---- one expert's process ---- */
-
-struct job {
-    int64_t pid; /* 0: not running */
-    bool is_done;
-};
 
 struct words {
     char text[MAX_WORDS][MAX_WORD];
@@ -111,16 +105,25 @@ done:
     return rc;
 }
 
-static int start(struct job *job, const struct experts_step *step, int64_t i, int64_t threads,
-                 struct err *err)
+/* What the queue is of. */
+struct training {
+    const struct experts_step *step; /* the limit of its device is each one's share */
+    int64_t threads;                 /* of each */
+    struct progress progress;
+    int64_t n_done;
+};
+
+static int start(int64_t *pid, void *ctx, int64_t i, struct err *err)
 {
+    const struct training *t = ctx;
     struct words *w = malloc(sizeof *w);
-    char *log = below(step, "logs", i, ".txt");
-    int rc = w && log ? drop_stale(step, i, err) : err_set(err, MOE2_ELIMIT, "no memory for names");
+    char *log = below(t->step, "logs", i, ".txt");
+    int rc =
+        w && log ? drop_stale(t->step, i, err) : err_set(err, MOE2_ELIMIT, "no memory for names");
     if (!rc)
-        rc = command_of(w, step, i, threads, err);
+        rc = command_of(w, t->step, i, t->threads, err);
     if (!rc)
-        rc = process_start(&job->pid, w->argv, log, err);
+        rc = process_start(pid, w->argv, log, err);
     free(w);
     free(log);
     return rc;
@@ -139,111 +142,69 @@ static int publish(const struct experts_step *step, int64_t i, struct err *err)
     return rc;
 }
 
-static int ended(const struct experts_step *step, int64_t i, int status, struct err *err)
+static int fail(const struct experts_step *step, int64_t i, int status, struct err *err)
 {
     char line[256], *log = below(step, "logs", i, ".txt");
-    int rc = 0;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        rc = publish(step, i, err);
-    } else if (WIFEXITED(status) && WEXITSTATUS(status) == STOP_STATUS) {
-        rc = err_set(err, MOE2_ESTOP, "stopped; the same command goes on");
-    } else {
-        if (WIFSIGNALED(status))
-            snprintf(line, sizeof line, "ended by signal %d", WTERMSIG(status));
-        else
-            process_last_line(line, log ? log : "");
-        rc = err_set(err, MOE2_EIO, "expert %s: %s", step->experts[i].name, line);
-    }
+    process_ending(line, status, log ? log : "");
     free(log);
+    return err_set(err, MOE2_EIO, "expert %s: %s", step->experts[i].name, line);
+}
+
+static int ended(void *ctx, int64_t i, int status, double seconds, struct err *err)
+{
+    struct training *t = ctx;
+    (void)seconds;
+    if (process_was_stopped(status))
+        return 0;
+    if (!WIFEXITED(status) || WEXITSTATUS(status))
+        return fail(t->step, i, status, err);
+    int rc = publish(t->step, i, err);
+    if (!rc)
+        progress_set(&t->progress, (double)++t->n_done);
     return rc;
 }
 
 /* ---- all of them ---- */
 
-struct queue {
-    const struct experts_step *step;
-    struct job *jobs;
-    int64_t at_once, threads, next, n_running, n_done;
-    bool stopping;
-};
-
-static void stop_all(struct queue *q)
+static int run_all(const struct experts_step *step, int64_t at_once, int64_t threads,
+                   struct err *err)
 {
-    q->stopping = true;
-    for (int64_t i = 0; i < q->step->n; i++)
-        if (q->jobs[i].pid)
-            kill((pid_t)q->jobs[i].pid, SIGINT);
-}
-
-static int look_around(struct queue *q, struct progress *progress, struct err *err)
-{
-    int rc = 0, status = 0;
-    for (int64_t i = 0; i < q->step->n; i++) {
-        struct job *job = &q->jobs[i];
-        if (!job->pid || waitpid((pid_t)job->pid, &status, WNOHANG) != job->pid)
-            continue;
-        job->pid = 0;
-        q->n_running--;
-        int failed = ended(q->step, i, status, rc ? NULL : err);
-        if (!rc)
-            rc = failed;
-        if (!failed)
-            progress_set(progress, (double)++q->n_done);
-    }
-    return rc;
-}
-
-static int run_all(struct queue *q, struct progress *progress, struct err *err)
-{
-    const volatile int *stop = q->step->stop;
-    int rc = 0;
-    while ((!rc && q->n_done < q->step->n) || q->n_running) {
-        while (!rc && !q->stopping && q->n_running < q->at_once && q->next < q->step->n) {
-            rc = start(&q->jobs[q->next], q->step, q->next, q->threads, err);
-            q->n_running += !rc;
-            q->next++;
-        }
-        if (!q->stopping && ((stop && *stop) || rc))
-            stop_all(q);
-        if (!q->n_running)
-            break;
-        nanosleep(&(struct timespec){0, POLL_MS * 1000000L}, NULL);
-        int failed = look_around(q, progress, rc ? NULL : err);
-        if (!rc)
-            rc = failed;
-    }
-    if (!rc && q->n_done < q->step->n)
+    struct training t = {.step = step, .threads = threads};
+    const struct process_queue queue = {.n = step->n,
+                                        .at_once = at_once,
+                                        .stop = step->stop,
+                                        .start = start,
+                                        .ended = ended,
+                                        .ctx = &t};
+    bool stopped = false;
+    progress_begin(&t.progress, step->sink, "training experts", (double)step->n, "experts");
+    int rc = process_queue_run(&stopped, &queue, err);
+    progress_end(&t.progress);
+    if (!rc && stopped)
         rc = err_set(err, MOE2_ESTOP, "stopped; the same command goes on");
     return rc;
 }
 
 int experts_train(const struct experts_step *step, struct err *err)
 {
-    int64_t threads = step->threads ? step->threads : process_cores();
-    bool gpu = device_is_gpu(&step->device);
     struct experts_step shared = *step;
-    struct queue q = {.step = &shared, .at_once = step->jobs ? step->jobs : gpu ? 1 : threads};
-    struct progress progress;
+    int64_t threads = step->threads ? step->threads : process_cores();
+    int64_t at_once = step->jobs ? step->jobs : device_is_gpu(&step->device) ? 1 : threads;
+    at_once = at_once < step->n ? at_once : step->n;
+    at_once = at_once > 1 ? at_once : 1;
+    threads = threads / at_once > 1 ? threads / at_once : 1;
+    shared.device.limit_bytes /= (size_t)at_once;
     char *runs = path_join(step->out_dir, "runs"), *logs = path_join(step->out_dir, "logs");
-    if (q.at_once > step->n)
-        q.at_once = step->n;
-    shared.device.limit_bytes /= (size_t)(q.at_once > 0 ? q.at_once : 1);
-    q.threads = threads / q.at_once > 1 ? threads / q.at_once : 1;
-    q.jobs = calloc((size_t)step->n, sizeof *q.jobs);
-    int rc = runs && logs && q.jobs ? dir_make(runs, err)
-                                    : err_set(err, MOE2_ELIMIT, "no memory for names");
+    int lock = -1;
+    int rc = runs && logs ? dir_make(runs, err) : err_set(err, MOE2_ELIMIT, "no memory for names");
     if (!rc)
         rc = dir_make(logs, err);
-    int lock = -1;
     if (!rc)
         rc = process_lock(&lock, step->out_dir, "experts.pid", err);
     if (!rc) {
-        progress_begin(&progress, step->sink, "training experts", (double)step->n, "experts");
-        rc = run_all(&q, &progress, err);
-        progress_end(&progress);
+        rc = run_all(&shared, at_once, threads, err);
         close(lock);
     }
-    free(q.jobs);
     free(runs);
     free(logs);
     return rc;

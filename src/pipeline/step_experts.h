@@ -6,8 +6,9 @@
  *     experts_quantize(report, &step, err);   out/experts/FT0-Q4, …: merged, NF4, of their own
  *
  * Each expert is trained by a process of its own ("moe2 finetune --config …"), a few at once: OUT/runs/NAME is its results folder,
- * OUT/logs/NAME.txt what it said. One that was stopped goes on; one whose data, base or configuration changed begins anew. OUT/experts.pid
- * is locked by the process and by those that it started: nobody begins beside the runs of one that was killed.
+ * OUT/logs/NAME.txt what it said. One that was stopped goes on; one whose data, base or configuration changed begins anew. One that fails stops
+ * the others; one that is stopped by hand lets those that run finish. OUT/experts.pid is locked by the process and by those that it started:
+ * nobody begins beside the runs of one that was killed.
  */
 #ifndef MOE2_PIPELINE_STEP_EXPERTS_H
 #define MOE2_PIPELINE_STEP_EXPERTS_H

@@ -211,12 +211,13 @@ static int wait_ready(char url[static MAX_URL], int64_t *pid, const struct files
                       const struct live_step *step, struct err *err)
 {
     char line[256];
+    int status = 0;
     while (!find_url(url, f->log)) {
         if (step->stop && *step->stop)
             return err_set(err, MOE2_ESTOP, "stopped while the fleet started");
-        if (waitpid((pid_t)*pid, NULL, WNOHANG) == *pid) {
+        if (waitpid((pid_t)*pid, &status, WNOHANG) == *pid) {
             *pid = 0;
-            process_last_line(line, f->log);
+            process_ending(line, status, f->log);
             return err_set(err, MOE2_EIO, "the fleet ended before it was ready (%s): %s", f->log,
                            line);
         }
