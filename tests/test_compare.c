@@ -432,6 +432,25 @@ static void options_out_of_range_are_named(void **state)
             "report_test/compare/empty: holds no configuration (*.yaml) that can be compared");
 }
 
+static void each_setting_of_a_full_list_reaches_the_run(void **state)
+{
+    (void)state;
+    enum { OWN = 4, ROOM = 64 - OWN }; /* a run's own: threads, seed, name, results_dir */
+    const char *configs[] = {NONE, AUX}, *overrides[ROOM + 1];
+    for (int i = 0; i <= ROOM; i++)
+        overrides[i] = "train.lr=0.002";
+    struct compare_options o = options(configs, 2, out_dir("full"));
+    o.n_seeds = 1;
+    o.overrides = overrides;
+    o.n_overrides = ROOM;
+    must(&o);
+    assert_true(file_holds(o.dir, "runs/aux-s1/config.yaml", "lr: 0.002"));
+    must(&o);
+    assert_int_equal(calls(o.dir, NULL), 2); /* and they are known again */
+    o.n_overrides = ROOM + 1;
+    refused(&o, MOE2_ELIMIT, "more than 64 settings");
+}
+
 static void runs_at_once_share_the_cores(void **state)
 {
     (void)state;
@@ -469,6 +488,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_comparison_that_is_stopped_goes_on),
         cmocka_unit_test(a_folder_that_is_being_worked_on_is_refused_and_status_says_so),
         cmocka_unit_test(options_out_of_range_are_named),
+        cmocka_unit_test(each_setting_of_a_full_list_reaches_the_run),
         cmocka_unit_test(runs_at_once_share_the_cores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,7 +23,7 @@
 #include "base/err.h"
 #include "base/log.h"
 
-enum { COMPARE_MAX_CONFIGS = 40, COMPARE_MAX_JOBS = 64 };
+enum { COMPARE_MAX_CONFIGS = 40, COMPARE_MAX_JOBS = 64, COMPARE_MAX_SEEDS = 64 };
 
 struct compare_options {
     const char *const *
@@ -32,7 +32,7 @@ struct compare_options {
     const char *const *overrides; /* "key=value" for every configuration */
     int n_overrides;
     const char *dir;
-    int64_t n_seeds;   /* 1 … 64; the first is the first configuration's seed */
+    int64_t n_seeds;   /* 1 … COMPARE_MAX_SEEDS; the first is the first configuration's seed */
     int64_t tokens;    /* train.tokens of every run; 0: as the configurations say */
     int64_t tune_runs; /* tuning runs of every router that has coefficients; 0: none */
     bool ablate, sweep;

@@ -23,38 +23,25 @@ static bool judged_alike(const struct run_config *a, const struct run_config *b)
            strcmp(a->eval.prompt, b->eval.prompt) == 0;
 }
 
-static int resolved(struct run_config *rc, struct err *err)
-{
-    struct model_config model;
-    const char *start = run_config_start(rc), *path = start ? start : rc->model.config;
-    int code = model_config_read(&model, path, err);
-    if (!code && rc->model.vocab_size && !start)
-        model.vocab_size = rc->model.vocab_size;
-    return code ? code : run_config_resolve(rc, &model, err);
-}
-
 /* Whether the folder holds this very run, finished. A run of another configuration is an error that names the key. */
 static int is_done(bool *done, const struct compare_plan *plan, const struct compare_job *job,
                    const char *folder, struct err *err)
 {
     struct run_config before = {0}, now = {0};
     char *config = path_join(folder, "config.yaml"), *summary = path_join(folder, "metrics.json");
-    char **words = NULL;
-    int rc = config && summary ? plan_words(&words, plan, job, err)
+    struct settings settings = {0};
+    int rc = config && summary ? plan_settings(&settings, plan, job, err)
                                : err_set(err, MOE2_ELIMIT, "no memory for a name");
     *done = false;
     if (rc || !file_exists(config))
         goto done;
-    int n = 0;
-    while (words[4 + n] && words[4 + n][0] != '-') /* behind "train_eval --config FILE --set" */
-        n++;
-    rc = run_config_read(&now, job->config, (const char *const *)words + 4, n, err);
+    rc = run_config_read(&now, job->config, (const char *const *)settings.list, settings.n, err);
     if (!rc)
-        rc = resolved(&now, err);
+        rc = plan_resolve(&now, err);
     if (!rc)
         rc = run_config_read(&before, config, NULL, 0, err);
     if (!rc)
-        rc = resolved(&before, err);
+        rc = plan_resolve(&before, err);
     const struct yaml_key *key = rc ? NULL : run_config_difference(&before, &now);
     if (key) {
         struct buf x = {0}, y = {0};
@@ -70,7 +57,7 @@ static int is_done(bool *done, const struct compare_plan *plan, const struct com
 done:
     run_config_release(&before);
     run_config_release(&now);
-    plan_words_free(words);
+    settings_release(&settings);
     free(config);
     free(summary);
     return rc;
@@ -98,20 +85,13 @@ static char *log_path(const struct compare_plan *plan, const struct compare_job 
 static int start_job(int64_t *pid, const struct compare_plan *plan, const struct compare_job *job,
                      struct err *err)
 {
-    char **words = NULL, *log = log_path(plan, job);
-    const char *argv[COMPARE_MAX_SETTINGS + 16] = {plan->o->program};
-    int n = 1;
-    int rc = log ? plan_words(&words, plan, job, err)
+    struct plan_command command = {0};
+    char *log = log_path(plan, job);
+    int rc = log ? plan_command(&command, plan, job, err)
                  : err_set(err, MOE2_ELIMIT, "no memory for a name");
-    if (rc)
-        goto done;
-    while (words[n - 1] && n < COMPARE_MAX_SETTINGS + 15) {
-        argv[n] = words[n - 1];
-        n++;
-    }
-    rc = process_start(pid, argv, log, err);
-done:
-    plan_words_free(words);
+    if (!rc)
+        rc = process_start(pid, command.argv, log, err);
+    settings_release(&command.settings);
     free(log);
     return rc;
 }

@@ -180,17 +180,19 @@ static int put_commands(struct json_writer *w, const struct compare_plan *plan, 
     int rc = 0;
     jw_array(w, "commands");
     for (int i = 0; i < plan->n_jobs && !rc; i++) {
-        char **words = NULL;
+        struct plan_command command = {0};
         struct buf line = {0};
-        rc = plan_words(&words, plan, &plan->jobs[i], err);
+        rc = plan_command(&command, plan, &plan->jobs[i], err);
         if (!rc)
             rc = buf_puts(&line, "moe2", err);
-        for (int k = 0; !rc && words[k]; k++)
-            rc = buf_printf(&line, err, strpbrk(words[k], " '\"\\$*[") ? " '%s'" : " %s", words[k]);
+        for (int k = 1; !rc && command.argv[k]; k++) {
+            const char *word = command.argv[k];
+            rc = buf_printf(&line, err, strpbrk(word, " '\"\\$*[") ? " '%s'" : " %s", word);
+        }
         if (!rc)
             jw_text(w, NULL, line.bytes);
         buf_release(&line);
-        plan_words_free(words);
+        settings_release(&command.settings);
     }
     jw_end(w);
     return rc;

@@ -1,6 +1,7 @@
 /* Reading the configurations of a comparison, and the commands of its runs: see compare_plan.h. */
 #include "pipeline/compare_plan.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -46,8 +47,7 @@ void settings_release(struct settings *s)
 
 /* ---- configurations ---- */
 
-/* The model's shape decides the starting values of a router. */
-static int resolve(struct run_config *rc, struct err *err)
+int plan_resolve(struct run_config *rc, struct err *err)
 {
     struct model_config model;
     const char *start = run_config_start(rc), *path = start ? start : rc->model.config;
@@ -85,7 +85,7 @@ static int read_router(struct compare_plan *plan, const char *path, struct err *
     plan->n_routers++;
     r->best = -1;
     r->path = strdup(path);
-    rc = r->path ? resolve(&r->rc, err) : err_set(err, MOE2_ELIMIT, "no memory for a name");
+    rc = r->path ? plan_resolve(&r->rc, err) : err_set(err, MOE2_ELIMIT, "no memory for a name");
     if (!rc) {
         r->label = strdup(run_config_label(&r->rc.routing));
         rc = r->label ? 0 : err_set(err, MOE2_ELIMIT, "no memory for a name");
@@ -274,8 +274,9 @@ static void sort_routers(struct compare_plan *plan)
 
 static int check_options(const struct compare_options *o, struct err *err)
 {
-    if (o->n_seeds < 1 || o->n_seeds > 64)
-        return err_set(err, MOE2_ECONFIG, "--seeds is %" PRId64 ", wanted 1 to 64", o->n_seeds);
+    if (o->n_seeds < 1 || o->n_seeds > COMPARE_MAX_SEEDS)
+        return err_set(err, MOE2_ECONFIG, "--seeds is %" PRId64 ", wanted 1 to %d", o->n_seeds,
+                       COMPARE_MAX_SEEDS);
     if (o->jobs < 1 || o->jobs > COMPARE_MAX_JOBS)
         return err_set(err, MOE2_ECONFIG, "--jobs is %d, wanted 1 to %d", o->jobs,
                        COMPARE_MAX_JOBS);
@@ -394,63 +395,53 @@ char *plan_folder(const struct compare_plan *plan, const struct compare_job *job
 }
 
 /* Runs side by side share the cores, unless the configurations say how many threads they want. */
-static int add_threads(struct settings *words, const struct compare_plan *plan, struct err *err)
+static int add_threads(struct settings *out, const struct compare_plan *plan, struct err *err)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (plan->o->jobs < 2 || plan->routers[0].rc.train.threads)
         return 0;
     long share = cores / plan->o->jobs;
-    return settings_add(words, err, "train.threads=%ld", share > 1 ? share : 1L);
+    return settings_add(out, err, "train.threads=%ld", share > 1 ? share : 1L);
 }
 
-static int add_words(struct settings *words, const struct compare_plan *plan,
-                     const struct compare_job *job, struct err *err)
+int plan_settings(struct settings *out, const struct compare_plan *plan,
+                  const struct compare_job *job, struct err *err)
 {
-    const struct compare_options *o = plan->o;
-    int rc = settings_add(words, err, "%s", job->judged ? "train_eval" : "train");
+    struct settings s = {0};
+    int rc = common_settings(&s, plan->o, err);
     if (!rc)
-        rc = settings_add(words, err, "--config");
+        rc = settings_join(&s, &job->settings, err);
     if (!rc)
-        rc = settings_add(words, err, "%s", job->config);
+        rc = add_threads(&s, plan, err);
     if (!rc)
-        rc = settings_add(words, err, "--set");
+        rc = settings_add(&s, err, "seed=%" PRId64, job->seed);
     if (!rc)
-        rc = common_settings(words, o, err);
+        rc = settings_add(&s, err, "name=%s", job->name);
     if (!rc)
-        rc = settings_join(words, &job->settings, err);
-    if (!rc)
-        rc = add_threads(words, plan, err);
-    if (!rc)
-        rc = settings_add(words, err, "seed=%" PRId64, job->seed);
-    if (!rc)
-        rc = settings_add(words, err, "name=%s", job->name);
-    if (!rc)
-        rc = settings_add(words, err, "results_dir=%s/%s", o->dir, job->group);
-    if (!rc && job->judged) /* the comparison has a report of its own */
-        rc = settings_add(words, err, "--no-report");
+        rc = settings_add(&s, err, "results_dir=%s/%s", plan->o->dir, job->group);
+    if (rc)
+        settings_release(&s);
+    else
+        *out = s;
     return rc;
 }
 
-int plan_words(char ***out, const struct compare_plan *plan, const struct compare_job *job,
-               struct err *err)
+int plan_command(struct plan_command *out, const struct compare_plan *plan,
+                 const struct compare_job *job, struct err *err)
 {
-    struct settings words = {0};
-    int rc = add_words(&words, plan, job, err);
-    char **list = rc ? NULL : calloc((size_t)words.n + 1, sizeof *list);
-    if (!rc && !list)
-        rc = err_set(err, MOE2_ELIMIT, "no memory for a command");
-    if (rc) {
-        settings_release(&words);
+    int n = 0, rc = plan_settings(&out->settings, plan, job, err);
+    if (rc)
         return rc;
-    }
-    memcpy(list, words.list, (size_t)words.n * sizeof *list);
-    *out = list;
+    out->argv[n++] = plan->o->program;
+    out->argv[n++] = job->judged ? "train_eval" : "train";
+    out->argv[n++] = "--config";
+    out->argv[n++] = job->config;
+    out->argv[n++] = "--set";
+    for (int i = 0; i < out->settings.n; i++)
+        out->argv[n++] = out->settings.list[i];
+    if (job->judged)
+        out->argv[n++] = "--no-report"; /* the comparison has a report of its own */
+    out->argv[n] = NULL;
+    assert(n < (int)(sizeof out->argv / sizeof *out->argv));
     return 0;
-}
-
-void plan_words_free(char **words)
-{
-    for (int i = 0; words && words[i]; i++)
-        free(words[i]);
-    free(words);
 }

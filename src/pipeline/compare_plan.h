@@ -51,13 +51,13 @@ struct compare_router {
     struct settings settings; /* chosen by tuning */
     struct trial *trials;
     int n_trials, best;
-    int jobs[64]; /* by seed */
+    int jobs[COMPARE_MAX_SEEDS]; /* by seed */
 };
 
 struct variant {
     const char *label, *name;
     struct settings settings;
-    int jobs[64];
+    int jobs[COMPARE_MAX_SEEDS];
 };
 
 struct sweep {
@@ -68,7 +68,7 @@ struct sweep {
 
 struct compare_plan {
     const struct compare_options *o;
-    int64_t seeds[64], tune_seed;
+    int64_t seeds[COMPARE_MAX_SEEDS], tune_seed;
     int n_seeds;
     struct compare_router *routers;
     int n_routers, ablated; /* ablated −1: there is no rd_esi */
@@ -101,10 +101,23 @@ extern const char PLAN_TUNING_METHOD[];
 /* Writes DIR/compare.json. */
 int plan_write(const struct compare_plan *plan, struct err *err);
 
-/* The words of a job's command behind the program's name, NULL-ended; freed with plan_words_free. */
-int plan_words(char ***out, const struct compare_plan *plan, const struct compare_job *job,
-               struct err *err);
-void plan_words_free(char **words);
+/* Gives the keys of a configuration that were not said their starting values, some of which hang on the model's shape. Errors: as
+ * model_config_read and run_config_resolve. */
+int plan_resolve(struct run_config *rc, struct err *err);
+
+/* A job's settings, those of all jobs first; the caller's to release. MOE2_ELIMIT. */
+int plan_settings(struct settings *out, const struct compare_plan *plan,
+                  const struct compare_job *job, struct err *err);
+
+/* A job's command: "moe2 train_eval --config FILE --set SETTINGS --no-report". argv is NULL-ended and borrows from the plan and from settings,
+ * which are the caller's to release. */
+struct plan_command {
+    struct settings settings;
+    const char *argv[COMPARE_MAX_SETTINGS + 7];
+};
+
+int plan_command(struct plan_command *out, const struct compare_plan *plan,
+                 const struct compare_job *job, struct err *err);
 
 /* DIR/GROUP/NAME, the caller's; NULL without memory. */
 char *plan_folder(const struct compare_plan *plan, const struct compare_job *job);
