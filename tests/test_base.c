@@ -1,5 +1,6 @@
 /* What the base room and the element types promise, one sentence a test. */
 #include <math.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -19,6 +20,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/rng.h"
 #include "base/words.h"
 #include "tensor/dtype.h"
@@ -527,6 +529,29 @@ static void arrays_of_every_type_are_widened(void **state)
     assert_true(h[0] == 0x3c00 && h[1] == 0xc000);
 }
 
+/* ---- process.h ---- */
+
+static void threads_are_shared_out_and_cores_are_those_that_the_process_may_use(void **state)
+{
+    (void)state;
+    cpu_set_t all, one;
+    int first = 0;
+    assert_int_equal(process_share(8, 3), 2);
+    assert_int_equal(process_share(8, 1), 8);
+    assert_int_equal(process_share(2, 5), 1);
+    assert_int_equal(process_share(0, 1), process_cores());
+    assert_int_equal(0, sched_getaffinity(0, sizeof all, &all));
+    assert_int_equal(process_cores(), CPU_COUNT(&all));
+    while (!CPU_ISSET(first, &all))
+        first++;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    assert_int_equal(0, sched_setaffinity(0, sizeof one, &one));
+    assert_int_equal(process_cores(), 1);
+    assert_int_equal(process_share(0, 1), 1);
+    assert_int_equal(0, sched_setaffinity(0, sizeof all, &all));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -555,6 +580,7 @@ int main(void)
         cmocka_unit_test(a_list_is_cut_at_its_commas),
         cmocka_unit_test(the_last_part_of_a_path_is_found),
         cmocka_unit_test(lines_and_progress_reach_the_sink_and_no_sink_is_fine),
+        cmocka_unit_test(threads_are_shared_out_and_cores_are_those_that_the_process_may_use),
         cmocka_unit_test(names_and_sizes_of_types_are_those_of_safetensors),
         cmocka_unit_test(every_half_survives_float32_and_back),
         cmocka_unit_test(rounding_to_halves_is_to_the_nearest_and_ties_go_to_even),

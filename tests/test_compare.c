@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "base/process.h"
 #include "io/json_util.h"
 #include "pipeline/compare.h"
 #include "pipeline/run_config.h"
@@ -458,8 +459,7 @@ static void runs_at_once_share_the_cores(void **state)
     char *dir = out_dir("shared"), word[64];
     struct compare_options o = options(configs, 2, dir);
     must(&o);
-    long share = sysconf(_SC_NPROCESSORS_ONLN) / 2;
-    snprintf(word, sizeof word, "train.threads=%ld", share > 1 ? share : 1);
+    snprintf(word, sizeof word, "train.threads=%d", process_share(0, 2));
     assert_true(file_holds(dir, "compare.json", word));
     o = options(configs, 2, out_dir("alone"));
     o.jobs = 1;

@@ -1,6 +1,7 @@
 /* Running another program: see process.h. */
 #include "base/process.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -96,6 +97,13 @@ int process_cores(void)
     cpu_set_t set;
     int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
     return n > 0 ? n : 1;
+}
+
+int process_share(int64_t threads, int64_t jobs)
+{
+    assert(jobs > 0);
+    int64_t share = (threads ? threads : process_cores()) / jobs;
+    return share > 1 ? (int)share : 1;
 }
 
 int process_start_to(int64_t *pid, const char *const *argv, int fd, bool with_stderr,

@@ -48,6 +48,9 @@ void process_ending(char out[256], int status, const char *log);
 /* The cores that this process may use; at least 1. */
 int process_cores(void);
 
+/* The threads of each of so many jobs, 1 or more, side by side that share `threads` (0: process_cores()); at least 1. */
+int process_share(int64_t threads, int64_t jobs);
+
 /* Starts a program in a process group of its own, so that Ctrl-C reaches it through us alone; what it says goes to the file `log`.
  * *pid is for waitpid. MOE2_EIO. */
 int process_start(int64_t *pid, const char *const *argv, const char *log, struct err *err);

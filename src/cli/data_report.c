@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/buf.h"
+#include "base/process.h"
 #include "base/table.h"
 #include "base/words.h"
 #include "cli/cli.h"
@@ -29,8 +29,8 @@ void data_text_flags(struct cli_flag *flags, struct data_text_words *w)
         .test = d.stream.test,
         .min_language_share = d.stream.clean.min_language_share,
     };
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    w->threads = cores < 1 ? 1 : cores > TEXT_MAX_THREADS ? TEXT_MAX_THREADS : cores;
+    int cores = process_cores();
+    w->threads = cores < TEXT_MAX_THREADS ? cores : TEXT_MAX_THREADS;
     const struct cli_flag all[DATA_TEXT_N_FLAGS] = {
         {"--tokenizer", FLAG_TEXT, &w->tokenizer, false},
         {"--vocab-size", FLAG_INT, &w->vocab_size, false},

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/process.h"
 #include "base/rng.h"
 #include "eval/hashed_features.h"
 #include "model/encoder.h"
@@ -34,7 +35,7 @@ static int new_embedder(struct embedder **out, int n_threads, struct err *err)
     struct embedder *e = calloc(1, sizeof *e);
     if (!e)
         return err_set(err, MOE2_ELIMIT, "no memory for an embedder");
-    e->n_threads = n_threads ? n_threads : omp_get_num_procs();
+    e->n_threads = n_threads ? n_threads : process_cores();
     e->n_threads = e->n_threads < MAX_THREADS ? e->n_threads : MAX_THREADS;
     *out = e;
     return 0;

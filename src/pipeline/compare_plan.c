@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
+#include "base/process.h"
 
 /* ---- settings ---- */
 
@@ -397,11 +397,9 @@ char *plan_folder(const struct compare_plan *plan, const struct compare_job *job
 /* Runs side by side share the cores, unless the configurations say how many threads they want. */
 static int add_threads(struct settings *out, const struct compare_plan *plan, struct err *err)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (plan->o->jobs < 2 || plan->routers[0].rc.train.threads)
         return 0;
-    long share = cores / plan->o->jobs;
-    return settings_add(out, err, "train.threads=%ld", share > 1 ? share : 1L);
+    return settings_add(out, err, "train.threads=%d", process_share(0, plan->o->jobs));
 }
 
 int plan_settings(struct settings *out, const struct compare_plan *plan,

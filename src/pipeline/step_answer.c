@@ -107,14 +107,14 @@ static void *take_experts(void *ctx)
 static int n_jobs(const struct answering_all *all, int *n_threads)
 {
     const struct answer_step *step = all->step;
-    int cores = step->threads ? (int)step->threads : process_cores(), open = 0;
+    int open = 0;
     for (int i = 0; i < step->n_experts; i++)
         open += !all->parts[i].complete;
     bool gpu = device_is_gpu(&step->device);
-    int jobs = step->jobs ? (int)step->jobs : gpu ? 1 : cores;
+    int jobs = step->jobs ? (int)step->jobs : gpu ? 1 : process_share(step->threads, 1);
     jobs = jobs < open ? jobs : open;
     jobs = jobs > 0 ? jobs : 1;
-    *n_threads = cores / jobs > 0 ? cores / jobs : 1;
+    *n_threads = process_share(step->threads, jobs);
     return jobs;
 }
 

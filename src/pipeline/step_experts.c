@@ -188,11 +188,10 @@ static int run_all(const struct experts_step *step, int64_t at_once, int64_t thr
 int experts_train(const struct experts_step *step, struct err *err)
 {
     struct experts_step shared = *step;
-    int64_t threads = step->threads ? step->threads : process_cores();
-    int64_t at_once = step->jobs ? step->jobs : device_is_gpu(&step->device) ? 1 : threads;
+    int64_t one_each = device_is_gpu(&step->device) ? 1 : process_share(step->threads, 1);
+    int64_t at_once = step->jobs ? step->jobs : one_each;
     at_once = at_once < step->n ? at_once : step->n;
     at_once = at_once > 1 ? at_once : 1;
-    threads = threads / at_once > 1 ? threads / at_once : 1;
     shared.device.limit_bytes /= (size_t)at_once;
     char *runs = path_join(step->out_dir, "runs"), *logs = path_join(step->out_dir, "logs");
     int lock = -1;
@@ -202,7 +201,7 @@ int experts_train(const struct experts_step *step, struct err *err)
     if (!rc)
         rc = process_lock(&lock, step->out_dir, "experts.pid", err);
     if (!rc) {
-        rc = run_all(&shared, at_once, threads, err);
+        rc = run_all(&shared, at_once, process_share(step->threads, at_once), err);
         close(lock);
     }
     free(runs);
