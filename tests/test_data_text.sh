@@ -146,6 +146,14 @@ check "…" test -e mine/file
 mkdir -p killed.tmp && echo x >killed.tmp/train-00000.bin
 check "what a killed run left is swept away" "$moe2" data text --input a.jsonl --out killed $base
 check "…" test -e killed/manifest.json -a ! -e killed.tmp
+mkdir slash.old && echo mine >slash.old/file
+check "a slash behind the name of a folder is none" "$moe2" data text --input a.jsonl --out slash/ $base
+check "…nor where the folder is replaced" "$moe2" data text --input a.jsonl --out slash/ $base --force
+check "…and the folder is whole" same_folder slash killed
+check "…and has no neighbour left" test ! -e slash.tmp -a ! -e slash/.tmp
+check "…and a neighbour of somebody else's stays" test -e slash.old/file
+check "the same for data italian" "$moe2" data italian --out it/ --text lines.txt --min-chars 20 --tokenizer bytes --validation 0 --test 0 --force
+check "…" test -e it/manifest.json -a ! -e it/.tmp -a ! -e it.tmp
 awk 'BEGIN { for (i = 0; i < 300000; i++) print "Riga numero " i ": la barca del pescatore tornava verso il porto quando il sole era alto.\n" }' >big.txt
 "$moe2" data text --input big.txt --out stopped --plain paragraph --min-chars 20 --threads 1 >/dev/null 2>stop.err &
 pid=$!

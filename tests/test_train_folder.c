@@ -76,6 +76,16 @@ static void a_folder_is_replaced_and_leaves_no_neighbour(void **state)
     assert_false(file_exists(at("a.old")));
 }
 
+static void a_commit_leaves_a_neighbour_that_it_did_not_make(void **state)
+{
+    (void)state;
+    assert_int_equal(0, dir_make(at("n.old"), NULL));
+    put(at("n.old"), "mine");
+    write_version(at("n"), "one", folder_commit);
+    write_version(at("n"), "two", folder_commit);
+    expect(at("n.old"), "mine");
+}
+
 static void it_works_by_steps_too_where_nothing_can_be_exchanged(void **state)
 {
     (void)state;
@@ -150,6 +160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_folder_is_replaced_and_leaves_no_neighbour),
+        cmocka_unit_test(a_commit_leaves_a_neighbour_that_it_did_not_make),
         cmocka_unit_test(it_works_by_steps_too_where_nothing_can_be_exchanged),
         cmocka_unit_test(a_death_between_the_two_renames_is_put_right),
         cmocka_unit_test(a_death_while_writing_leaves_what_was_there),

@@ -1,8 +1,6 @@
 /* Packing a corpus: see step_text.h. */
 #include "pipeline/step_text.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +8,7 @@
 #include "eval/model_tokenizer.h"
 #include "pipeline/text_pack.h"
 #include "text/bpe_train.h"
+#include "train/folder.h"
 
 /* As DeepSeek's tokenizers name them; ids 0 and 1, as its configurations have them. */
 static const char *const SPECIALS[] = {"<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"};
@@ -79,21 +78,6 @@ static int check_out(const struct text_step *p, struct err *err)
         return err_set(err, MOE2_ECONFIG, "%s: is there already, wanted a new folder or --force",
                        p->out_dir);
     return 0;
-}
-
-/* OUT.tmp becomes OUT; an OUT that was there goes. */
-static int put_in_place(const char *temp, const char *out, struct err *err)
-{
-    if (rename(temp, out) == 0)
-        return 0;
-    if (errno != ENOTEMPTY && errno != EEXIST)
-        return err_set(err, MOE2_EIO, "%s: can't be put in place: %s", out, strerror(errno));
-    if (renameat2(-100, temp, -100, out, RENAME_EXCHANGE) == 0) /* −100: AT_FDCWD */
-        return file_remove_all(temp, err);
-    int rc = file_remove_all(out, err); /* a file system without exchange: a moment without OUT */
-    if (!rc && rename(temp, out))
-        rc = err_set(err, MOE2_EIO, "%s: can't be put in place: %s", out, strerror(errno));
-    return rc;
 }
 
 /* ---- training a tokenizer ---- */
@@ -246,21 +230,17 @@ int text_step_run(struct text_report *report, const struct text_step *step, stru
     int rc = check(step, err);
     if (!rc)
         rc = check_out(step, err);
+    if (!rc)
+        rc = folder_begin(&temp, step->out_dir, err);
     if (rc)
         return rc;
-    if (asprintf(&temp, "%s.tmp", step->out_dir) < 0)
-        return err_set(err, MOE2_ELIMIT, "%s: no memory for its name", step->out_dir);
-    rc = file_remove_all(temp, err); /* of a run that was killed */
-    if (!rc)
-        rc = dir_make(temp, err);
-    if (!rc)
-        rc = make_tokenizer(&tokenizer, &r, step, temp, err);
+    rc = make_tokenizer(&tokenizer, &r, step, temp, err);
     if (!rc)
         rc = text_pack(&r, step, tokenizer, temp, err);
     if (!rc)
-        rc = put_in_place(temp, step->out_dir, err);
+        rc = folder_commit(step->out_dir, err);
     if (rc)
-        file_remove_all(temp, NULL);
+        folder_abort(step->out_dir);
     else
         *report = r;
     tokenizer_free(tokenizer);

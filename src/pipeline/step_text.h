@@ -7,9 +7,9 @@
  *     text_step_run(&report, &step, err);
  *
  * The corpus goes by once, or twice when a tokenizer is trained on its train split first. Everything
- * is written into OUT.tmp, which becomes OUT in one rename at the end: an interrupted run leaves no
- * OUT (or the old one), and is begun anew. The same inputs and options give the same bytes, whatever
- * the threads.
+ * is written into OUT.tmp, which takes OUT's place at the end (train/folder.h): an interrupted run
+ * leaves no OUT (or the old one), and is begun anew. The same inputs and options give the same bytes,
+ * whatever the threads.
  *
  * Memory: that of the stream (text_stream.h), ids of one batch (at most four bytes a byte of text),
  * the tokenizer, eight bytes a document of the open shard; for training see text/bpe_train.h.

@@ -64,34 +64,39 @@ int folder_begin(char **temp, const char *dir, struct err *err)
     return rc;
 }
 
+/* temp becomes dir: 0, or −1 with errno. *spare is where dir's old content lies then; NULL: there was
+ * none. The steps are taken only where the two can't be exchanged. */
+static int put_in_place(const char **spare, const char *dir, const char *temp, const char *old,
+                        bool may_exchange)
+{
+    *spare = NULL;
+    if (!file_is_dir(dir))
+        return rename(temp, dir);
+    *spare = temp;
+    if (may_exchange && renameat2(AT_FDCWD, temp, AT_FDCWD, dir, RENAME_EXCHANGE) == 0)
+        return 0;
+    if (may_exchange && errno != EINVAL && errno != ENOSYS)
+        return -1;
+    *spare = old;
+    return file_remove_all(old, NULL) || rename(dir, old) || rename(temp, dir) ? -1 : 0;
+}
+
 static int commit(const char *dir, bool may_exchange, struct err *err)
 {
     char *temp = beside(dir, ".tmp", err), *old = beside(dir, ".old", err);
+    const char *spare = NULL;
     int rc = temp && old ? sync_folder(temp, err) : MOE2_ELIMIT;
-    if (rc)
-        goto done;
-    if (!file_is_dir(dir)) {
-        rc = rename(temp, dir) ? -1 : 0;
-    } else if (may_exchange && renameat2(AT_FDCWD, temp, AT_FDCWD, dir, RENAME_EXCHANGE) == 0) {
-        rc = sync_parent(dir, err);
-        if (!rc)
-            rc = file_remove_all(temp, err);
-        goto done;
-    } else {
-        rc = file_remove_all(old, err);
-        if (rc)
-            goto done;
-        rc = rename(dir, old) || rename(temp, dir) ? -1 : 0;
-    }
-    if (rc) {
+    if (!rc && put_in_place(&spare, dir, temp, old, may_exchange)) {
         rc = err_set(err, MOE2_EIO, "%s: can't be put in place: %s", dir, strerror(errno));
-        folder_recover(dir, NULL);
-        goto done;
+        if (spare == old)
+            folder_recover(dir, NULL);
+        else
+            folder_abort(dir);
     }
-    rc = sync_parent(dir, err);
     if (!rc)
-        rc = file_remove_all(old, err);
-done:
+        rc = sync_parent(dir, err);
+    if (!rc && spare)
+        rc = file_remove_all(spare, err);
     free(temp);
     free(old);
     return rc;

@@ -7,7 +7,7 @@
  *
  * The exchange is one system call (renameat2 with RENAME_EXCHANGE). Where a file system has none,
  * the old folder first steps aside to "last.old"; folder_recover brings it back if the death came
- * between the two renames.
+ * between the two renames. A commit touches "last.old" only there. Slashes at dir's end are as none.
  */
 #ifndef MOE2_TRAIN_FOLDER_H
 #define MOE2_TRAIN_FOLDER_H
