@@ -1,6 +1,8 @@
 /* Broken tokenizer files and the one sentence that each must give. */
 #include "text_fixture.h"
 
+#include "text/unigram.h"
+
 #define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
 #define MODEL                                                                                      \
     "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}"
@@ -164,6 +166,55 @@ static void the_smallest_file_that_is_whole_is_read(void **state)
     tokenizer_free(t);
 }
 
+/* A table that replaces "a" by what stands at a place of "è": 28 characters of base64. */
+#define UNIGRAM(map)                                                                               \
+    "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"" map                    \
+    "\"},\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\"},"                        \
+    "\"model\":{\"type\":\"Unigram\",\"unk_id\":0,"                                                \
+    "\"vocab\":[[\"<unk>\",0],[\"_\",-1],[\"b\",-2],[\"\xc3\xa8\",-3]]}}"
+
+static void a_replacement_from_within_a_character_is_none(void **state)
+{
+    (void)state;
+    static const char *const maps[] = {UNIGRAM("DAAAAACAAQBhDQAAAAAAgMOoAA=="),
+                                       UNIGRAM("DAAAAACAAQBhDQAAAQAAgMOoAA==")};
+    static const int32_t wanted[2][3] = {{1, 3, 2}, {1, 2}};
+    for (size_t i = 0; i < 2; i++) {
+        struct tokenizer *t = NULL;
+        struct ids ids = {0};
+        assert_int_equal(0, tokenizer_parse(&t, maps[i], strlen(maps[i]), NULL, 0, NULL));
+        assert_int_equal(0, tokenizer_encode(t, NULL, &ids, "ab", 2, 0, NULL));
+        assert_int_equal(3 - i, ids.n);
+        assert_memory_equal(wanted[i], ids.v, ids.n * sizeof *ids.v);
+        ids_release(&ids);
+        tokenizer_free(t);
+    }
+}
+
+static void a_piece_that_ends_within_a_character_is_cut_to_its_end(void **state)
+{
+    (void)state;
+    struct vocab vocab = {0};
+    struct unigram u;
+    struct unigram_scratch s = {0};
+    double *scores = malloc(2 * sizeof *scores);
+    int32_t ids[3];
+    size_t n = 0;
+    assert_non_null(scores);
+    scores[0] = 0, scores[1] = -1;
+    assert_int_equal(0, vocab_init(&vocab, 2, 16, NULL));
+    assert_int_equal(0, vocab_add(&vocab, 0, "<unk>", 5, 0, NULL));
+    assert_int_equal(0, vocab_add(&vocab, 1, "a", 1, 0, NULL));
+    assert_int_equal(0, unigram_init(&u, &vocab, scores, 2, 0, false, NULL));
+    assert_int_equal(0, unigram_encode(ids, &n, &u, &s, (const uint8_t *)"a\xf0\x9f", 3, NULL));
+    assert_int_equal(2, n);
+    assert_int_equal(1, ids[0]);
+    assert_int_equal(0, ids[1]);
+    unigram_scratch_release(&s);
+    unigram_release(&u);
+    vocab_release(&vocab);
+}
+
 static void a_broken_config_gives_its_sentence(void **state)
 {
     (void)state;
@@ -241,6 +292,8 @@ int main(void)
         cmocka_unit_test(every_broken_file_gives_its_sentence),
         cmocka_unit_test(an_added_token_of_five_thousand_letters_is_refused),
         cmocka_unit_test(the_smallest_file_that_is_whole_is_read),
+        cmocka_unit_test(a_replacement_from_within_a_character_is_none),
+        cmocka_unit_test(a_piece_that_ends_within_a_character_is_cut_to_its_end),
         cmocka_unit_test(a_broken_config_gives_its_sentence),
         cmocka_unit_test(every_truncation_of_a_real_file_is_refused),
         cmocka_unit_test(a_file_with_a_changed_byte_never_does_harm),

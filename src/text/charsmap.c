@@ -113,6 +113,12 @@ static size_t children_of(uint32_t unit)
     return (size_t)(unit >> 10) << ((unit & 1u << 9) >> 6);
 }
 
+/* The replacement at a place: none outside of them, and none within a character. */
+static const char *text_at(const struct charsmap *m, size_t place)
+{
+    return place < m->n_texts && (m->texts[place] & 0xc0) != 0x80 ? m->texts + place : "";
+}
+
 /* What the shortest known beginning of text [0 … n) stands for; NULL if none is known. */
 static const char *find(const struct charsmap *m, const uint8_t *text, size_t n)
 {
@@ -126,7 +132,7 @@ static const char *find(const struct charsmap *m, const uint8_t *text, size_t n)
         if (!(unit >> 8 & 1))
             continue;
         size_t place = node < m->n_units ? unit_at(m, node) & ~(1u << 31) : m->n_texts;
-        return place < m->n_texts ? m->texts + place : "";
+        return text_at(m, place);
     }
     return NULL;
 }

@@ -4,7 +4,8 @@
  * Format, little-endian: u32 bytes of the trie; the trie, u32 units of a double array as Darts-clone
  * (Yata) writes them; then the replacements, UTF-8, each ended by a NUL. A unit has the byte that
  * leads to it in bits 0–7 (bit 31 set in a leaf, whose lower bits are the value, a place among the
- * replacements), bit 8 "a leaf is below", bit 9 and 10–30 the distance to its children.
+ * replacements), bit 8 "a leaf is below", bit 9 and 10–30 the distance to its children. A place
+ * outside of the replacements, or within a character of one, stands for nothing.
  *
  * Applied as HF tokenizers does: by grapheme clusters. A cluster under 6 bytes is replaced as a
  * whole by what its shortest known beginning stands for; otherwise each of its characters is.

@@ -112,6 +112,7 @@ static int walk(struct unigram_end *ends, const struct unigram *u, const uint8_t
     ends[0].score = 0;
     for (size_t at = 0, one_char; at < n; at += one_char) {
         one_char = char_length(piece[at]);
+        one_char = one_char < n - at ? one_char : n - at;
         if (offer_tokens(ends, u, piece, at, n, one_char))
             continue;
         if (u->unk_id < 0)
