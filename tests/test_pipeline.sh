@@ -103,5 +103,15 @@ fails "a configuration that is not there" 1 "" --config none.yaml
 echo '{"format": "other"}' >build2/pipeline.json
 fails "a manifest of something else" 1 'build2/pipeline.json: format is "other", wanted "moe2 pipeline"' --config small.yaml --out build2
 
+# one at a time
+check "the process at work is named" grep -qxE "[0-9]+" build/pipeline.pid
+echo $$ >build/pipeline.pid
+exec 9<build/pipeline.pid
+flock 9
+fails "somebody is at it" 2 "build is being worked on by process $$" --config small.yaml
+check "a look at the state is no work" "$moe2" pipeline --config small.yaml --status
+exec 9<&-
+check "and it is free again" "$moe2" pipeline --config small.yaml
+
 echo "$n_passed passed, $n_failed failed"
 [ $n_failed = 0 ]

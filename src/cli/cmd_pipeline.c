@@ -3,7 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "base/file.h"
+#include "base/process.h"
 #include "base/table.h"
 #include "cli/cli.h"
 #include "cli/device_flags.h"
@@ -243,9 +246,17 @@ static int help_config(void)
     return rc ? cli_fail("pipeline", &err) : 0;
 }
 
+/* OUT is of one pipeline at a time; a look at its state takes nothing. */
+static int take_out(int *lock, const struct words *w, const char *out, struct err *err)
+{
+    int rc = w->status ? 0 : dir_make(out, err);
+    return rc || w->status ? rc : process_lock(lock, out, "pipeline.pid", err);
+}
+
 static int run(int argc, char **argv)
 {
     struct err err = {0};
+    int lock = -1;
     struct words w;
     struct pipeline_config config = {0};
     struct pipeline p = {0};
@@ -255,11 +266,15 @@ static int run(int argc, char **argv)
     if (!rc)
         rc = pipeline_config_read(&config, w.config, w.set, w.n_set, &err);
     if (!rc)
+        rc = take_out(&lock, &w, config.out, &err);
+    if (!rc)
         rc = pipeline_open(&p, &config, cli_sink(), cli_stop_flag(), &err);
     p.program = "/proc/self/exe";
     if (!rc)
         rc = run_steps(&w, &p, &err);
     pipeline_close(&p);
+    if (lock >= 0)
+        close(lock);
     pipeline_config_release(&config);
     for (int i = 0; i < N_MADE; i++)
         free(w.made[i]);
