@@ -179,6 +179,28 @@ static void a_file_is_replaced_as_a_whole_or_not_at_all(void **state)
     buf_release(&b);
 }
 
+static void a_file_in_the_making_has_one_writer(void **state)
+{
+    (void)state;
+    struct file_writer a, b;
+    struct err err = {0};
+    struct buf text = {0};
+    assert_int_equal(0, file_continue(&a, DIR "/g", DIR "/g.part", 0, NULL));
+    assert_int_equal(0, file_put(&a, "abc", 3, NULL));
+    assert_int_equal(0, file_flush(&a, NULL));
+    assert_int_equal(MOE2_ECONFIG, file_continue(&b, DIR "/g", DIR "/g.part", 0, &err));
+    assert_string_equal(DIR "/g.part: is being written by another process", err.msg);
+    assert_int_equal(0, file_leave(&a, NULL));
+    assert_int_equal(MOE2_EFORMAT, file_continue(&b, DIR "/g", DIR "/g.part", 4, NULL));
+    assert_int_equal(0, file_continue(&b, DIR "/g", DIR "/g.part", 2, NULL));
+    assert_int_equal(0, file_put(&b, "d", 1, NULL));
+    assert_int_equal(0, file_commit(&b, NULL));
+    assert_int_equal(0, file_read(&text, DIR "/g", NULL));
+    assert_string_equal("abd", text.bytes);
+    assert_false(file_exists(DIR "/g.part"));
+    buf_release(&text);
+}
+
 static void a_map_shows_the_bytes_and_an_empty_file_has_none(void **state)
 {
     (void)state;
@@ -562,6 +584,7 @@ int main(void)
         cmocka_unit_test(a_buffer_grows_to_its_limit_and_not_beyond),
         cmocka_unit_test_setup_teardown(a_file_is_replaced_as_a_whole_or_not_at_all, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_file_in_the_making_has_one_writer, setup, teardown),
         cmocka_unit_test_setup_teardown(a_map_shows_the_bytes_and_an_empty_file_has_none, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(what_the_system_refuses_is_said_in_one_sentence, setup,

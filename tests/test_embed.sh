@@ -40,6 +40,18 @@ wait $victim 2>/dev/null
 cmp straight.npy killed.npy || fault "a killed run and its sequel give other bytes than a straight one"
 [ -e killed.npy.part ] || [ -e killed.npy.part.json ] && fault "the sequel leaves its notes behind"
 
+# Two at once: the second is told, and the first one's part stays as it is.
+echo "the first one's" >two.npy.part
+exec 9<two.npy.part
+flock 9
+"$moe2" embed $state --in a.jsonl --out two.npy >said 2>&1
+check "two at once: status" 2 "$?"
+check "two at once" "moe2 embed: two.npy.part: is being written by another process" "$(cat said)"
+check "two at once: the part" "the first one's" "$(cat two.npy.part)"
+exec 9<&-
+"$moe2" embed $state --in a.jsonl --out two.npy >said 2>&1 || fault "one after the other: $(cat said)"
+cmp a.npy two.npy || fault "a part of something else changes the bytes"
+
 refused() { # what, status, message, then the words
     local what=$1 status=$2 message=$3
     shift 3

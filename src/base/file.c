@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -110,13 +111,11 @@ int file_commit(struct file_writer *w, struct err *err)
     int rc = 0;
     if (fflush(w->f) || ferror(w->f) || fsync(fileno(w->f)))
         rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", w->path, strerror(errno));
-    if (fclose(w->f) && !rc)
-        rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", w->path, strerror(errno));
-    w->f = NULL;
     if (!rc && rename(w->temp_path, w->path))
         rc = err_set(err, MOE2_EIO, "%s: can't be put in place: %s", w->path, strerror(errno));
     if (rc)
         unlink(w->temp_path);
+    fclose(w->f); /* last, for it lets go of file_continue's lock; all bytes are on the disk */
     free(w->path);
     free(w->temp_path);
     *w = (struct file_writer){0};
@@ -127,36 +126,55 @@ void file_abort(struct file_writer *w)
 {
     if (!w->path)
         return;
+    unlink(w->temp_path);
     if (w->f)
         fclose(w->f);
-    unlink(w->temp_path);
     free(w->path);
     free(w->temp_path);
     *w = (struct file_writer){0};
 }
 
+/* Opens a file to go on with, or makes it, and takes it for this process. A file system without
+ * locks goes without. Whoever had it before may have renamed it: then it is taken too. */
+static int open_alone(FILE **out, const char *path, bool make, struct err *err)
+{
+    struct stat here, named;
+    int rc = 0, fd = open(path, O_RDWR | O_CLOEXEC | (make ? O_CREAT : 0), 0666);
+    if (fd < 0 || fstat(fd, &here))
+        rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", path, strerror(errno));
+    else if ((flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) || stat(path, &named) ||
+             named.st_ino != here.st_ino)
+        rc = err_set(err, MOE2_ECONFIG, "%s: is being written by another process", path);
+    FILE *f = rc ? NULL : fdopen(fd, "r+b");
+    if (!rc && !f)
+        rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", path, strerror(errno));
+    if (rc && fd >= 0)
+        close(fd);
+    *out = f;
+    return rc;
+}
+
 int file_continue(struct file_writer *w, const char *path, const char *temp_path, int64_t n_keep,
                   struct err *err)
 {
+    struct stat st;
     *w = (struct file_writer){0};
     int rc = file_may_replace(path, err);
     if (rc)
         return rc;
     w->path = strdup(path);
     w->temp_path = strdup(temp_path);
-    w->f = fopen(temp_path, n_keep ? "r+be" : "wbe");
-    struct stat st;
-    if (!w->path || !w->temp_path)
-        rc = err_set(err, MOE2_ELIMIT, "%s: no memory for its name", path);
-    else if (!w->f || fstat(fileno(w->f), &st))
+    rc = w->path && w->temp_path ? open_alone(&w->f, temp_path, n_keep == 0, err)
+                                 : err_set(err, MOE2_ELIMIT, "%s: no memory for its name", path);
+    if (!rc && fstat(fileno(w->f), &st))
         rc = err_set(err, MOE2_EIO, "%s: can't be written: %s", temp_path, strerror(errno));
-    else if (st.st_size < n_keep)
+    else if (!rc && st.st_size < n_keep)
         rc = err_set(err, MOE2_EFORMAT, "%s: has %lld bytes, wanted at least %lld", temp_path,
                      (long long)st.st_size, (long long)n_keep);
-    else if (ftruncate(fileno(w->f), n_keep) || fseeko(w->f, n_keep, SEEK_SET))
+    else if (!rc && (ftruncate(fileno(w->f), n_keep) || fseeko(w->f, n_keep, SEEK_SET)))
         rc = err_set(err, MOE2_EIO, "%s: can't be continued: %s", temp_path, strerror(errno));
     if (rc)
-        file_leave(w, err);
+        file_leave(w, NULL);
     return rc;
 }
 

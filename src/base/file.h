@@ -38,7 +38,8 @@ int file_commit(struct file_writer *w,
 void file_abort(struct file_writer *w); /* a zeroed or committed writer is fine */
 
 /* For a file so long in the making that a run may be killed and go on later: opens temp_path, a neighbour of path that the caller
- * names, keeps its first n_keep bytes and writes behind them; 0 begins it anew. A file shorter than n_keep is MOE2_EFORMAT. */
+ * names, keeps its first n_keep bytes and writes behind them; 0 begins it anew. It is locked until commit, leave or abort: in the hands
+ * of another writer it is MOE2_ECONFIG, and stays as it is. A file shorter than n_keep is MOE2_EFORMAT. */
 int file_continue(struct file_writer *w, const char *path, const char *temp_path, int64_t n_keep,
                   struct err *err);
 int file_flush(struct file_writer *w, struct err *err); /* all that was put is on the disk */
