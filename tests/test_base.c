@@ -305,6 +305,7 @@ static void without_permission_nothing_is_written(void **state)
 static void folders_are_made_listed_and_removed_with_all_in_them(void **state)
 {
     (void)state;
+    assert_int_equal(MOE2_EIO, dir_make("", NULL));
     char **names = NULL;
     size_t n = 0;
     assert_int_equal(0, dir_make(DIR "/a/b/c", NULL));

@@ -251,7 +251,7 @@ int dir_make(const char *path, struct err *err)
     if (!p)
         return err_set(err, MOE2_ELIMIT, "%s: no memory for its name", path);
     int rc = 0;
-    for (char *s = p + 1; !rc; s++) {
+    for (char *s = *p ? p + 1 : p; !rc; s++) {
         bool end = *s == 0;
         if (*s == '/' || end) {
             *s = 0;
