@@ -139,13 +139,20 @@ static void end_health(struct children *c, struct child *k)
     k->is_asked = false;
 }
 
+/* Pauses double; steady: the next begin anew. */
+static void put_off(struct child *k, bool steady)
+{
+    double pause_s = steady ? 0 : k->pause_s * 2 + 0.25;
+    k->pause_s = pause_s < CHILD_MAX_PAUSE_S ? pause_s : CHILD_MAX_PAUSE_S;
+    k->again_s = clock_s() + k->pause_s;
+}
+
 /* What the end of a child means. */
 static int child_ended(struct children *c, int i, int status, struct err *err)
 {
     struct child *k = &c->v[i];
     char how[64];
-    double now_s = clock_s();
-    bool steady = now_s - k->started_s > CHILD_STEADY_S;
+    bool steady = clock_s() - k->started_s > CHILD_STEADY_S;
     tell_end(how, status);
     close(k->fd);
     k->fd = -1;
@@ -154,13 +161,22 @@ static int child_ended(struct children *c, int i, int status, struct err *err)
     end_health(c, k);
     if (!k->was_ready)
         return err_set(err, MOE2_EIO, "%s %s before it was ready", k->name, how);
-    k->pause_s = k->n_restarts && !steady ? k->pause_s * 2 + 0.25 : 0;
-    k->pause_s = k->pause_s < CHILD_MAX_PAUSE_S ? k->pause_s : CHILD_MAX_PAUSE_S;
-    k->again_s = now_s + k->pause_s;
+    put_off(k, steady || !k->n_restarts);
     k->n_restarts++;
     log_line(c->sink, LOG_WARN, "%s %s, is started again in %.2g s", k->name, how, k->pause_s);
     c->changed(c->ctx, i, NULL, 0, k->n_restarts);
     return 0;
+}
+
+/* Starts one that was ready before and whose time has come; if it can't be started, it is tried
+ * again later. */
+static void start_again(struct children *c, struct child *k)
+{
+    struct err err = {0};
+    if (k->pid || !k->was_ready || clock_s() < k->again_s || !spawn(k, &err))
+        return;
+    put_off(k, false);
+    log_line(c->sink, LOG_WARN, "%s; is tried again in %.2g s", err.msg, k->pause_s);
 }
 
 static void begin_health(struct children *c, struct child *k)
@@ -207,10 +223,8 @@ int children_tick(struct children *c, struct err *err)
         if (k->pid && waitpid((pid_t)k->pid, &status, WNOHANG) == k->pid) {
             int ended = child_ended(c, i, status, err);
             rc = rc ? rc : ended;
-        } else if (!k->pid && k->was_ready && clock_s() >= k->again_s && spawn(k, err)) {
-            k->again_s = clock_s() + CHILD_MAX_PAUSE_S;
-            rc = rc ? rc : err ? err->code : MOE2_EIO;
         }
+        start_again(c, k);
     }
     look_at_health(c);
     return rc;

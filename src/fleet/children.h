@@ -6,9 +6,11 @@
  *     while (…) children_tick(c, err);                  a few times a second
  *     children_free(c);                                 SIGTERM to all, SIGKILL to whoever is still there after CHILD_GRACE_S
  *
- * A child says "… listens on URL" on its standard output once it is ready. One that ends after that is started again, at once the
- * first time, then after pauses that double up to CHILD_MAX_PAUSE_S; one that ends before it was ever ready is an error:
- * it would end again. One that does not answer GET URL/health CHILD_MAX_DEAF times is killed, and so started again.
+ * A child says "… listens on URL" on its standard output once it is ready. One that ends after that
+ * is started again, at once the first time, then after pauses that double up to CHILD_MAX_PAUSE_S,
+ * and so is one that could not be started again; one that ends before it was ever ready is an error:
+ * it would end again. One that does not answer GET URL/health CHILD_MAX_DEAF times is killed, and so
+ * started again.
  */
 #ifndef MOE2_FLEET_CHILDREN_H
 #define MOE2_FLEET_CHILDREN_H
