@@ -122,6 +122,13 @@ check "and the bases" grep -q "<td[^>]*>little</td>" build/results/report.html
 check "costs are said to be made up" grep -q SYNTHETIC build/results/latency/latency.json
 "$moe2" pipeline --config build.yaml --json >again.json 2>/dev/null
 check "the second run does nothing" grep -q '"ran": 0' again.json
+cp fleet.yaml kept.yaml
+sed -i 's/^experts: .*/experts: [little-1, big-0]/' fleet.yaml
+"$moe2" pipeline --config build.yaml --status >status.out 2>/dev/null
+check "names that were swapped: the other one's data trains each" grep -qE '^experts +to do .*its inputs or its configuration changed' status.out
+"$moe2" pipeline --config build.yaml --status --from quantize >status.out 2>/dev/null
+check "and each is quantized again" grep -qE '^quantize +to do .*its inputs or its configuration changed' status.out
+mv kept.yaml fleet.yaml
 
 # one adapter is gone: its run is finished and its adapter is put back, with the same bytes
 sum=$(sha256sum build/experts/big-0/adapter_model.safetensors | cut -d' ' -f1)

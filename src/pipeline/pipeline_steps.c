@@ -226,6 +226,15 @@ int pipeline_needs(struct step_needs *needs, struct pipeline *p, const char *con
     return rc;
 }
 
+int pipeline_needs_experts(struct step_needs *needs, const struct yaml_texts *names,
+                           struct err *err)
+{
+    int rc = 0;
+    for (int64_t i = 0; i < names->n && !rc; i++)
+        rc = buf_printf(&needs->config, err, "expert=%s\n", names->values[i]);
+    return rc;
+}
+
 static int set_inputs(struct step_needs *needs, const struct qa_paths *set, struct err *err)
 {
     int rc = 0;

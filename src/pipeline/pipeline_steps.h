@@ -57,6 +57,10 @@ const char *pipeline_path(struct pipeline *p, const char *name, struct err *err)
 int pipeline_needs(struct step_needs *needs, struct pipeline *p, const char *const *inputs,
                    const char *const *outputs, const char *const *keys, struct err *err);
 
+/* Makes a step depend on the experts' names and their order. */
+int pipeline_needs_experts(struct step_needs *needs, const struct yaml_texts *names,
+                           struct err *err);
+
 /* What a prompt's vector is made by: the counted features, or the encoder's folder. */
 const char *pipeline_features(struct pipeline *p, struct err *err);
 

@@ -75,6 +75,8 @@ int declare_experts(struct step_needs *needs, void *ctx, struct err *err)
             rc = step_input(needs, step.experts[i].data, err);
     }
     if (!rc)
+        rc = pipeline_needs_experts(needs, &p->fleet.experts, err);
+    if (!rc)
         rc = declare_folders(needs, p, false, step_output, err);
     return rc ? rc
               : pipeline_needs(needs, p, STEP_NAMES(), STEP_NAMES(),

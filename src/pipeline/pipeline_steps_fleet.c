@@ -75,8 +75,8 @@ int declare_outcomes(struct step_needs *needs, void *ctx, struct err *err)
         rc = pipeline_needs(needs, p, STEP_NAMES(),
                             STEP_NAMES("results/accuracy/asked_bases/outcomes.csv"), STEP_NAMES(),
                             err);
-    for (int64_t i = 0; i < p->columns.n && !rc; i++)
-        rc = buf_printf(&needs->config, err, "expert=%s\n", p->columns.values[i]);
+    if (!rc)
+        rc = pipeline_needs_experts(needs, &p->columns, err);
     return rc ? rc
               : pipeline_needs(needs, p, side_files, STEP_NAMES("results/accuracy/by_subject.csv"),
                                STEP_NAMES(), err);
