@@ -104,6 +104,7 @@ static int put_head(struct buf *out, const struct smo_report *r, const struct sm
 int smo_counts(struct buf *out, const struct smo_report *r, struct err *err)
 {
     int64_t seen[3 * SMO_MAX_LIMITS] = {0}, n_seen = 0, n_budgets = 0;
+    bool counted = true;
     for (int t = 0; t < SMO_N_TABLES; t++)
         for (int64_t i = 0; i < r->n_rows[t]; i++) {
             int64_t k = 0, n = r->rows[t][i].n_feasible;
@@ -111,12 +112,13 @@ int smo_counts(struct buf *out, const struct smo_report *r, struct err *err)
                 k++;
             if (k == n_seen)
                 seen[n_seen++] = n;
+            counted &= n >= 0;
             n_budgets++;
         }
     int rc = buf_printf(
         out, err, "%lld different subsets are chosen over the %lld budgets of the three tables",
         (long long)r->n_subsets, (long long)n_budgets);
-    if (rc || n_seen == 0 || r->n_subsets >= 3 || seen[0] < 0)
+    if (rc || n_seen == 0 || r->n_subsets >= 3 || !counted)
         return rc ? rc : buf_puts(out, ".", err);
     rc = buf_puts(
         out, ", no more, because the limits fall between few costs: the subsets that fit number",
@@ -174,8 +176,10 @@ static int put_csv_row(struct buf *out, const struct smo_row *row, struct err *e
     int rc = 0;
     for (int i = 0; i < 11 && !rc; i++)
         rc = buf_printf(out, err, "%s,", number(text[i], values[i]));
+    if (!rc && row->n_feasible >= 0)
+        rc = buf_printf(out, err, "%lld", (long long)row->n_feasible);
     if (!rc)
-        rc = buf_printf(out, err, "%lld,%d", (long long)row->n_feasible, row->optimal);
+        rc = buf_printf(out, err, ",%d", row->optimal);
     if (!rc)
         rc = csv_cell(out, row->train.subset, strlen(row->train.subset), false, err);
     return rc ? rc : buf_puts(out, "\n", err);
@@ -233,7 +237,10 @@ static int make_json(struct buf *out, const struct smo_report *r, const struct s
         jw_object(&w, NULL);
         jw_real(&w, "latency_limit_s", row->latency_limit_s);
         jw_real(&w, "energy_limit_j", row->energy_limit_j);
-        jw_int(&w, "feasible_subsets", row->n_feasible);
+        if (row->n_feasible >= 0)
+            jw_int(&w, "feasible_subsets", row->n_feasible);
+        else
+            jw_null(&w, "feasible_subsets");
         jw_bool(&w, "proven", row->optimal);
         jw_real(&w, "random_single_train_accuracy", row->random);
         put_trial(&w, "train", &row->train);
