@@ -33,6 +33,11 @@ for command in "${commands[@]}"; do
     cmp -s page again || fault "help $command says something else than $command --help"
     awk 'length($0) > 160 { exit 1 }' page || fault "$command --help has lines of more than 160 characters"
 
+    # Whoever takes --device is in the table of docs/cuda.md, and nobody else.
+    in_help=$(grep -c -- '--device NAME' page)
+    in_table=$(grep -o '^| `[^|]*' "$source/docs/cuda.md" | grep -cE "\`$command( [^\`]*)?\`")
+    [ $((in_help > 0)) -eq $((in_table > 0)) ] || fault "$command: --device stands $in_help times in its help, $in_table times in docs/cuda.md"
+
     # Every flag of the page is one: wrong by a letter, it is what is suggested.
     for flag in $(flags_of page); do
         got=$("$moe2" "${words[@]}" "${flag}x=1" 2>&1 >/dev/null)
