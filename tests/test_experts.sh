@@ -128,6 +128,9 @@ sed -i 's/^experts: .*/experts: [little-1, big-0]/' fleet.yaml
 check "names that were swapped: the other one's data trains each" grep -qE '^experts +to do .*its inputs or its configuration changed' status.out
 "$moe2" pipeline --config build.yaml --status --from quantize >status.out 2>/dev/null
 check "and each is quantized again" grep -qE '^quantize +to do .*its inputs or its configuration changed' status.out
+sed -i 's/^experts: .*/experts: [big-0, small-1]/' fleet.yaml
+"$moe2" pipeline --config build.yaml --status --from profile >status.out 2>/dev/null
+check "made curves are of the experts' names" grep -qE '^profile +to do .*its inputs or its configuration changed' status.out
 mv kept.yaml fleet.yaml
 
 # one adapter is gone: its run is finished and its adapter is put back, with the same bytes

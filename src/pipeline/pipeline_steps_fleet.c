@@ -334,6 +334,8 @@ int declare_profile(struct step_needs *needs, void *ctx, struct err *err)
     if (!rc && has_measured_curves(p))
         rc = pipeline_needs(needs, p, STEP_NAMES(), STEP_NAMES(), STEP_NAMES("threads", "device"),
                             err);
+    if (!rc && has_made_curves(p))
+        rc = pipeline_needs_experts(needs, &p->columns, err);
     if (!rc && !has_made_curves(p) && !has_measured_curves(p)) {
         rc = p->import ? step_input(needs, p->import, err)
                        : err_set(err, MOE2_ECONFIG, "profile.import is empty");
