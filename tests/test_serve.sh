@@ -161,6 +161,16 @@ took_ms=$((($(date +%s%N) - begun) / 1000000))
 [ "$(field device) $(field device_s) $(field energy_j) $(field latency_source) $(field energy_source)" = '"a-device" 0.4 12 "published" "estimated"' ] || fault "the device: $(cat reply)"
 down slow
 
+# ---- without --name it is called as its folder is, a slash behind it or not ----
+"$moe2" serve --model "$model/" --port 0 --threads 1 >slash.out 2>slash.err &
+server=$!
+for _ in $(seq 1200); do
+    grep -q 'listens on' slash.out && break
+    sleep 0.05
+done
+grep -q '^choice listens on http://' slash.out || fault "a folder with a slash: $(cat slash.out slash.err)"
+down slash
+
 # ---- words ----
 says() { # STATUS MESSAGE WORDS...
     local status=$1 message=$2 got rc

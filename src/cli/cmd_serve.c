@@ -1,7 +1,9 @@
 /* moe2 serve: one model behind OpenAI's endpoints. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/cli.h"
 #include "cli/expert_engine.h"
 #include "fleet/expert_server.h"
@@ -47,13 +49,8 @@ struct words {
     const char *answers, *latency, *energy;
     int64_t port, queue, parent; /* parent 0: whoever it is */
     double pace;
+    char *model; /* owned: a copy of --model, whose last part is the name */
 };
-
-static const char *last_part(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash && slash[1] ? slash + 1 : path;
-}
 
 static int read_words(struct words *w, int argc, char **argv, struct err *err)
 {
@@ -99,13 +96,25 @@ static int read_words(struct words *w, int argc, char **argv, struct err *err)
     return rc;
 }
 
+/* Without --name the model is called as its file or folder is. */
+static int name_model(struct words *w, struct err *err)
+{
+    if (w->server.name)
+        return 0;
+    w->model = strdup(w->engine.g.model);
+    if (!w->model)
+        return err_set(err, MOE2_ELIMIT, "%s: no memory for its name", w->engine.g.model);
+    w->server.name = path_last(w->model);
+    return 0;
+}
+
 static int serve(struct words *w, struct err *err)
 {
     struct expert_server *s = NULL;
     const volatile int *stop = cli_stop_flag();
-    if (!w->server.name)
-        w->server.name = last_part(w->engine.g.model);
-    int rc = device_pace_read(&w->server.pace, w->latency, w->energy, w->server.name, w->pace, err);
+    int rc = name_model(w, err);
+    if (!rc)
+        rc = device_pace_read(&w->server.pace, w->latency, w->energy, w->server.name, w->pace, err);
     if (!rc)
         rc = expert_engine_open(&w->engine, err);
     w->server.engine = expert_engine_table(&w->engine);
@@ -135,6 +144,7 @@ static int run(int argc, char **argv)
     if (!rc)
         rc = serve(&w, &err);
     expert_engine_close(&w.engine);
+    free(w.model);
     return rc ? cli_fail("serve", &err) : 0;
 }
 
