@@ -86,5 +86,20 @@ wait $fleet || fault "the fleet ended with status $?"
 fleet=
 says 1 'http://*/health: *' --live "$url" --questions $q --k 2
 
+# one server without curves: time is measured here, and of joules nobody says a word
+"$moe2" serve --model ant --answers choices --port 0 --threads 1 >serve.out 2>serve.err &
+fleet=$!
+for _ in $(seq 1200); do
+    grep -q 'listens on' serve.out && break
+    sleep 0.05
+done
+url=$(sed -n 's/.* listens on //p' serve.out)
+"$moe2" forward --live "$url" --questions $q --limit 3 --k 1 --out plain >/dev/null 2>plain.err || fault "a server: $(cat plain.err)"
+grep -qE '^ant,[0-9]+,[0-9]+,[0-9.e-]+,,,measured,$' plain/runs.csv || fault "a run without curves: $(cat plain/runs.csv)"
+"$moe2" profile --import plain/runs.csv --out plain >/dev/null 2>plain.err || fault "profile of it: $(cat plain.err)"
+kill -TERM $fleet
+wait $fleet || fault "the server ended with status $?"
+fleet=
+
 [ $faults -eq 0 ] || exit 1
 echo "forward --live: all as promised"

@@ -256,12 +256,14 @@ static int put_text(struct buf *out, const json_t *o, const char *key, const cha
     return csv_cell(out, v, strlen(v), false, err);
 }
 
-/* A row of runs.csv. own: the expert's remarks; without them the time is what was seen from here. */
+/* A row of runs.csv. own: the expert's remarks; without them the time is what was seen from here, and
+ * nothing is known of joules. */
 static int put_run(struct expert_live *l, int e, const json_t *usage, const json_t *own,
                    double seconds, struct err *err)
 {
     struct buf *out = &l->runs;
     const json_t *latency = json_object_get(own, "latency_s");
+    bool metered = json_is_number(json_object_get(own, "energy_j"));
     double took_s = json_is_number(latency) ? json_number_value(latency) : seconds;
     int rc = csv_cell(out, l->a->names[e], strlen(l->a->names[e]), true, err);
     if (!rc)
@@ -277,7 +279,7 @@ static int put_run(struct expert_live *l, int e, const json_t *usage, const json
     if (!rc)
         rc = put_text(out, own, "latency_source", "measured", err);
     if (!rc)
-        rc = put_text(out, own, "energy_source", "measured", err);
+        rc = put_text(out, metered ? own : NULL, "energy_source", metered ? "measured" : "", err);
     return rc ? rc : buf_puts(out, "\n", err);
 }
 
