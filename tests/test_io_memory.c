@@ -24,6 +24,8 @@
 #include "io/records.h"
 #include "io/safetensors.h"
 #include "io/yaml.h"
+#include "model/router_file.h"
+#include "route/router.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
 #define CAN_FAIL 0
@@ -200,6 +202,13 @@ static int read_jsonl_gz(struct err *err)
     return read_records(DIR "/x.jsonl.gz", err);
 }
 
+static struct router *router;
+
+static int load_router(struct err *err)
+{
+    return router_file_load_layer(router, DIR "/r.safetensors", 0, err);
+}
+
 static int render_table(struct err *err)
 {
     struct table *t = NULL;
@@ -260,6 +269,42 @@ static void records_survive_a_lack_of_memory(void **state)
     starve(read_jsonl_gz);
 }
 
+/* Makes router, and a file of its state. */
+static void open_router(void)
+{
+    struct router_config config;
+    struct route_state_item items[ROUTE_STATE_MAX];
+    struct safetensors_decl decls[ROUTE_STATE_MAX];
+    char names[ROUTE_STATE_MAX][64];
+    struct safetensors_writer *w = NULL;
+    router_config_init(&config);
+    config.n_experts = 4;
+    config.n_picks = 2;
+    config.incentive.name = "rd_esi";
+    router_config_resolve(&config, 10);
+    assert_int_equal(0, router_new(&router, &config, 0, NULL));
+    int n = router_state(router, items);
+    for (int i = 0; i < n; i++) {
+        snprintf(names[i], sizeof names[i], "layers.0.%s", items[i].name);
+        decls[i] = (struct safetensors_decl){
+            .name = names[i], .dtype = DT_F32, .n_dims = 1, .shape = {items[i].n}};
+    }
+    struct safetensors_options options = {0};
+    assert_true(n > 1);
+    assert_int_equal(0, safetensors_create(&w, DIR "/r.safetensors", decls, n, &options, NULL));
+    for (int i = 0; i < n; i++)
+        assert_int_equal(0, safetensors_put_f32(w, items[i].values, items[i].n, NULL));
+    assert_int_equal(0, safetensors_commit(w, NULL));
+}
+
+static void routers_survive_a_lack_of_memory(void **state)
+{
+    (void)state;
+    open_router();
+    starve(load_router);
+    router_free(router);
+}
+
 static void tables_and_ranks_survive_a_lack_of_memory(void **state)
 {
     (void)state;
@@ -287,6 +332,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(arrays_survive_a_lack_of_memory, setup, teardown),
         cmocka_unit_test(configurations_survive_a_lack_of_memory),
         cmocka_unit_test_setup_teardown(records_survive_a_lack_of_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(routers_survive_a_lack_of_memory, setup, teardown),
         cmocka_unit_test(tables_and_ranks_survive_a_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

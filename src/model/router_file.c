@@ -291,6 +291,20 @@ int router_file_config(struct router_config *out, const char *path, struct err *
     return rc;
 }
 
+/* A tensor's numbers as an item of that name, which borrows it; the values are the caller's. */
+static int load_item(struct route_state_item *out, const struct safetensor *t, const char *name,
+                     struct err *err)
+{
+    float *values = malloc(((size_t)t->n_elements + 1) * sizeof *values);
+    int rc = values ? safetensors_to_f32(values, t, 0, t->n_elements, err)
+                    : err_set(err, MOE2_ELIMIT, "no memory for %s", t->name);
+    if (rc)
+        free(values);
+    else
+        *out = (struct route_state_item){name, values, t->n_elements};
+    return rc;
+}
+
 /* Everything in the file that begins with the layer's prefix, copied to aligned memory, into its
  * router. */
 static int load_layer(struct router *r, const struct safetensors *st, int64_t layer,
@@ -304,15 +318,10 @@ static int load_layer(struct router *r, const struct safetensors *st, int64_t la
         const struct safetensor *t = safetensors_at(st, i);
         if (strncmp(t->name, prefix, n_prefix) != 0)
             continue;
-        float *values = n < ROUTE_STATE_MAX && t->dtype == DT_F32
-                            ? malloc(((size_t)t->n_elements + 1) * sizeof *values)
-                            : NULL;
-        if (!values) {
-            rc = err_set(err, MOE2_EFORMAT, "%s is not part of a router's state", t->name);
-            break;
-        }
-        items[n++] = (struct route_state_item){t->name + n_prefix, values, t->n_elements};
-        rc = safetensors_to_f32(values, t, 0, t->n_elements, err);
+        rc = n < ROUTE_STATE_MAX && t->dtype == DT_F32
+                 ? load_item(&items[n], t, t->name + n_prefix, err)
+                 : err_set(err, MOE2_EFORMAT, "%s is not part of a router's state", t->name);
+        n += !rc;
     }
     if (!rc)
         rc = router_state_load(r, items, n, err);
