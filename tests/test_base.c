@@ -407,6 +407,31 @@ static void a_list_is_cut_at_its_commas(void **state)
     assert_null(words_cut(&none));
 }
 
+static void a_list_of_names_is_a_set_of_them(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"ant", "bee", "cat"};
+    static const struct {
+        const char *list, *message;
+    } broken[] = {
+        {"bee,cart", "--in: a.csv has no \"cart\", did you mean \"cat\"?"},
+        {"elephants", "--in: a.csv has no \"elephants\", wanted names such as \"ant\""},
+        {"bee,cat,bee", "--in names \"bee\" twice, wanted once"},
+        {"bee,", "--in has an empty name, wanted names with commas between"},
+        {"", "--in has an empty name, wanted names with commas between"},
+    };
+    uint64_t mask = 0;
+    assert_int_equal(0, words_mask(&mask, "cat,ant", names, 3, "--in", "a.csv", NULL));
+    assert_int_equal(5, mask);
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        struct err err = {0};
+        assert_int_equal(MOE2_ECONFIG,
+                         words_mask(&mask, broken[i].list, names, 3, "--in", "a.csv", &err));
+        assert_string_equal(broken[i].message, err.msg);
+        assert_int_equal(5, mask);
+    }
+}
+
 static void the_last_part_of_a_path_is_found(void **state)
 {
     (void)state;
@@ -602,6 +627,7 @@ int main(void)
         cmocka_unit_test(the_nearest_word_is_the_one_that_was_meant),
         cmocka_unit_test(words_of_any_length_are_compared_safely),
         cmocka_unit_test(a_list_is_cut_at_its_commas),
+        cmocka_unit_test(a_list_of_names_is_a_set_of_them),
         cmocka_unit_test(the_last_part_of_a_path_is_found),
         cmocka_unit_test(lines_and_progress_reach_the_sink_and_no_sink_is_fine),
         cmocka_unit_test(threads_are_shared_out_and_cores_are_those_that_the_process_may_use),

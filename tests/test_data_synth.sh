@@ -65,8 +65,8 @@ check "in other words" test -z "$(comm -12 <(questions a/combined_train.jsonl | 
 check "they are read as questions to embed" "$moe2" embed --features hashed --fit a/gating_train.jsonl --in a/gating_train.jsonl --out e.npy
 
 fails "no folder" 2 "--out is missing (see --help)"
-fails "an unknown family" 2 '--families has "date", the nearest is dates' --families date --out out
-fails "no family" 2 "--families is empty, wanted arithmetic, …" --families "" --out out
+fails "an unknown family" 2 '--families: moe2 has no "date", did you mean "dates"?' --families date --out out
+fails "no family" 2 "--families has an empty name, wanted names with commas between" --families "" --out out
 fails "another language" 2 '--language is "fr", wanted en or it' --language fr --out out
 fails "a negative size" 2 "combined_train.jsonl would have -5 rows, wanted 0 to 67108864" --train -5 --out out
 : >file

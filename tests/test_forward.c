@@ -263,7 +263,7 @@ static void a_step_that_makes_no_sense_is_refused(void **state)
     for (int i = 0; i < 8; i++)
         cases[i].step = base;
     cases[0].step.subset = "a,z";
-    cases[0].why = "--subset names \"z\"";
+    cases[0].why = "o.csv has no \"z\", did you mean \"a\"?";
     cases[1].step.k = 2;
     cases[1].why = "--gate-scores is missing";
     cases[2].step.combine = FORWARD_TOP1;

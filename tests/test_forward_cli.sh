@@ -39,7 +39,7 @@ refused() { # what, status, a part of the message, then the arguments
 refused "no outcomes" 2 "--outcomes is missing"
 refused "an unknown combination" 2 '--combine is "mean"' "${both[@]}" --combine mean
 refused "a gate that is missing" 2 "--gate-scores is missing" "${both[@]}" --k 2
-refused "an expert that is not there" 2 'names "z"' "${both[@]}" --subset z
+refused "an expert that is not there" 2 'o.csv has no "z", did you mean "a"?' "${both[@]}" --subset z
 refused "a file that is not there" 1 "No such file" --outcomes "$work/none.csv"
 refused "a combination that was never fitted" 1 "No such file" "${both[@]}" --combine learned --learned "$work/none.json"
 exit $failed

@@ -80,7 +80,7 @@ says 2 '--live asks running experts: *' --live "$url" --questions $q --outcomes 
 says 2 '--live is "ftp://x", wanted http://host:port' --live ftp://x --questions $q
 says 1 'http://127.0.0.1:9/health: *' --live http://127.0.0.1:9 --questions $q
 says 2 '--gate-scores is missing: without it all 2 experts are asked, and --k is 1' --live "$url" --questions $q
-says 2 '--subset names "dog", no expert of the outcomes' --live "$url" --questions $q --subset dog
+says 2 '--subset: http://* has no "dog", wanted names such as "ant"' --live "$url" --questions $q --subset dog
 kill -TERM $fleet
 wait $fleet || fault "the fleet ended with status $?"
 fleet=

@@ -146,8 +146,8 @@ refused "an empty length where something was run" 1 'len2.csv: question_id "4" h
 refused "a limit without costs" 2 "--latency-s has the limit 1, which needs --latency" "${base[@]}" --latency-s 1
 refused "a negative limit" 2 '--energy-j has "-1", wanted numbers of at least 0, or inf, with commas between' "${base[@]}" --energy-j -1
 refused "no limit" 2 '--energy-j has "", wanted numbers of at least 0, or inf, with commas between' "${base[@]}" --energy-j 1,,2
-refused "an unknown expert" 2 '--experts: o.csv has no expert "d", did you mean "a"?' "${base[@]}" --experts a,d
-refused "an expert twice" 2 '--experts names "a" twice' "${base[@]}" --experts a,a
+refused "an unknown expert" 2 '--experts: o.csv has no "d", did you mean "a"?' "${base[@]}" --experts a,d
+refused "an expert twice" 2 '--experts names "a" twice, wanted once' "${base[@]}" --experts a,a
 refused "top1 of two" 2 "--combine top1 calls one expert, and --k is 2: wanted --combine vote or weighted" "${base[@]}" --k 2
 refused "coverage routed" 2 "--objective coverage goes with --cost deployed only" "${base[@]}" --objective coverage --cost routed
 refused "another word" 2 '--cost is "free", wanted deployed or routed' "${base[@]}" --cost free

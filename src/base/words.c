@@ -1,6 +1,8 @@
-/* Nearest words: see words.h. The optimal string alignment distance, three rows at a time. */
+/* Nearest words and lists: see words.h. The optimal string alignment distance, three rows at a time. */
 #include "base/words.h"
 
+#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_WORD = 63 };
@@ -55,4 +57,40 @@ char *words_cut(char **rest)
         *comma = 0;
     *rest = comma ? comma + 1 : NULL;
     return word;
+}
+
+static int add_name(uint64_t *mask, const char *word, const char *const *names, int n,
+                    const char *flag, const char *of, struct err *err)
+{
+    if (!*word)
+        return err_set(err, MOE2_ECONFIG, "%s has an empty name, wanted names with commas between",
+                       flag);
+    int i = 0;
+    while (i < n && strcmp(names[i], word) != 0)
+        i++;
+    if (i < n && *mask >> i & 1)
+        return err_set(err, MOE2_ECONFIG, "%s names \"%.60s\" twice, wanted once", flag, word);
+    if (i < n) {
+        *mask |= UINT64_C(1) << i;
+        return 0;
+    }
+    const char *nearest = words_nearest(word, names, (size_t)n);
+    return err_set(err, MOE2_ECONFIG, "%s: %s has no \"%.60s\", %s\"%s\"%s", flag, of, word,
+                   nearest ? "did you mean " : "wanted names such as ",
+                   nearest ? nearest : names[0], nearest ? "?" : "");
+}
+
+int words_mask(uint64_t *mask, const char *list, const char *const *names, int n, const char *flag,
+               const char *of, struct err *err)
+{
+    uint64_t chosen = 0;
+    assert(n >= 1 && n <= 64);
+    char *copy = strdup(list), *rest = copy;
+    int rc = copy ? 0 : err_set(err, MOE2_ELIMIT, "%s: no memory for its names", flag);
+    for (char *word; !rc && (word = words_cut(&rest));)
+        rc = add_name(&chosen, word, names, n, flag, of, err);
+    free(copy);
+    if (!rc)
+        *mask = chosen;
+    return rc;
 }

@@ -3,6 +3,9 @@
 #define MOE2_BASE_WORDS_H
 
 #include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
 
 /* The candidate at the smallest edit distance (insert, delete, replace, swap of neighbours), the first of equals; NULL if none is
  * within a third of the word's length, at least 2. */
@@ -14,5 +17,11 @@ const char *words_nearest(const char *word, const char *const *candidates, size_
  *     for (char *rest = list, *word; (word = words_cut(&rest));) …
  */
 char *words_cut(char **rest);
+
+/* Which of names [n], at most 64, a list "a,b" has: bit i of *mask for names[i]. MOE2_ECONFIG for an
+ * empty name, one that stands there twice, and one that is not among them, with the nearest; flag is
+ * what the list was given with, of is what has the names: a file, say. MOE2_ELIMIT without memory. */
+int words_mask(uint64_t *mask, const char *list, const char *const *names, int n, const char *flag,
+               const char *of, struct err *err);
 
 #endif

@@ -32,35 +32,16 @@ static const char HELP[] =
     "  moe2 data synth --out data\n"
     "  moe2 data synth --train 50000 --families arithmetic,dates --seed 7 --out data7\n";
 
-static int family_named(int *out, const char *name, struct err *err)
-{
-    const char *names[SYNTH_N_FAMILIES];
-    for (*out = 0; *out < SYNTH_N_FAMILIES; ++*out)
-        if (strcmp(name, synth_families[*out].name) == 0)
-            return 0;
-    for (int i = 0; i < SYNTH_N_FAMILIES; i++)
-        names[i] = synth_families[i].name;
-    const char *nearest = words_nearest(name, names, SYNTH_N_FAMILIES);
-    return err_set(err, MOE2_ECONFIG, "--families has \"%.40s\"%s%s", name,
-                   nearest ? ", the nearest is " : ", wanted arithmetic, sequences, …",
-                   nearest ? nearest : "");
-}
-
 static int read_families(uint32_t *mask, const char *text, struct err *err)
 {
-    *mask = 0;
-    while (*text) {
-        char name[41];
-        int f, n = (int)strcspn(text, ",");
-        snprintf(name, sizeof name, "%.*s", n < 40 ? n : 40, text);
-        int rc = family_named(&f, name, err);
-        if (rc)
-            return rc;
-        *mask |= 1u << f;
-        text += n;
-        text += *text == ',';
-    }
-    return *mask ? 0 : err_set(err, MOE2_ECONFIG, "--families is empty, wanted arithmetic, …");
+    const char *names[SYNTH_N_FAMILIES];
+    uint64_t chosen = 0;
+    for (int i = 0; i < SYNTH_N_FAMILIES; i++)
+        names[i] = synth_families[i].name;
+    int rc = words_mask(&chosen, text, names, SYNTH_N_FAMILIES, "--families", "moe2", err);
+    if (!rc)
+        *mask = (uint32_t)chosen;
+    return rc;
 }
 
 static int print_table(struct buf *out, const struct synth_report *r, const char *dir,

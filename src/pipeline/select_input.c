@@ -13,41 +13,22 @@
 
 /* ---- the run's experts ---- */
 
-static int unknown_expert(const struct outcomes *o, const char *name, struct err *err)
-{
-    const char *names[OUTCOMES_MAX_EXPERTS];
-    for (int i = 0; i < o->n_experts; i++)
-        names[i] = name_table_text(&o->experts, i);
-    const char *nearest = words_nearest(name, names, (size_t)o->n_experts);
-    return err_set(err, MOE2_ECONFIG, "--experts: %s has no expert \"%.60s\"%s%s%s", o->path, name,
-                   nearest ? ", did you mean \"" : "", nearest ? nearest : "",
-                   nearest ? "\"?" : "");
-}
-
 static int choose_experts(struct select_input *in, struct err *err)
 {
     struct select_report *r = in->report;
     const struct outcomes *o = &r->outcomes;
-    const char *list = in->options->experts;
-    in->wanted = list ? 0 : vote_everyone(o->n_experts);
-    while (list) {
-        size_t n = strcspn(list, ",");
-        char name[256] = {0};
-        memcpy(name, list, n < sizeof name ? n : sizeof name - 1);
-        int64_t i = name_table_find(&o->experts, list, n);
-        if (i < 0)
-            return unknown_expert(o, name, err);
-        if (in->wanted >> i & 1)
-            return err_set(err, MOE2_ECONFIG, "--experts names \"%.60s\" twice", name);
-        in->wanted |= 1ull << i;
-        list = list[n] ? list + n + 1 : NULL;
-    }
+    const char *list = in->options->experts, *names[OUTCOMES_MAX_EXPERTS];
     for (int i = 0; i < o->n_experts; i++)
+        names[i] = name_table_text(&o->experts, i);
+    in->wanted = vote_everyone(o->n_experts);
+    int rc =
+        list ? words_mask(&in->wanted, list, names, o->n_experts, "--experts", o->path, err) : 0;
+    for (int i = 0; i < o->n_experts && !rc; i++)
         if (in->wanted >> i & 1) {
-            in->names[r->n_experts] = name_table_text(&o->experts, i);
+            in->names[r->n_experts] = names[i];
             r->expert[r->n_experts++] = i;
         }
-    return 0;
+    return rc;
 }
 
 /* ---- gate scores ---- */

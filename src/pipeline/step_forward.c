@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/words.h"
 #include "io/npy.h"
 #include "io/records.h"
 #include "pipeline/forward_parts.h"
@@ -114,29 +115,13 @@ static int read_scores(struct forward_work *w, const struct forward_step *step, 
 
 /* ---- who is in service ---- */
 
-static int parse_subset(uint64_t *mask, const struct answers *a, const char *text, struct err *err)
-{
-    *mask = 0;
-    for (const char *p = text; *p;) {
-        char name[200];
-        size_t n = strcspn(p, ",");
-        snprintf(name, sizeof name, "%.*s", n < sizeof name ? (int)n : (int)sizeof name - 1, p);
-        int e = answers_expert(a, name);
-        if (e < 0)
-            return err_set(err, MOE2_ECONFIG, "--subset names \"%.60s\", no expert of the outcomes",
-                           name);
-        *mask |= UINT64_C(1) << e;
-        p += n;
-        p += *p == ',';
-    }
-    return *mask ? 0 : err_set(err, MOE2_ECONFIG, "--subset is empty, wanted names with commas");
-}
-
 static int choose_experts(struct forward_work *w, const struct forward_step *step, struct err *err)
 {
     int E = w->answers.n_experts, n = 0;
     w->subset = step->combine == FORWARD_LEARNED && !step->fit ? w->file.subset : vote_everyone(E);
-    int rc = step->subset ? parse_subset(&w->subset, &w->answers, step->subset, err) : 0;
+    int rc = step->subset ? words_mask(&w->subset, step->subset, w->answers.names, E, "--subset",
+                                       step->live ? step->live : step->outcomes, err)
+                          : 0;
     for (int e = 0; e < E; e++)
         n += (int)(w->subset >> e & 1);
     w->k = step->k ? step->k : step->combine == FORWARD_LEARNED && !step->fit ? w->file.k : 1;

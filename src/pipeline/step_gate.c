@@ -52,26 +52,16 @@ static const char **names_of(const struct name_table *t)
     return names;
 }
 
-/* The mask of "a,b,c". */
+/* Who may be chosen: those of the list, all without one. */
 static int allow(struct gate_files *f, const char *experts, struct err *err)
 {
+    uint64_t mask = ~UINT64_C(0);
+    int rc = experts ? words_mask(&mask, experts, f->experts, f->o.n_experts, "--experts",
+                                  f->o.path, err)
+                     : 0;
     for (int e = 0; e < f->o.n_experts; e++)
-        f->allowed[e] = !experts;
-    while (experts) {
-        const char *comma = strchr(experts, ',');
-        size_t n = comma ? (size_t)(comma - experts) : strlen(experts);
-        int64_t e = name_table_find(&f->o.experts, experts, n);
-        if (e < 0) {
-            char word[128];
-            snprintf(word, sizeof word, "%.*s", (int)n, experts);
-            const char *near = words_nearest(word, f->experts, (size_t)f->o.n_experts);
-            return err_set(err, MOE2_ECONFIG, "--experts: \"%s\" is no expert of %s%s%s", word,
-                           f->o.path, near ? "; did you mean " : "", near ? near : "");
-        }
-        f->allowed[e] = true;
-        experts = comma ? comma + 1 : NULL;
-    }
-    return 0;
+        f->allowed[e] = mask >> e & 1;
+    return rc;
 }
 
 static int files_open(struct gate_files *f, const struct gate_step *step, struct err *err)
