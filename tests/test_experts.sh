@@ -52,7 +52,7 @@ kinds: [rtx-4090-like, agx-orin]
 experts: [big-0, little-1]
 on: [a, b]
 curves: [x, y]
-bases: [big, little]
+bases: [big, little/]
 Y
 cat >expert.yaml <<'Y'
 name: expert

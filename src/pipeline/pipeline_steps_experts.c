@@ -189,17 +189,24 @@ int pipeline_ask(struct pipeline *p, const char *questions, const char *dir, str
     return ask(p, list, p->fleet.experts.n, questions, dir, err);
 }
 
+/* The last part of a base's path, in the arena; NULL and MOE2_ELIMIT. */
+static const char *base_folder(struct pipeline *p, int64_t i, struct err *err)
+{
+    char *copy = arena_strdup(&p->arena, p->fleet.bases.values[i], err);
+    return copy ? path_last(copy) : NULL;
+}
+
 /* A base's folder is its name; where two are called alike, its whole path with bars for slashes. */
 static const char *base_name(struct pipeline *p, int64_t i, struct err *err)
 {
     const struct yaml_texts *bases = &p->fleet.bases;
-    const char *base = bases->values[i], *slash = strrchr(base, '/');
-    const char *name = slash && slash[1] ? slash + 1 : base;
+    const char *base = bases->values[i], *name = base_folder(p, i, err);
     bool alone = true;
-    for (int64_t k = 0; k < bases->n; k++) {
-        const char *other = strrchr(bases->values[k], '/');
-        alone &= strcmp(bases->values[k], base) == 0 ||
-                 strcmp(other && other[1] ? other + 1 : bases->values[k], name) != 0;
+    for (int64_t k = 0; k < bases->n && name; k++) {
+        const char *other = base_folder(p, k, err);
+        if (!other)
+            return NULL;
+        alone &= strcmp(bases->values[k], base) == 0 || strcmp(other, name) != 0;
     }
     char *whole = alone ? NULL : arena_strdup(&p->arena, base, err);
     for (char *c = whole; c && *c; c++)
