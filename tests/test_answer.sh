@@ -138,6 +138,12 @@ check "are five" test "$(wc -l <five/outcomes.csv)" = 6
 check "a BOS is one token more" test "$(sed -n 2p five/outcomes.csv | cut -d, -f4)" = "$(($(sed -n 2p plain/outcomes.csv | cut -d, -f4) + 1))"
 
 # ---- what must fail ----
+mkdir bad
+echo $$ >bad/answer.pid
+exec 9<bad/answer.pid
+flock 9
+fails "somebody is at it" 2 "bad is being worked on by process $$" --models "$model" --questions $q
+exec 9<&-
 fails "no model" 2 "--models is missing (see --help)" --questions $q
 fails "an empty name" 2 "--models wants 1 to 64 folders with commas between" --models "$model," --questions $q
 fails "two of one name" 2 'two experts are called "second"; NAME=DIR gives one another name' --models second,second/ --questions $q

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/process.h"
@@ -87,6 +88,7 @@ struct answering_all {
     atomic_int next, n_ended;
     atomic_llong n_done;
     atomic_bool failed; /* nobody begins another expert */
+    int lock;           /* on OUT; −1: not taken */
 };
 
 static void *take_experts(void *ctx)
@@ -181,6 +183,8 @@ static int open_parts(struct answering_all *all, struct err *err)
     char *folder = path_join(step->out_dir, "answers");
     int rc = folder ? dir_make(folder, err) : err_set(err, MOE2_ELIMIT, "no memory for a path");
     free(folder);
+    if (!rc)
+        rc = process_lock(&all->lock, step->out_dir, "answer.pid", err);
     if (!rc)
         rc = hash_asked(&h, step, err);
     all->parts = calloc((size_t)step->n_experts, sizeof *all->parts);
@@ -364,7 +368,7 @@ static int write_manifest(const struct answer_report *r, const struct answer_ste
 
 int answer_run(struct answer_report *report, const struct answer_step *step, struct err *err)
 {
-    struct answering_all all = {.step = step};
+    struct answering_all all = {.step = step, .lock = -1};
     int rc = check(step, err);
     if (!rc)
         rc = read_sets(&all, err);
@@ -381,6 +385,8 @@ int answer_run(struct answer_report *report, const struct answer_step *step, str
     for (int i = 0; all.parts && i < step->n_experts; i++)
         answer_part_release(&all.parts[i]);
     free(all.parts);
+    if (all.lock >= 0)
+        close(all.lock);
     answer_set_release(&all.questions);
     answer_set_release(&all.examples);
     return rc;

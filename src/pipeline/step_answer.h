@@ -13,7 +13,8 @@
  * io/outcomes.h reads them, and answers.json, the last. Every option's score lies in
  * OUT/answers/NAME.jsonl, a line a question behind a first line with the key of what was asked;
  * while an expert is at work it is NAME.jsonl.part. A run that was stopped or killed is continued
- * there; a finished expert with the same key is not asked again.
+ * there; a finished expert with the same key is not asked again. Two runs at once in one OUT are
+ * refused (OUT/answer.pid).
  */
 #ifndef MOE2_PIPELINE_STEP_ANSWER_H
 #define MOE2_PIPELINE_STEP_ANSWER_H
