@@ -285,8 +285,6 @@ static int prepare_folder(struct run *r, struct train_state *state, struct err *
     if (!rc && r->resumes) {
         rc = checkpoint_read_state(state, &saved, r->last, err);
         if (!rc)
-            rc = checkpoint_mend_best(r->best, r->last, err);
-        if (!rc)
             rc = compare_configs(r, &saved, err);
     }
     if (!rc)
@@ -496,6 +494,8 @@ static int set_up_trainer(struct run *r, const struct train_state *state, struct
         r->trainer.state = *state;
         r->trainer.saved_step = state->step;
         rc = checkpoint_read_measures(&r->trainer.measures, r->last, err);
+        if (!rc)
+            rc = checkpoint_mend_best(r->best, r->last, err);
     }
     return rc;
 }
@@ -564,7 +564,8 @@ static int train_no_more(struct run *r, const struct train_state *state, struct 
 {
     log_line(&r->log.sink, LOG_INFO, "%s: its %" PRId64 " steps are done already", r->folder,
              state->step);
-    return *r->rc->base.path && !file_is_dir(r->adapter) ? write_adapter(r, err) : 0;
+    int rc = checkpoint_mend_best(r->best, r->last, err);
+    return rc || !*r->rc->base.path || file_is_dir(r->adapter) ? rc : write_adapter(r, err);
 }
 
 /* ---- judging ---- */
