@@ -146,7 +146,7 @@ check "other adapters come out" test "$(sha256sum build/experts/big-0/adapter_mo
 
 # costs of the experts on this machine, by an estimate and by a meter on a tree of our own
 measure=(--config build.yaml --from profile --to profile --set profile.measure=true --set "profile.prompts=8,24,600" --set "profile.outputs=1,4")
-fails "no joules" 2 "profile: joules are not known, wanted a meter (profile.meter) or profile.watts: " "${measure[@]}" --set profile.meter=none
+fails "no joules" 2 "profile: wanted a meter (profile.meter) or profile.watts: joules are not known " "${measure[@]}" --set profile.meter=none
 check "estimated joules" "$moe2" pipeline "${measure[@]}" --set profile.meter=none --set profile.watts=20
 cp check.out measured.out
 check "what was timed is not timed again" grep -q "big-0: kept as measured on" measured.out

@@ -375,6 +375,18 @@ static int take_lengths(int64_t *list, int *n, const struct yaml_ints *from, con
     return 0;
 }
 
+/* The last of the notes of profile_models tells why there are none. */
+static int no_joules(const struct buf *notes, struct err *err)
+{
+    size_t end = notes->n, first;
+    while (end > 0 && notes->bytes[end - 1] == '\n')
+        end--;
+    for (first = end; first > 0 && notes->bytes[first - 1] != '\n';)
+        first--;
+    return err_set(err, MOE2_ECONFIG, "wanted a meter (profile.meter) or profile.watts: %.*s",
+                   (int)(end - first), end ? notes->bytes + first : "");
+}
+
 /* The experts in 4 bits, timed and metered here. Without joules there is nothing to choose by: that is an error, which a key mends. */
 static int measured_profile(struct profile_set *set, struct pipeline *p, struct err *err)
 {
@@ -406,10 +418,7 @@ static int measured_profile(struct profile_set *set, struct pipeline *p, struct 
     if (!rc)
         rc = profile_run(set, &step, err);
     if (!rc && set->energy.n < set->latency.n)
-        rc =
-            err_set(err, MOE2_ECONFIG,
-                    "joules are not known, wanted a meter (profile.meter) or profile.watts: %.200s",
-                    set->notes.n ? set->notes.bytes : "no meter");
+        rc = no_joules(&set->notes, err);
     return rc;
 }
 
