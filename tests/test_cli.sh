@@ -2,13 +2,12 @@
 # What all commands share: help with examples that name them and flags that exist, the nearest flag for a wrong one, pages of docs/,
 # valid JSON where --json is, exit status.   test_cli.sh MOE2
 set -u
+. "$(dirname "$0")/shell.sh"
 moe2=$(realpath "$1")
 source=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-faults=0
-fault() { echo "FAILED $*"; faults=$((faults + 1)); }
 
 # ---- the list of commands ----
 "$moe2" --help >help 2>stderr || fault "--help: exit status $?"
@@ -106,5 +105,4 @@ Y
     is_json compare --configs run.yaml --seeds 1 --out cmp --json
 fi
 
-[ $faults -eq 0 ] && echo "${#commands[@]} commands: help, flags, pages and JSON as promised"
-exit $((faults > 0))
+finish "${#commands[@]} commands: help, flags, pages and JSON as promised"

@@ -2,20 +2,15 @@
 # --device cuda as a user types it, on the emulator: training from scratch with RD-ESI, going on, fine-tuning on NF4, logits as on the CPU,
 # the limit of memory, what is said where there is no GPU. One argument: the program.
 set -u
-moe2=$1
+. "$(dirname "$0")/shell.sh"
+moe2=$(realpath "$1")
 here=$(cd "$(dirname "$0")/.." && pwd)
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
 export OMP_WAIT_POLICY=passive
-failures=0
-fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
-refused() { # NAME WORDS COMMAND…: the command fails, its last line on stderr holds the words
-    local name=$1 words=$2 got
-    shift 2
-    "$@" >/dev/null 2>said.txt && fail "$name: was not refused"
-    got=$(tail -1 said.txt)
-    case $got in *"$words"*) ;; *) fail "$name: said \"$got\", wanted \"$words\"" ;; esac
+fails() { # NAME STATUS WORDS_OF_THE_MESSAGE COMMAND…
+    refused "$1" "$2" "*$3*" "${@:4}"
 }
 emulated="--device cuda:emulated"
 if [ ! -e "$(dirname "$moe2")/libmoe2_cuda_emulated.so" ]; then
@@ -24,20 +19,20 @@ if [ ! -e "$(dirname "$moe2")/libmoe2_cuda_emulated.so" ]; then
 fi
 
 # ---- which devices there are ----
-refused "a device of no number" 'device "cuda:first" is unknown, wanted cuda or cuda:NUMBER' "$moe2" logits --model . --ids 1 --out x.npy --device cuda:first
-refused "a size without a unit" '--memory-limit is "24", wanted a size such as 24GiB or 900MB' \
+fails "a device of no number" 2 'device "cuda:first" is unknown, wanted cuda or cuda:NUMBER' "$moe2" logits --model . --ids 1 --out x.npy --device cuda:first
+fails "a size without a unit" 2 '--memory-limit is "24", wanted a size such as 24GiB or 900MB' \
     "$moe2" logits --model . --ids 1 --out x.npy --memory-limit 24
-"$moe2" doctor >out.txt 2>/dev/null || fail "doctor"
-grep -q -- '--device cuda' out.txt || fail "doctor does not say whether --device cuda works"
+"$moe2" doctor >out.txt 2>/dev/null || fault "doctor"
+grep -q -- '--device cuda' out.txt || fault "doctor does not say whether --device cuda works"
 
 # ---- logits ----
 model=$here/tests/fixtures/model_v3
-"$moe2" logits --model "$model" --ids 5,17,40,3 --out cpu.npy >/dev/null 2>&1 || fail "logits"
+"$moe2" logits --model "$model" --ids 5,17,40,3 --out cpu.npy >/dev/null 2>&1 || fault "logits"
 # shellcheck disable=SC2086
-"$moe2" logits --model "$model" --ids 5,17,40,3 --out gpu.npy $emulated >out.txt 2>&1 || fail "logits $emulated: $(tail -1 out.txt)"
+"$moe2" logits --model "$model" --ids 5,17,40,3 --out gpu.npy $emulated >out.txt 2>&1 || fault "logits $emulated: $(tail -1 out.txt)"
 if command -v python3 >/dev/null && python3 -c 'import numpy' 2>/dev/null; then
     python3 -c 'import numpy as n; a, b = n.load("cpu.npy"), n.load("gpu.npy"); e = abs(a - b).max() / abs(a).max(); assert e < 1e-5, e' ||
-        fail "logits are not the CPU's"
+        fault "logits are not the CPU's"
 fi
 
 # ---- training, and going on ----
@@ -52,16 +47,16 @@ YAML
 loss() { sed -n 's/.*"step":2,.*"loss":\([0-9.]*\).*/\1/p' "results/$1/metrics.jsonl" | head -1; }
 close() { awk -v a="$1" -v b="$2" 'BEGIN { d = a - b; exit !(a > 0 && d * d < 1e-8 * a * a) }'; }
 # shellcheck disable=SC2086
-"$moe2" train --config t.yaml $emulated >out.txt 2>&1 || fail "train: $(tail -1 out.txt)"
-"$moe2" train --config t.yaml name=c >out.txt 2>&1 || fail "train on the CPU: $(tail -1 out.txt)"
-close "$(loss t)" "$(loss c)" || fail "the loss is $(loss t), on the CPU $(loss c)"
-[ -s results/t/checkpoints/last/optimizer.safetensors ] || fail "no checkpoint"
-grep -q '"peak_device_bytes": [1-9]' results/t/checkpoints/last/train_state.json || fail "the peak of device memory is not kept"
+"$moe2" train --config t.yaml $emulated >out.txt 2>&1 || fault "train: $(tail -1 out.txt)"
+"$moe2" train --config t.yaml name=c >out.txt 2>&1 || fault "train on the CPU: $(tail -1 out.txt)"
+close "$(loss t)" "$(loss c)" || fault "the loss is $(loss t), on the CPU $(loss c)"
+[ -s results/t/checkpoints/last/optimizer.safetensors ] || fault "no checkpoint"
+grep -q '"peak_device_bytes": [1-9]' results/t/checkpoints/last/train_state.json || fault "the peak of device memory is not kept"
 # shellcheck disable=SC2086
-refused "a model above the limit" "of the limit of 1000000 are in use" "$moe2" train --config t.yaml name=x $emulated --memory-limit 1MB
+fails "a model above the limit" 1 "of the limit of 1000000 are in use" "$moe2" train --config t.yaml name=x $emulated --memory-limit 1MB
 
 # ---- fine-tuning ----
-"$moe2" init --config "$here/configs/model/tiny.json" --out base --seed 3 >/dev/null 2>&1 || fail "init"
+"$moe2" init --config "$here/configs/model/tiny.json" --out base --seed 3 >/dev/null 2>&1 || fault "init"
 cat >f.yaml <<YAML
 name: f
 base: {path: base, dtype: nf4}
@@ -71,10 +66,10 @@ train: {steps: 1, batch_tokens: 32, sequence: 16, micro_batch: 2, eval_every: 0,
     checkpoint_activations: true, offload: memory, optimizer: adamw8bit}
 YAML
 # shellcheck disable=SC2086
-"$moe2" finetune --config f.yaml $emulated --memory-limit 2GiB >out.txt 2>&1 || fail "finetune: $(tail -1 out.txt)"
-grep -q 'peak memory 0.0. GiB, planned' out.txt || fail "finetune says not what the peak was: $(tail -1 out.txt)"
-[ -s results/f/adapter/adapter_model.safetensors ] || fail "no adapter"
-refused "off-loading of nothing" "train.offload is disk, but without train.checkpoint_activations" \
+"$moe2" finetune --config f.yaml $emulated --memory-limit 2GiB >out.txt 2>&1 || fault "finetune: $(tail -1 out.txt)"
+grep -q 'peak memory 0.0. GiB, planned' out.txt || fault "finetune says not what the peak was: $(tail -1 out.txt)"
+[ -s results/f/adapter/adapter_model.safetensors ] || fault "no adapter"
+fails "off-loading of nothing" 2 "train.offload is disk, but without train.checkpoint_activations" \
     "$moe2" finetune --config f.yaml name=x train.offload=disk train.checkpoint_activations=false
 
 # ---- vectors, clusters, gates ----
@@ -87,25 +82,25 @@ rows=40
 near() { # LIMIT FILE COMMAND…
     local limit=$1 file=$2
     shift 2
-    "$@" >out.txt 2>&1 || { fail "$*: $(tail -1 out.txt)" && return; }
+    "$@" >out.txt 2>&1 || { fault "$*: $(tail -1 out.txt)" && return; }
     mv "$file" cpu_file.npy
     # shellcheck disable=SC2086
-    "$@" $emulated --memory-limit 1GiB >out.txt 2>&1 || { fail "$* $emulated: $(tail -1 out.txt)" && return; }
+    "$@" $emulated --memory-limit 1GiB >out.txt 2>&1 || { fault "$* $emulated: $(tail -1 out.txt)" && return; }
     command -v python3 >/dev/null && python3 -c 'import numpy' 2>/dev/null || return
     python3 -c 'import sys, numpy as n; a, b = n.load("cpu_file.npy"), n.load(sys.argv[1]); e = abs(a - b).max() / abs(a).max(); assert a.shape == b.shape and e <= float(sys.argv[2]), e' \
-        "$file" "$limit" || fail "$*: not what the CPU makes"
+        "$file" "$limit" || fault "$*: not what the CPU makes"
 }
 near 1e-5 e.npy "$moe2" embed --model "$encoder" --in rows.jsonl --out e.npy
 # shellcheck disable=SC2086
-refused "an encoder above the limit" "of the limit of 20000 are in use" \
+fails "an encoder above the limit" 1 "of the limit of 20000 are in use" \
     "$moe2" embed --model "$encoder" --in rows.jsonl --out x.npy $emulated --memory-limit 0.02MB
-"$moe2" embed --features hashed --dim 16 --fit rows.jsonl --in rows.jsonl --out h.npy >/dev/null 2>&1 || fail "embed"
+"$moe2" embed --features hashed --dim 16 --fit rows.jsonl --in rows.jsonl --out h.npy >/dev/null 2>&1 || fault "embed"
 # shellcheck disable=SC2086
-refused "hashed features on a GPU" "--device is for --model" \
+fails "hashed features on a GPU" 2 "--device is for --model" \
     "$moe2" embed --features hashed --in rows.jsonl --fit rows.jsonl --out x.npy $emulated
 near 0 c/labels.npy "$moe2" cluster --in h.npy --k 3 --out c
 # shellcheck disable=SC2086
-refused "vectors above the limit" "of the limit of 2000 are in use" \
+fails "vectors above the limit" 1 "of the limit of 2000 are in use" \
     "$moe2" cluster --in h.npy --k 3 --out x $emulated --memory-limit 0.002MB
 {
     echo question_id,category,answer,a,b
@@ -117,20 +112,19 @@ near 1e-5 s.npy "$moe2" gate eval --gate g --embeddings h.npy --scores s.npy
 for command in "embed --model $encoder --in rows.jsonl --out x.npy" "cluster --in h.npy --out x" \
     "gate eval --gate g --embeddings h.npy --scores x.npy"; do
     # shellcheck disable=SC2086
-    refused "an unknown device" 'device "gpu" is unknown' "$moe2" $command --device gpu
+    fails "an unknown device" 2 'device "gpu" is unknown' "$moe2" $command --device gpu
 done
-refused "a gate on an unknown device" 'device "gpu" is unknown' "${gate_train[@]}" --device gpu
+fails "a gate on an unknown device" 2 'device "gpu" is unknown' "${gate_train[@]}" --device gpu
 # shellcheck disable=SC2086
-refused "a gate above the limit" "of the limit of 1000 are in use" "${gate_train[@]}" $emulated --memory-limit 0.001MB
+fails "a gate above the limit" 1 "of the limit of 1000 are in use" "${gate_train[@]}" $emulated --memory-limit 0.001MB
 
 # ---- merging ----
 weights() { cp merged/model.safetensors "$1" && rm -r merged; }
 if [ -e results/f/adapter/adapter_model.safetensors ]; then
-    "$moe2" merge --model base --adapter results/f/adapter --dtype f32 --out merged >out.txt 2>&1 && weights m.cpu || fail "merge: $(tail -1 out.txt)"
+    "$moe2" merge --model base --adapter results/f/adapter --dtype f32 --out merged >out.txt 2>&1 && weights m.cpu || fault "merge: $(tail -1 out.txt)"
     # shellcheck disable=SC2086
-    "$moe2" merge --model base --adapter results/f/adapter --dtype f32 --out merged $emulated >out.txt 2>&1 && weights m.gpu || fail "merge $emulated: $(tail -1 out.txt)"
-    [ "$(stat -c %s m.cpu)" = "$(stat -c %s m.gpu)" ] || fail "merged weights are not as many"
+    "$moe2" merge --model base --adapter results/f/adapter --dtype f32 --out merged $emulated >out.txt 2>&1 && weights m.gpu || fault "merge $emulated: $(tail -1 out.txt)"
+    [ "$(stat -c %s m.cpu)" = "$(stat -c %s m.gpu)" ] || fault "merged weights are not as many"
 fi
 
-[ $failures = 0 ] && echo "cuda commands: fine"
-exit $((failures > 0))
+finish "cuda commands: fine"

@@ -1,20 +1,18 @@
 #!/usr/bin/env bash
 # What "moe2 embed" writes, refuses and leaves behind; a killed run goes on.   test_embed.sh MOE2
 set -u
+. "$(dirname "$0")/shell.sh"
 moe2=$(realpath "$1")
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-failed=0
-fault() { echo "FAILED: $*"; failed=1; }
-check() { [ "$2" = "$3" ] || fault "$1: wanted \"$2\", seen \"$3\""; }
 
 seq 1 40 | sed 's/.*/{"text": "riga & di prova, numero & su molte"}/;=' | awk 'NR % 2 { n = $0; next } { gsub(/&/, n); print }' >a.jsonl
 "$moe2" embed --features hashed --fit a.jsonl --in a.jsonl --out a.npy --dim 64 --threads 1 >said 2>&1 || fault "embed: $(cat said)"
-check "the size is a header and 40 rows of 64 numbers" $((128 + 40 * 64 * 4)) "$(stat -c %s a.npy)"
-check "what it says" "a.npy: 40 rows of 64 numbers, hashed features, 64 dimensions, idf of 40 texts" "$(head -1 said)"
-check "nothing else is left" "a.hashed.safetensors a.jsonl a.npy said" "$(ls | tr '\n' ' ' | sed 's/ $//')"
+same "the size is a header and 40 rows of 64 numbers" $((128 + 40 * 64 * 4)) "$(stat -c %s a.npy)"
+same "what it says" "a.npy: 40 rows of 64 numbers, hashed features, 64 dimensions, idf of 40 texts" "$(head -1 said)"
+same "nothing else is left" "a.hashed.safetensors a.jsonl a.npy said" "$(ls | tr '\n' ' ' | sed 's/ $//')"
 
 "$moe2" embed --features hashed --state a.hashed.safetensors --in a.jsonl --out b.npy --threads 2 >said 2>&1 || fault "state: $(cat said)"
 cmp a.npy b.npy || fault "features read from a file, and another number of threads, give other bytes"
@@ -44,43 +42,37 @@ cmp straight.npy killed.npy || fault "a killed run and its sequel give other byt
 echo "the first one's" >two.npy.part
 exec 9<two.npy.part
 flock 9
-"$moe2" embed $state --in a.jsonl --out two.npy >said 2>&1
-check "two at once: status" 2 "$?"
-check "two at once" "moe2 embed: two.npy.part: is being written by another process" "$(cat said)"
-check "two at once: the part" "the first one's" "$(cat two.npy.part)"
+refused_alone "two at once" 2 "moe2 embed: two.npy.part: is being written by another process" "$moe2" embed $state --in a.jsonl --out two.npy
+same "two at once: the part" "the first one's" "$(cat two.npy.part)"
 exec 9<&-
 "$moe2" embed $state --in a.jsonl --out two.npy >said 2>&1 || fault "one after the other: $(cat said)"
 cmp a.npy two.npy || fault "a part of something else changes the bytes"
 
-refused() { # what, status, message, then the words
-    local what=$1 status=$2 message=$3
-    shift 3
-    "$moe2" embed "$@" >said 2>error
-    check "$what: status" "$status" "$?"
-    check "$what" "moe2 embed: $message" "$(cat error)"
+fails() { # NAME STATUS MESSAGE WORDS…: moe2 embed WORDS
+    refused_alone "$1" "$2" "moe2 embed: $3" "$moe2" embed "${@:4}"
 }
 echo '{"title": "x"}' >none.jsonl
 : >empty.jsonl
 printf '{"question": "Chi?", "choices": [1]}\n' >number.jsonl
-refused "a row without text" 1 "none.jsonl: line 1 has neither a text nor a question" $state --in none.jsonl --out x.npy
-refused "options that are no text" 1 "number.jsonl: line 1: choices 0 is no text" $state --in number.jsonl --out x.npy
-refused "nothing to fit on" 1 "empty.jsonl: has no rows to fit on" --features hashed --fit empty.jsonl --in a.jsonl --out x.npy
-refused "no such features" 2 '--features is "lsa", wanted hashed' --features lsa --in a.jsonl --out x.npy
-refused "too few dimensions" 2 "hashed features of 3 dimensions, wanted 16 to 65536" --features hashed --fit a.jsonl --dim 3 --in a.jsonl --out x.npy
-refused "too many threads" 2 "--threads is 999, wanted 0 (all cores) to 256" $state --in a.jsonl --out x.npy --threads 999
-refused "a file that is no features" 1 "a.npy: the header says it has 379676406402707 bytes, wanted at most 100000000" --features hashed --state a.npy --in a.jsonl --out x.npy
+fails "a row without text" 1 "none.jsonl: line 1 has neither a text nor a question" $state --in none.jsonl --out x.npy
+fails "options that are no text" 1 "number.jsonl: line 1: choices 0 is no text" $state --in number.jsonl --out x.npy
+fails "nothing to fit on" 1 "empty.jsonl: has no rows to fit on" --features hashed --fit empty.jsonl --in a.jsonl --out x.npy
+fails "no such features" 2 '--features is "lsa", wanted hashed' --features lsa --in a.jsonl --out x.npy
+fails "too few dimensions" 2 "hashed features of 3 dimensions, wanted 16 to 65536" --features hashed --fit a.jsonl --dim 3 --in a.jsonl --out x.npy
+fails "too many threads" 2 "--threads is 999, wanted 0 (all cores) to 256" $state --in a.jsonl --out x.npy --threads 999
+fails "a file that is no features" 1 "a.npy: the header says it has 379676406402707 bytes, wanted at most 100000000" --features hashed --state a.npy --in a.jsonl --out x.npy
 ls x.npy* >/dev/null 2>&1 && fault "a refused run leaves $(ls x.npy*)"
 "$moe2" embed $state --in empty.jsonl --out empty.npy >said 2>&1 || fault "an empty file: $(cat said)"
-check "an empty file gives an array without rows" 128 "$(stat -c %s empty.npy)"
+same "an empty file gives an array without rows" 128 "$(stat -c %s empty.npy)"
 
 # ---- an encoder: the small random ones of the tests, with a tokenizer of bytes and merges ----
 mkdir enc
 cp "$here"/fixtures/encoder_xlmr/{config.json,model.safetensors} enc
-refused "an encoder without a tokenizer" 1 "enc holds no tokenizer.json and no vocab.txt" --model enc --in a.jsonl --out x.npy
+fails "an encoder without a tokenizer" 1 "enc holds no tokenizer.json and no vocab.txt" --model enc --in a.jsonl --out x.npy
 cp "$here/golden/tokenizer_qwen2.json" enc/tokenizer.json
 "$moe2" embed --model enc --in a.jsonl --out e.npy --threads 1 >said 2>&1 || fault "encoder: $(cat said)"
-check "what it says of an encoder" "e.npy: 40 rows of 30 numbers, xlm-roberta of 2 layers, mean of the tokens, texts cut at 40 tokens, float32" "$(head -1 said)"
-check "the size is a header and 40 rows of 30 numbers" $((128 + 40 * 30 * 4)) "$(stat -c %s e.npy)"
+same "what it says of an encoder" "e.npy: 40 rows of 30 numbers, xlm-roberta of 2 layers, mean of the tokens, texts cut at 40 tokens, float32" "$(head -1 said)"
+same "the size is a header and 40 rows of 30 numbers" $((128 + 40 * 30 * 4)) "$(stat -c %s e.npy)"
 "$moe2" embed --model enc --in a.jsonl --out e2.npy --threads 2 --batch-tokens 64 >said 2>&1 || fault "encoder: $(cat said)"
 cmp e.npy e2.npy || fault "other batches and threads give other bytes"
 "$moe2" embed --model enc --in a.jsonl --out e3.npy --compute bf16 >said 2>&1 || fault "bf16: $(cat said)"
@@ -96,14 +88,13 @@ wait $victim 2>/dev/null
 "$moe2" embed --model enc --in long.jsonl --out straight2.npy >said 2>&1 || fault "straight: $(cat said)"
 cmp straight2.npy killed2.npy || fault "a killed encoder run and its sequel give other bytes than a straight one"
 "$moe2" embed --model enc --in a.jsonl --out e.npy --json 2>/dev/null | python3 -m json.tool >/dev/null || fault "--json is no JSON"
-refused "an encoder and a fit" 2 "nothing is fitted for an encoder, wanted no --fit" --model enc --fit a.jsonl --in a.jsonl --out x.npy
-refused "an encoder and features" 2 "wanted either --model DIR or --features hashed" --model enc --features hashed --in a.jsonl --out x.npy
-refused "neither" 2 "wanted either --model DIR or --features hashed" --in a.jsonl --out x.npy
-refused "no such type" 2 '--compute is "f64", wanted f32 or bf16' --model enc --compute f64 --in a.jsonl --out x.npy
-refused "no such folder" 1 "nowhere: is no folder of an encoder" --model nowhere --in a.jsonl --out x.npy
+fails "an encoder and a fit" 2 "nothing is fitted for an encoder, wanted no --fit" --model enc --fit a.jsonl --in a.jsonl --out x.npy
+fails "an encoder and features" 2 "wanted either --model DIR or --features hashed" --model enc --features hashed --in a.jsonl --out x.npy
+fails "neither" 2 "wanted either --model DIR or --features hashed" --in a.jsonl --out x.npy
+fails "no such type" 2 '--compute is "f64", wanted f32 or bf16' --model enc --compute f64 --in a.jsonl --out x.npy
+fails "no such folder" 1 "nowhere: is no folder of an encoder" --model nowhere --in a.jsonl --out x.npy
 head -c 5000 "$here/fixtures/encoder_xlmr/model.safetensors" >enc/model.safetensors
 "$moe2" embed --model enc --in a.jsonl --out x.npy >said 2>&1
-check "a cut checkpoint: status" 1 "$?"
+same "a cut checkpoint: status" 1 "$?"
 
-[ $failed -eq 0 ] && echo "moe2 embed writes, resumes and refuses as promised"
-exit $failed
+finish "moe2 embed writes, resumes and refuses as promised"

@@ -3,37 +3,17 @@
 # where they lie.
 #   test_eval_tasks.sh MOE2
 set -u
-moe2=$1
-here=$PWD
+. "$(dirname "$0")/shell.sh"
+moe2=$(realpath "$1")
 root=$(cd "$(dirname "$0")/.." && pwd)
 model=$root/tests/fixtures/choice
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
-n_passed=0
-n_failed=0
-
-check() { # NAME COMMAND…
-    local name=$1
-    shift
-    if "$@" >check.out 2>&1; then
-        n_passed=$((n_passed + 1))
-    else
-        echo "FAILED: $name"
-        sed 's/^/    /' check.out | head -20
-        n_failed=$((n_failed + 1))
-    fi
-}
 
 # fails NAME STATUS MESSAGE WORDS…: moe2 eval-tasks WORDS ends so, with that one line on stderr.
 fails() {
-    local name=$1 status=$2 message=$3
-    shift 3
-    "$moe2" eval-tasks "$@" >/dev/null 2>fails.err
-    local seen=$?
-    check "$name (status $seen, wanted $status)" test "$seen" = "$status"
-    check "$name (message)" grep -qxF -- "moe2 eval-tasks: $message" fails.err
-    grep -qxF -- "moe2 eval-tasks: $message" fails.err || sed 's/^/    seen: /' fails.err
+    refused "$1" "$2" "moe2 eval-tasks: $3" "$moe2" eval-tasks "${@:4}"
 }
 
 number() { sed -n "s/.*\"$2\": \([0-9.]*\),*$/\1/p" "$1" | sed -n "${3:-1}p"; }
@@ -46,27 +26,27 @@ cat >set.json <<'END'
  {"id": "4", "question": "?", "answers": [{"text": "sud", "answer_start": 0}]}]}]}]}
 END
 echo '{"1": "acqua", "2": "a big city!", "4": "est", "9": "nobody asked"}' >answers.json
-check "answers are scored" "$moe2" eval-tasks --squad set.json --predictions answers.json --json
+passes "answers are scored" "$moe2" eval-tasks --squad set.json --predictions answers.json --json
 cp check.out squad.out
-check "four questions" test "$(number squad.out questions)" = 4
-check "one without an answer" test "$(number squad.out unanswered)" = 1
-check "one answer to nothing" test "$(number squad.out unknown)" = 1
-check "official: one of four exact" test "$(number squad.out exact_match 1)" = 25
-check "italian: another one exact" test "$(number squad.out exact_match 2)" = 25
-check "official F1: 2/3 of the first" test "$(number squad.out f1 1 | cut -c1-7)" = 41.6666
-check "the table says what is missing" bash -c "'$moe2' eval-tasks --squad set.json --predictions answers.json | grep -qx '1 questions have no answer and count 0'"
+passes "four questions" test "$(number squad.out questions)" = 4
+passes "one without an answer" test "$(number squad.out unanswered)" = 1
+passes "one answer to nothing" test "$(number squad.out unknown)" = 1
+passes "official: one of four exact" test "$(number squad.out exact_match 1)" = 25
+passes "italian: another one exact" test "$(number squad.out exact_match 2)" = 25
+passes "official F1: 2/3 of the first" test "$(number squad.out f1 1 | cut -c1-7)" = 41.6666
+passes "the table says what is missing" bash -c "'$moe2' eval-tasks --squad set.json --predictions answers.json | grep -qx '1 questions have no answer and count 0'"
 gzip -k set.json
-check "a packed set" "$moe2" eval-tasks --squad set.json.gz --predictions answers.json
+passes "a packed set" "$moe2" eval-tasks --squad set.json.gz --predictions answers.json
 
 cat >x.jsonl <<'END'
 {"premise": "Ha piovuto tutto il giorno.", "choice1": "La strada è bagnata.", "choice2": "È notte.", "question": "effect", "label": 0, "idx": 0}
 {"premise": "La strada è bagnata.", "choice1": "Nevica.", "choice2": "Ha piovuto.", "question": "cause", "label": 1, "idx": 1}
 END
-check "XCOPA is asked" "$moe2" eval-tasks --model "$model" --xcopa x.jsonl --json
+passes "XCOPA is asked" "$moe2" eval-tasks --model "$model" --xcopa x.jsonl --json
 cp check.out x.out
-check "two rows" test "$(number x.out rows)" = 2
-check "limited to one" bash -c "'$moe2' eval-tasks --model '$model' --xcopa x.jsonl --limit 1 | grep -qE '^xcopa_it +1 +acc '"
-check "both tasks at once" bash -c "'$moe2' eval-tasks --model '$model' --xcopa x.jsonl --squad set.json --predictions answers.json | grep -c _it | grep -qx 6"
+passes "two rows" test "$(number x.out rows)" = 2
+passes "limited to one" bash -c "'$moe2' eval-tasks --model '$model' --xcopa x.jsonl --limit 1 | grep -qE '^xcopa_it +1 +acc '"
+passes "both tasks at once" bash -c "'$moe2' eval-tasks --model '$model' --xcopa x.jsonl --squad set.json --predictions answers.json | grep -c _it | grep -qx 6"
 
 fails "no task" 2 "there is no task, wanted --xcopa or --squad"
 fails "no model" 2 "--model is missing: XCOPA is asked of a model" --xcopa x.jsonl
@@ -86,21 +66,19 @@ echo '{"1": 5}' >five.json
 fails "an answer that is no text" 1 'the answer to "1" is no text' --squad set.json --predictions five.json
 head -c 200 set.json >cut.json
 "$moe2" eval-tasks --squad cut.json --predictions answers.json 2>cut.err >/dev/null
-check "a cut set is named" grep -q "^moe2 eval-tasks: cut.json" cut.err
+passes "a cut set is named" grep -q "^moe2 eval-tasks: cut.json" cut.err
 
 # ---- the real sets, where they lie ----
 data=${MOE2_DATA:-$root/../shared/data}
 if [ -e "$data/squad_it/SQuAD_it-test.json.gz" ] && [ -e "$data/xcopa_it/val.it.jsonl" ]; then
     echo '{}' >nothing.json
     "$moe2" eval-tasks --squad "$data/squad_it/SQuAD_it-test.json.gz" --predictions nothing.json --json >real.out
-    check "SQuAD-it has 7,609 questions" test "$(number real.out questions)" = 7609
-    check "XCOPA-it is read" "$moe2" eval-tasks --model "$model" --xcopa "$data/xcopa_it/val.it.jsonl" --json
+    passes "SQuAD-it has 7,609 questions" test "$(number real.out questions)" = 7609
+    passes "XCOPA-it is read" "$moe2" eval-tasks --model "$model" --xcopa "$data/xcopa_it/val.it.jsonl" --json
     cp check.out xcopa.out
-    check "with its 100 rows" grep -q '"rows": 100' xcopa.out
+    passes "with its 100 rows" grep -q '"rows": 100' xcopa.out
 else
     echo "skipped: the real sets are not at $data"
 fi
-cd "$here" || exit 1
 
-echo "$n_passed passed, $n_failed failed"
-[ $n_failed = 0 ]
+finish

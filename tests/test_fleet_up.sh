@@ -2,15 +2,14 @@
 # moe2 fleet up from outside: experts as processes behind one endpoint, a gate that picks among them, votes, streams passed on, an expert
 # that is killed and comes back, and no process left behind.   test_fleet_up.sh MOE2
 set -u
+. "$(dirname "$0")/shell.sh"
 moe2=$(realpath "$1")
 source=$(cd "$(dirname "$0")/.." && pwd)
 model=$source/tests/fixtures/choice
 tmp=$(mktemp -d)
-fleet=
+fleet= url=
 trap '[ -n "$fleet" ] && kill -9 $fleet 2>/dev/null; rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
-faults=0
-fault() { echo "FAILED $*"; faults=$((faults + 1)); }
 
 "$moe2" fleet up --help | grep -q '^example:' || fault "fleet up --help has no example"
 "$moe2" fleet up --help-config | grep -q 'in_service' || fault "--help-config lacks a key"
@@ -42,13 +41,7 @@ Y
 up() { # WORDS of fleet up: then $url and $fleet are set
     "$moe2" fleet up --local --config fleet.yaml "$@" >up.out 2>up.err &
     fleet=$!
-    for _ in $(seq 1200); do
-        grep -q 'listens on' up.out && break
-        kill -0 $fleet 2>/dev/null || break
-        sleep 0.05
-    done
-    url=$(sed -n 's/.* listens on //p' up.out)
-    [ -n "$url" ] || { fault "the fleet does not listen: $(cat up.err)"; exit 1; }
+    listening up.out $fleet || { fault "the fleet does not listen: $(cat up.err)"; exit 1; }
     chat=$url/v1/chat/completions
 }
 alive() { grep -q '^State:[[:space:]]*[RSDTt]' "/proc/$1/status" 2>/dev/null; } # a zombie nobody waits for is not
@@ -89,18 +82,18 @@ post "{\"model\":\"zoo\",\"guided_choice\":[\" A\",\" B\"],$ask" >reply
 [ "$(curl -s "$url/v1/models" | grep -o '"id":"[a-z]*"' | tr -d '\n')" = '"id":"zoo""id":"ant""id":"bee""id":"cat"' ] || fault "models: $(curl -s "$url/v1/models")"
 
 # ---- what a client can do wrong ----
-refused() { # STATUS MESSAGE BODY
+denied() { # STATUS MESSAGE BODY
     local got
     got=$(curl -s -o body -w '%{http_code}' -H "$json" "$chat" -d "$3")
     # shellcheck disable=SC2053
     [ "$got" = "$1" ] && [[ $(cat body) == '{"error":{"message":"'$2'","type":"'* ]] || fault "$3: $got $(cat body), wanted $1 $2"
 }
-refused 404 'the model *gpt* is not here, wanted *zoo* or an expert?s name' "{\"model\":\"gpt\",$ask"
-refused 400 'request:1:12: is no JSON: *' '{"model":"zo'
-refused 400 'request: max_tokens is -1, wanted *' '{"model":"zoo","messages":[{"role":"user","content":"x"}],"max_tokens":-1}'
+denied 404 'the model *gpt* is not here, wanted *zoo* or an expert?s name' "{\"model\":\"gpt\",$ask"
+denied 400 'request:1:12: is no JSON: *' '{"model":"zo'
+denied 400 'request: max_tokens is -1, wanted *' '{"model":"zoo","messages":[{"role":"user","content":"x"}],"max_tokens":-1}'
 long=$(printf 'x y %.0s' $(seq 3000))
-refused 400 '* there is room for *' "{\"model\":\"zoo\",\"messages\":[{\"role\":\"user\",\"content\":\"$long\"}]}"
-refused 400 '* there is room for *' "{\"model\":\"ant\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"$long\"}]}"
+denied 400 '* there is room for *' "{\"model\":\"zoo\",\"messages\":[{\"role\":\"user\",\"content\":\"$long\"}]}"
+denied 400 '* there is room for *' "{\"model\":\"ant\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"$long\"}]}"
 head -c 10000000 /dev/zero | tr '\0' a >big
 [ "$(curl -s -o body -w '%{http_code}' -H "$json" -H 'Expect:' "$chat" --data-binary @big)" = 413 ] || fault "ten million bytes: $(cat body)"
 
@@ -150,47 +143,32 @@ for p in $of; do alive "$p" && fault "process $p outlived a fleet that was kille
 # ---- experts elsewhere: a fleet without processes in front of a server of ours ----
 "$moe2" serve --model ant --name far --port 0 --threads 1 >far.out 2>far.err &
 far=$!
-for _ in $(seq 600); do
-    grep -q 'listens on' far.out && break
-    sleep 0.05
-done
-printf 'experts: [near, gone]\nmodels: [far, x]\nurls: ["%s", "http://127.0.0.1:9"]\nk: 2\nport: 0\n' "$(sed -n 's/.* listens on //p' far.out)" >far.yaml
+listening far.out $far || fault "the server does not listen: $(cat far.err)"
+printf 'experts: [near, gone]\nmodels: [far, x]\nurls: ["%s", "http://127.0.0.1:9"]\nk: 2\nport: 0\n' "$url" >far.yaml
 "$moe2" fleet up --config far.yaml >up.out 2>up.err &
 fleet=$!
-for _ in $(seq 600); do
-    grep -q 'listens on' up.out && break
-    sleep 0.05
-done
-url=$(sed -n 's/.* listens on //p' up.out)
+listening up.out $fleet || fault "the fleet does not listen: $(cat up.err)"
 chat=$url/v1/chat/completions
 post "{\"model\":\"moe2\",$ask" >reply
 [ "$(field content)" = "$(said_by ant "The capital of Italy is")" ] || fault "an expert elsewhere: $(cat reply)"
 grep -q '"expert":"gone","score":0,"answer":null,"failure":"http://127.0.0.1:9/v1/chat/completions: ' reply || fault "one that is not there: $(cat reply)"
-refused 503 'nobody of the 1 asked answered; gone: http://127.0.0.1:9/*' "{\"model\":\"gone\",$ask"
+denied 503 'nobody of the 1 asked answered; gone: http://127.0.0.1:9/*' "{\"model\":\"gone\",$ask"
 down
 kill -TERM $far
 wait $far
 
 # ---- words ----
-says() { # STATUS MESSAGE WORDS...
-    local status=$1 message=$2 got rc
-    shift 2
-    got=$(timeout 60 "$moe2" fleet up "$@" 2>&1 >/dev/null </dev/null | tail -1)
-    rc=${PIPESTATUS[0]}
-    "$moe2" fleet up "$@" >/dev/null 2>&1 </dev/null
-    rc=$?
-    # shellcheck disable=SC2053
-    [[ $got == "moe2 fleet up: "$message ]] && [ $rc -eq "$status" ] || fault "fleet up $*: status $rc, said \"$got\", wanted \"$message\""
+fails() { # STATUS MESSAGE WORDS…: moe2 fleet up WORDS
+    refused "fleet up ${*:3}" "$1" "moe2 fleet up: $2" timeout 60 "$moe2" fleet up "${@:3}"
 }
-says 2 '--config is missing (see --help)' --local
-says 2 '*k is "4000", wanted a whole number from 1 to 64' --local --config fleet.yaml --set k=4000
-says 2 'fleet.yaml: without a gate all 3 in service are asked, and k is 2' --local --config fleet.yaml --set k=2
-says 2 'fleet.yaml: models has 2 entries, wanted 3, one for each of experts' --local --config fleet.yaml --set models=ant,bee
-says 2 'fleet.yaml: in_service has "dog", no expert of it' --local --config fleet.yaml --set in_service=dog
-says 2 'fleet.yaml: gate is given and features is not, wanted both or none' --local --config fleet.yaml --set gate=gate
-says 2 'the configuration has no urls: wanted --local, or urls' --config fleet.yaml
-says 1 'bee ended with status * before it was ready' --local --config fleet.yaml --set models=ant,nothing,cat
-says 2 'gate*: expert 0 is "ant", in the fleet "dog"' --local --config fleet.yaml --set gate=gate --set features=f.safetensors --set experts=dog,bee,cat
+fails 2 '--config is missing (see --help)' --local
+fails 2 '*k is "4000", wanted a whole number from 1 to 64' --local --config fleet.yaml --set k=4000
+fails 2 'fleet.yaml: without a gate all 3 in service are asked, and k is 2' --local --config fleet.yaml --set k=2
+fails 2 'fleet.yaml: models has 2 entries, wanted 3, one for each of experts' --local --config fleet.yaml --set models=ant,bee
+fails 2 'fleet.yaml: in_service has "dog", no expert of it' --local --config fleet.yaml --set in_service=dog
+fails 2 'fleet.yaml: gate is given and features is not, wanted both or none' --local --config fleet.yaml --set gate=gate
+fails 2 'the configuration has no urls: wanted --local, or urls' --config fleet.yaml
+fails 1 'bee ended with status * before it was ready' --local --config fleet.yaml --set models=ant,nothing,cat
+fails 2 'gate*: expert 0 is "ant", in the fleet "dog"' --local --config fleet.yaml --set gate=gate --set features=f.safetensors --set experts=dog,bee,cat
 
-[ $faults -eq 0 ] || exit 1
-echo "fleet up: all as promised"
+finish "fleet up: all as promised"

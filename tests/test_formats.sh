@@ -2,26 +2,17 @@
 # moe2 inspect, convert and quantize from the outside: models and tokenizers go from folder to GGUF and back unchanged, a killed
 # quantisation goes on, and one sentence for what can't be done.
 set -u
-moe2=$1
+. "$(dirname "$0")/shell.sh"
+moe2=$(realpath "$1")
 source=$(cd "$(dirname "$0")/.." && pwd)
 fixtures=$source/tests/fixtures
 golden=$source/tests/golden
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
-faults=0
-fault() { echo "FAILED $*"; faults=$((faults + 1)); }
 
-# refused STATUS MESSAGE COMMAND...: the last line on stderr
-refused() {
-    local status=$1 message=$2 got rc
-    shift 2
-    got=$("$moe2" "$@" 2>&1 >/dev/null | tail -1)
-    "$moe2" "$@" >/dev/null 2>&1
-    rc=$?
-    [ $rc -eq "$status" ] || fault "$*: exit status $rc, wanted $status"
-    [ "$got" = "moe2 $1: $message" ] || fault "$*: said \"$got\", wanted \"moe2 $1: $message\""
-}
+# fails STATUS MESSAGE WORDS…: moe2 WORDS
+fails() { refused "${*:3}" "$1" "moe2 $3: $2" "$moe2" "${@:3}"; }
 run() { "$moe2" "$@" >out.txt 2>err.txt || fault "$*: $(tail -1 err.txt)"; }
 
 for c in inspect convert quantize; do
@@ -102,7 +93,7 @@ begin=$(($(od -An -t u8 -N 8 broken/model.safetensors) + 8))
 at=$(head -c $begin broken/model.safetensors | grep -ao '"lm_head.weight":{[^}]*' | sed 's/.*"data_offsets":\[\([0-9]*\),.*/\1/')
 printf '\0\0\300\177' | dd of=broken/model.safetensors bs=1 seek=$((begin + at + 40)) conv=notrunc 2>/dev/null
 for method in q8_0 q4_0; do
-    refused 1 "tensor output.weight holds nan, which Q8_0 can't" quantize --method $method --in broken --out broken.gguf
+    fails 1 "tensor output.weight holds nan, which Q8_0 can't" quantize --method $method --in broken --out broken.gguf
 done
 mkdir again.parts && echo other >again.parts/manifest.txt && echo x >again.parts/00000000
 run quantize --method nf4 --in tiny --out again
@@ -140,18 +131,16 @@ run inspect v3.gguf --json
 grep -q '"deepseek2.expert_gating_func": 2' out.txt || fault "inspect --json has no metadata"
 
 # ---- refusals ----
-refused 1 "nowhere: is no checkpoint folder, GGUF file or llama2.c model: there is no such file" inspect nowhere
-refused 2 "wanted one FILE, there are 0" inspect
-refused 2 '--type is "q9", wanted f32, f16, bf16, q8_0 or q4_0' convert --in tiny --out x --type q9
-refused 2 '--method is "gptq", wanted nf4, q8_0 or q4_0' quantize --method gptq --in tiny --out x
-refused 2 "x: a folder can't hold q8_0, wanted a name ending in .gguf, or f32, f16, bf16 or nf4" convert --in tiny --out x --type q8_0
-refused 2 "x.gguf: GGUF has no NF4, wanted a folder, or f32, f16, bf16, q8_0 or q4_0" quantize --method nf4 --in tiny --out x.gguf
-refused 1 "$fixtures/model_v3_unnormed: yarn's mscale is 0.9 and mscale_all_dim 0.5: a GGUF file has one for both" convert --in "$fixtures/model_v3_unnormed" --out x.gguf
-refused 1 "v3.gguf: holds no tokenizer" tokenize --tokenizer v3.gguf
+fails 1 "nowhere: is no checkpoint folder, GGUF file or llama2.c model: there is no such file" inspect nowhere
+fails 2 "wanted one FILE, there are 0" inspect
+fails 2 '--type is "q9", wanted f32, f16, bf16, q8_0 or q4_0' convert --in tiny --out x --type q9
+fails 2 '--method is "gptq", wanted nf4, q8_0 or q4_0' quantize --method gptq --in tiny --out x
+fails 2 "x: a folder can't hold q8_0, wanted a name ending in .gguf, or f32, f16, bf16 or nf4" convert --in tiny --out x --type q8_0
+fails 2 "x.gguf: GGUF has no NF4, wanted a folder, or f32, f16, bf16, q8_0 or q4_0" quantize --method nf4 --in tiny --out x.gguf
+fails 1 "$fixtures/model_v3_unnormed: yarn's mscale is 0.9 and mscale_all_dim 0.5: a GGUF file has one for both" convert --in "$fixtures/model_v3_unnormed" --out x.gguf
+fails 1 "v3.gguf: holds no tokenizer" tokenize --tokenizer v3.gguf
 head -c 2000 v3.gguf >cut.gguf
-"$moe2" inspect cut.gguf >/dev/null 2>err.txt && fault "a cut file was opened"
-grep -q '^moe2 inspect: cut.gguf: ends in ' err.txt || fault "a cut file: $(cat err.txt)"
+fails 1 "cut.gguf: ends in *" inspect cut.gguf
 [ ! -e x.gguf ] && [ ! -e x ] || fault "something was written by a command that failed"
 
-echo "$faults faults"
-[ $faults -eq 0 ]
+finish "inspect, convert, quantize: as promised"

@@ -2,15 +2,14 @@
 # moe2 forward --live from outside: running experts say what moe2 answer says of the same questions, the tables are the same, and costs and
 # selection go on from what the run left.   test_forward_live.sh MOE2
 set -u
+. "$(dirname "$0")/shell.sh"
 moe2=$(realpath "$1")
 source=$(cd "$(dirname "$0")/.." && pwd)
 model=$source/tests/fixtures/choice
 tmp=$(mktemp -d)
-fleet=
+fleet= url=
 trap '[ -n "$fleet" ] && kill $fleet 2>/dev/null && wait $fleet; rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
-faults=0
-fault() { echo "FAILED $*"; faults=$((faults + 1)); }
 if ! "$moe2" serve --model "$model" --host 127.0.0.x >/dev/null 2>stderr && grep -q 'built without' stderr; then
     echo "skipped: $(cat stderr)"
     exit 0
@@ -30,12 +29,7 @@ printf 'experts: [ant, bee]\nmodels: [ant, bee]\nanswers: choices\nlatency: late
 
 "$moe2" fleet up --local --config fleet.yaml >up.out 2>up.err &
 fleet=$!
-for _ in $(seq 1200); do
-    grep -q 'listens on' up.out && break
-    sleep 0.05
-done
-url=$(sed -n 's/.* listens on //p' up.out)
-[ -n "$url" ] || { fault "the fleet does not listen: $(cat up.err)"; exit 1; }
+listening up.out $fleet || { fault "the fleet does not listen: $(cat up.err)"; exit 1; }
 
 "$moe2" answer --models ant,bee --questions $q --out recorded --threads 1 >/dev/null || fault "answer"
 "$moe2" forward --live "$url" --questions $q --k 2 --out live >live.txt || fault "forward --live"
@@ -67,33 +61,24 @@ grep -q '"questions":3,' few.json || fault "--limit: $(cat few.json)"
 grep -q 'the best single one and the oracle are not known' one.txt || fault "partial: $(cat one.txt)"
 [ "$(tail -n +2 one/outcomes.csv | cut -d, -f6 | tr -d '\n')" = "" ] || fault "bee was asked: $(cat one/outcomes.csv)"
 
-says() { # STATUS MESSAGE WORDS...
-    local status=$1 message=$2 got rc
-    shift 2
-    got=$("$moe2" forward "$@" 2>&1 >/dev/null </dev/null)
-    rc=$?
-    # shellcheck disable=SC2053
-    [[ $got == "moe2 forward: "$message ]] && [ $rc -eq "$status" ] || fault "forward $*: status $rc, said \"$got\", wanted \"$message\""
+fails() { # STATUS MESSAGE WORDS…: moe2 forward WORDS
+    refused_alone "forward ${*:3}" "$1" "moe2 forward: $2" "$moe2" forward "${@:3}"
 }
-says 2 '--live wants --questions: what is to be asked' --live "$url"
-says 2 '--live asks running experts: *' --live "$url" --questions $q --outcomes x.csv
-says 2 '--live is "ftp://x", wanted http://host:port' --live ftp://x --questions $q
-says 1 'http://127.0.0.1:9/health: *' --live http://127.0.0.1:9 --questions $q
-says 2 '--gate-scores is missing: without it all 2 experts are asked, and --k is 1' --live "$url" --questions $q
-says 2 '--subset: http://* has no "dog", wanted names such as "ant"' --live "$url" --questions $q --subset dog
+fails 2 '--live wants --questions: what is to be asked' --live "$url"
+fails 2 '--live asks running experts: *' --live "$url" --questions $q --outcomes x.csv
+fails 2 '--live is "ftp://x", wanted http://host:port' --live ftp://x --questions $q
+fails 1 'http://127.0.0.1:9/health: *' --live http://127.0.0.1:9 --questions $q
+fails 2 '--gate-scores is missing: without it all 2 experts are asked, and --k is 1' --live "$url" --questions $q
+fails 2 '--subset: http://* has no "dog", wanted names such as "ant"' --live "$url" --questions $q --subset dog
 kill -TERM $fleet
 wait $fleet || fault "the fleet ended with status $?"
 fleet=
-says 1 'http://*/health: *' --live "$url" --questions $q --k 2
+fails 1 'http://*/health: *' --live "$url" --questions $q --k 2
 
 # one server without curves: time is measured here, and of joules nobody says a word
 "$moe2" serve --model ant --answers choices --port 0 --threads 1 >serve.out 2>serve.err &
 fleet=$!
-for _ in $(seq 1200); do
-    grep -q 'listens on' serve.out && break
-    sleep 0.05
-done
-url=$(sed -n 's/.* listens on //p' serve.out)
+listening serve.out $fleet || fault "the server does not listen: $(cat serve.err)"
 "$moe2" forward --live "$url" --questions $q --limit 3 --k 1 --out plain >/dev/null 2>plain.err || fault "a server: $(cat plain.err)"
 grep -qE '^ant,[0-9]+,[0-9]+,[0-9.e-]+,,,measured,$' plain/runs.csv || fault "a run without curves: $(cat plain/runs.csv)"
 "$moe2" profile --import plain/runs.csv --out plain >/dev/null 2>plain.err || fault "profile of it: $(cat plain.err)"
@@ -101,5 +86,4 @@ kill -TERM $fleet
 wait $fleet || fault "the server ended with status $?"
 fleet=
 
-[ $faults -eq 0 ] || exit 1
-echo "forward --live: all as promised"
+finish "forward --live: all as promised"

@@ -1,24 +1,13 @@
 #!/usr/bin/env bash
 # moe2 generate and moe2 chat from the outside: what they print, and one sentence for everything that goes wrong.
 set -u
-moe2=$1
+. "$(dirname "$0")/shell.sh"
+moe2=$(realpath "$1")
 source=$(cd "$(dirname "$0")/.." && pwd)
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-faults=0
-fault() { echo "FAILED $*"; faults=$((faults + 1)); }
+cd "$tmp" || exit 1
 
-# says STATUS MESSAGE COMMAND...: the last line on stderr
-says() {
-    local status=$1 message=$2 got rc
-    shift 2
-    got=$("$@" 2>&1 >"$tmp/stdout" </dev/null | tail -1)
-    rc=${PIPESTATUS[0]}
-    [ "$got" = "$message" ] || fault "$*: said \"$got\", wanted \"$message\""
-    "$@" >/dev/null 2>&1 </dev/null
-    rc=$?
-    [ $rc -eq "$status" ] || fault "$*: exit status $rc, wanted $status"
-}
 
 for c in generate chat; do
     "$moe2" $c --help | grep -q '^example:' || fault "$c --help has no example"
@@ -65,18 +54,17 @@ grep -q '"text":"[acde]' "$tmp/json" || fault "no text at all"
 "$moe2" generate --model "$tmp/padded" --prompt acde --max-tokens 20 --temperature 3 --seed 3 --stop a --json 2>/dev/null >"$tmp/json"
 grep -q '"text":"[b-e]*",' "$tmp/json" || fault "a stop string was not cut off: $(cat "$tmp/json")"
 
-says 2 "moe2 generate: wanted one of --prompt and --ids" "$moe2" generate --model "$llama"
-says 2 "moe2 generate: wanted one of --prompt and --ids" "$moe2" generate --model "$llama" --ids 1 --prompt x
-says 2 "moe2 generate: id 99 at position 1 is outside the vocabulary of 48" "$moe2" generate --model "$llama" --ids 1,99
-says 2 "moe2 generate: temperature -1, wanted 0 to 100" "$moe2" generate --model "$llama" --ids 1 --temperature -1
-says 2 "moe2 generate: --compute \"f8\" is unknown, wanted auto, f32 or bf16" "$moe2" generate --model "$llama" --ids 1 --compute f8
-says 2 "moe2 generate: 3 tokens behind 0: there is room for 2 in all" "$moe2" generate --model "$llama" --ids 1,2,3 --context 2
-says 2 "moe2 generate: --max-tokens -1, wanted 0 or more" "$moe2" generate --model "$llama" --ids 1 --max-tokens -1
+refused "neither prompt nor ids" 2 "moe2 generate: wanted one of --prompt and --ids" "$moe2" generate --model "$llama"
+refused "both" 2 "moe2 generate: wanted one of --prompt and --ids" "$moe2" generate --model "$llama" --ids 1 --prompt x
+refused "an id of no token" 2 "moe2 generate: id 99 at position 1 is outside the vocabulary of 48" "$moe2" generate --model "$llama" --ids 1,99
+refused "a negative temperature" 2 "moe2 generate: temperature -1, wanted 0 to 100" "$moe2" generate --model "$llama" --ids 1 --temperature -1
+refused "a type of no kind" 2 "moe2 generate: --compute \"f8\" is unknown, wanted auto, f32 or bf16" "$moe2" generate --model "$llama" --ids 1 --compute f8
+refused "a window too short" 2 "moe2 generate: 3 tokens behind 0: there is room for 2 in all" "$moe2" generate --model "$llama" --ids 1,2,3 --context 2
+refused "a negative length" 2 "moe2 generate: --max-tokens -1, wanted 0 or more" "$moe2" generate --model "$llama" --ids 1 --max-tokens -1
 
-says 2 "moe2 chat: $llama: has no chat template, wanted a model that was trained to chat" "$moe2" chat --model "$llama"
+refused "no chat template" 2 "moe2 chat: $llama: has no chat template, wanted a model that was trained to chat" "$moe2" chat --model "$llama" </dev/null
 printf '{"chat_template": "{{ messages }}"}' >"$tmp/padded/tokenizer_config.json"
-"$moe2" chat --model "$tmp/padded" </dev/null 2>"$tmp/stderr" && fault "an unknown template was taken"
-grep -q 'none of the marks of ChatML' "$tmp/stderr" || fault "an unknown template: $(cat "$tmp/stderr")"
+refused "an unknown template" 2 "*none of the marks of ChatML*" "$moe2" chat --model "$tmp/padded" </dev/null
 printf '{"chat_template": "{{ %s }}"}' "'<|im_start|>'" >"$tmp/padded/tokenizer_config.json"
 printf 'abc\n\nde\n' | "$moe2" chat --model "$tmp/padded" --max-tokens 5 --temperature 0 >"$tmp/answers" 2>"$tmp/stderr" || fault "chat: $(cat "$tmp/stderr")"
 [ "$(grep -c '^prompt: ' "$tmp/stderr")" -eq 2 ] || fault "two turns had not two answers: $(cat "$tmp/stderr")"
@@ -86,5 +74,4 @@ if [ -e "$(dirname "$moe2")/libmoe2_cuda_emulated.so" ]; then
     cmp -s "$tmp/answers" "$tmp/there" || fault "chat on a device: $(cat "$tmp/there")"
 fi
 
-[ $faults -eq 0 ] || exit 1
-echo "generate and chat: all as promised"
+finish "generate and chat: all as promised"

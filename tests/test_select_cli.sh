@@ -2,34 +2,24 @@
 # moe2 select from outside: answers that can be counted by hand, every form of input, and what bad input is told.
 #   test_select_cli.sh MOE2
 set -u
+. "$(dirname "$0")/shell.sh"
 moe2=$(realpath "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-n_cases=0 faults=0
-fault() { echo "FAILED $*"; faults=$((faults + 1)); }
 
 # says NAME PATTERN WORDS…: moe2 select WORDS succeeds and its output has the pattern.
 says() {
     local name=$1 pattern=$2
     shift 2
-    n_cases=$((n_cases + 1))
-    "$moe2" select "$@" >stdout 2>stderr || fault "$name: status $?, $(<stderr)"
-    tr -d ' \n' <stdout >flat
-    grep -qF -- "$pattern" flat || fault "$name: wanted $pattern in $(cat flat)"
+    passes "$name" "$moe2" select "$@"
+    tr -d ' \n' <check.out >flat
+    passes "$name: $pattern in $(cat flat)" grep -qF -- "$pattern" flat
 }
 
-# refused NAME STATUS MESSAGE WORDS…: that status, that one line, nothing on standard output.
-refused() {
-    local name=$1 status=$2 message=$3 rc got
-    shift 3
-    n_cases=$((n_cases + 1))
-    timeout 60 "$moe2" select "$@" >stdout 2>stderr </dev/null
-    rc=$?
-    got=$(<stderr)
-    [ $rc -eq "$status" ] || fault "$name: status $rc, wanted $status"
-    [ "$got" = "moe2 select: $message" ] || fault "$name: said \"$got\", wanted \"moe2 select: $message\""
-    [ ! -s stdout ] || fault "$name: something on standard output"
+# fails NAME STATUS MESSAGE WORDS…: moe2 select WORDS is refused with that line alone.
+fails() {
+    refused_alone "$1" "$2" "moe2 select: $3" timeout 60 "$moe2" select "${@:4}"
 }
 
 # A float32 array of ROWS x COLUMNS from decimal numbers, by hand: no Python here.
@@ -116,51 +106,50 @@ printf 'question_id,a,b,c\n4,1,2,10\n3,1,2,\n2,1,2,21\n1,1,2,10\n' >len.csv
 says "an empty length where nothing was run is the mean" '"indices":[0,1,2],"correct":3,"accuracy":0.75,"latency_s":2.01375' \
     "${base[@]}" --latency l.json --prompt-tokens len.csv --output-tokens 0
 
-refused "no outcomes" 2 "--outcomes is missing (see --help)" --gate-scores g.npy
-refused "no gate" 2 "--gate-scores is missing (see --help)" --outcomes o.csv
-refused "no file" 1 "none.csv: can't be opened: No such file or directory" --outcomes none.csv --gate-scores g.npy
+fails "no outcomes" 2 "--outcomes is missing (see --help)" --gate-scores g.npy
+fails "no gate" 2 "--gate-scores is missing (see --help)" --outcomes o.csv
+fails "no file" 1 "none.csv: can't be opened: No such file or directory" --outcomes none.csv --gate-scores g.npy
 : >empty.csv
-refused "an empty file" 1 "empty.csv: has no header row" --outcomes empty.csv --gate-scores g.npy
+fails "an empty file" 1 "empty.csv: has no header row" --outcomes empty.csv --gate-scores g.npy
 printf 'question_id,a\n1,B\n' >bad.csv
-refused "a letter" 1 'bad.csv:2: column "a" is "B", wanted 1, 0 or nothing' --outcomes bad.csv --gate-scores g.npy
+fails "a letter" 1 'bad.csv:2: column "a" is "B", wanted 1, 0 or nothing' --outcomes bad.csv --gate-scores g.npy
 printf 'question_id,a\n1,1\n1,1\n' >bad.csv
-refused "a row twice" 1 'bad.csv:3: column "question_id" is "1", wanted every id once' --outcomes bad.csv --gate-scores g.npy
+fails "a row twice" 1 'bad.csv:3: column "question_id" is "1", wanted every id once' --outcomes bad.csv --gate-scores g.npy
 npy g2.npy False 2 3 1 1 1 1 1 1
-refused "another shape" 1 "g2.npy: is of shape [2, 3], wanted [4, 3], the prompts and experts of o.csv" --outcomes o.csv --gate-scores g2.npy
+fails "another shape" 1 "g2.npy: is of shape [2, 3], wanted [4, 3], the prompts and experts of o.csv" --outcomes o.csv --gate-scores g2.npy
 npy gn.npy False 4 3  3 2 1  1 nan 2  1 2 3  3 1 2
-refused "NaN" 1 'gn.npy: row 1, column 1 ("b") is nan, wanted a finite float32' --outcomes o.csv --gate-scores gn.npy
+fails "NaN" 1 'gn.npy: row 1, column 1 ("b") is nan, wanted a finite float32' --outcomes o.csv --gate-scores gn.npy
 npy gm.npy False 4 3  3 2 1  1 -1 2  1 2 3  3 1 2
-refused "a negative weight" 1 'gm.npy: row 1, column 1 ("b") is -1, wanted scores of at least 0 for --combine weighted' --outcomes o.csv --gate-scores gm.npy --combine weighted
+fails "a negative weight" 1 'gm.npy: row 1, column 1 ("b") is -1, wanted scores of at least 0 for --combine weighted' --outcomes o.csv --gate-scores gm.npy --combine weighted
 echo '{"a": {"fit": {"t0": 1, "prefill": 0, "decode": 0}}}' >bad.json
-refused "an expert without costs" 1 'bad.json: has no expert "b"' "${base[@]}" --latency bad.json
+fails "an expert without costs" 1 'bad.json: has no expert "b"' "${base[@]}" --latency bad.json
 echo '{"a": {"fit": {"t0": -1, "prefill": 0, "decode": 0}}}' >bad.json
-n_cases=$((n_cases + 1)); "$moe2" select "${base[@]}" --energy bad.json 2>stderr >stdout && fault "a negative cost passes"
-grep -q 'bad.json: "a": t0 is -1' stderr || fault "a negative cost: $(<stderr)"
+fails "a negative cost" 1 'bad.json: "a": t0 is -1*' "${base[@]}" --energy bad.json
 echo '{"a": {"unit": "J", "fit": {"t0": 1, "prefill": 0, "decode": 0}}}' >bad.json
-refused "another unit" 1 'bad.json: "a": unit is "J", wanted s or ms' "${base[@]}" --latency bad.json
+fails "another unit" 1 'bad.json: "a": unit is "J", wanted s or ms' "${base[@]}" --latency bad.json
 echo '{"a": {"fit": {"t0": 2e6, "prefill": 0, "decode": 0}}, "b": {"fit": {"t0": 1, "prefill": 0, "decode": 0}}, "c": {"fit": {"t0": 1, "prefill": 0, "decode": 0}}}' >bad.json
-refused "a cost beyond measure" 1 'an answer of "a" (0 prompt tokens, 0 output tokens) costs 2e+06 s, wanted at most 1e+06' "${base[@]}" --latency bad.json
-refused "a length that is nowhere" 2 'the cost of "b" grows with a length that is nowhere given: --output-tokens, or a column output_tokens in the outcomes' "${base[@]}" --latency l.json
+fails "a cost beyond measure" 1 'an answer of "a" (0 prompt tokens, 0 output tokens) costs 2e+06 s, wanted at most 1e+06' "${base[@]}" --latency bad.json
+fails "a length that is nowhere" 2 'the cost of "b" grows with a length that is nowhere given: --output-tokens, or a column output_tokens in the outcomes' "${base[@]}" --latency l.json
 printf 'question_id,a,b,c\n4,1,,10\n3,1,2,\n2,1,2,21\n1,1,2,10\n' >len2.csv
-refused "an empty length where something was run" 1 'len2.csv: question_id "4" has no length for "b", which answered it: wanted a number of tokens (--output-tokens)' "${base[@]}" --latency l.json --prompt-tokens 1 --output-tokens len2.csv
-refused "a limit without costs" 2 "--latency-s has the limit 1, which needs --latency" "${base[@]}" --latency-s 1
-refused "a negative limit" 2 '--energy-j has "-1", wanted numbers of at least 0, or inf, with commas between' "${base[@]}" --energy-j -1
-refused "no limit" 2 '--energy-j has "", wanted numbers of at least 0, or inf, with commas between' "${base[@]}" --energy-j 1,,2
-refused "an unknown expert" 2 '--experts: o.csv has no "d", did you mean "a"?' "${base[@]}" --experts a,d
-refused "an expert twice" 2 '--experts names "a" twice, wanted once' "${base[@]}" --experts a,a
-refused "top1 of two" 2 "--combine top1 calls one expert, and --k is 2: wanted --combine vote or weighted" "${base[@]}" --k 2
-refused "coverage routed" 2 "--objective coverage goes with --cost deployed only" "${base[@]}" --objective coverage --cost routed
-refused "another word" 2 '--cost is "free", wanted deployed or routed' "${base[@]}" --cost free
-refused "no members" 2 "--max-experts is 0, wanted at least 1" "${base[@]}" --max-experts 0
-refused "a flag" 2 "unknown option --budget (see --help)" "${base[@]}" --budget 3
+fails "an empty length where something was run" 1 'len2.csv: question_id "4" has no length for "b", which answered it: wanted a number of tokens (--output-tokens)' "${base[@]}" --latency l.json --prompt-tokens 1 --output-tokens len2.csv
+fails "a limit without costs" 2 "--latency-s has the limit 1, which needs --latency" "${base[@]}" --latency-s 1
+fails "a negative limit" 2 '--energy-j has "-1", wanted numbers of at least 0, or inf, with commas between' "${base[@]}" --energy-j -1
+fails "no limit" 2 '--energy-j has "", wanted numbers of at least 0, or inf, with commas between' "${base[@]}" --energy-j 1,,2
+fails "an unknown expert" 2 '--experts: o.csv has no "d", did you mean "a"?' "${base[@]}" --experts a,d
+fails "an expert twice" 2 '--experts names "a" twice, wanted once' "${base[@]}" --experts a,a
+fails "top1 of two" 2 "--combine top1 calls one expert, and --k is 2: wanted --combine vote or weighted" "${base[@]}" --k 2
+fails "coverage routed" 2 "--objective coverage goes with --cost deployed only" "${base[@]}" --objective coverage --cost routed
+fails "another word" 2 '--cost is "free", wanted deployed or routed' "${base[@]}" --cost free
+fails "no members" 2 "--max-experts is 0, wanted at least 1" "${base[@]}" --max-experts 0
+fails "a flag" 2 "unknown option --budget (see --help)" "${base[@]}" --budget 3
 printf 'question_id,a,b\n1,,1\n2,1,\n' >gaps.csv
 npy gg.npy False 2 2 1 1 1 1
-refused "all dropped" 1 "gaps.csv: --missing drop leaves no prompt of 2: each has an empty cell in some expert of the run" --outcomes gaps.csv --gate-scores gg.npy --missing drop
-refused "no categories" 2 "--by-category needs a column category in gaps.csv" --outcomes gaps.csv --gate-scores gg.npy --by-category
+fails "all dropped" 1 "gaps.csv: --missing drop leaves no prompt of 2: each has an empty cell in some expert of the run" --outcomes gaps.csv --gate-scores gg.npy --missing drop
+fails "no categories" 2 "--by-category needs a column category in gaps.csv" --outcomes gaps.csv --gate-scores gg.npy --by-category
 { printf 'id'; printf ',e%d' {1..200}; printf '\n1'; printf ',1%.0s' {1..200}; echo; } >many.csv
-refused "200 experts" 1 "many.csv:1: 200 columns are experts, wanted 1 to 64" --outcomes many.csv --gate-scores g.npy
+fails "200 experts" 1 "many.csv:1: 200 columns are experts, wanted 1 to 64" --outcomes many.csv --gate-scores g.npy
 { printf 'id'; printf ',e%d' {1..21}; printf '\n1'; printf ',1%.0s' {1..21}; echo; } >many.csv
-refused "too many to enumerate" 2 "enumerating 21 experts, wanted at most 20" --outcomes many.csv --objective coverage --method enumerate
+fails "too many to enumerate" 2 "enumerating 21 experts, wanted at most 20" --outcomes many.csv --objective coverage --method enumerate
 
 # The 29 real models: three limits, the same with and without a second look.
 data=${MOE2_DATA:-$(cd "$(dirname "$0")/.." && pwd)/../shared/data}
@@ -169,5 +158,4 @@ if [ -f "$data/mmlu_pro/outcomes_correct.csv" ]; then
 else
     echo "skipped: no mmlu_pro/outcomes_correct.csv in \$MOE2_DATA or ../shared/data"
 fi
-echo "$n_cases cases, $faults faults"
-[ $faults -eq 0 ]
+finish

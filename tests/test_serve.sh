@@ -2,15 +2,14 @@
 # moe2 serve from outside: what its endpoints answer, that they say what moe2 generate, chat and answer say, and one sentence for everything
 # that a client can do wrong.   test_serve.sh MOE2
 set -u
+. "$(dirname "$0")/shell.sh"
 moe2=$(realpath "$1")
 source=$(cd "$(dirname "$0")/.." && pwd)
 model=$source/tests/fixtures/choice
 tmp=$(mktemp -d)
-server=
+server= url=
 trap '[ -n "$server" ] && kill -9 $server 2>/dev/null; rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
-faults=0
-fault() { echo "FAILED $*"; faults=$((faults + 1)); }
 
 "$moe2" serve --help | grep -q '^example:' || fault "serve --help has no example"
 command -v curl >/dev/null || { echo "skipped: there is no curl"; exit 0; }
@@ -25,13 +24,7 @@ up() {
     shift
     "$moe2" serve --name "$name" --port 0 --threads 1 "$@" >"$name.out" 2>"$name.err" &
     server=$!
-    for _ in $(seq 1200); do
-        grep -q 'listens on' "$name.out" && break
-        kill -0 $server 2>/dev/null || break
-        sleep 0.05
-    done
-    url=$(sed -n 's/.* listens on //p' "$name.out")
-    [ -n "$url" ] || { fault "$name does not listen: $(cat "$name.err")"; exit 1; }
+    listening "$name.out" $server || { fault "$name does not listen: $(cat "$name.err")"; exit 1; }
 }
 down() { # ends it and looks at how
     kill -TERM $server
@@ -42,8 +35,8 @@ down() { # ends it and looks at how
 }
 json='Content-Type: application/json'
 post() { curl -s -H "$json" "$url/v1/chat/completions" -d "$1"; }
-# refused STATUS MESSAGE CURLS_WORDS...: MESSAGE is a pattern of the shell
-refused() {
+# denied STATUS MESSAGE CURLS_WORDS...: MESSAGE is a pattern of the shell
+denied() {
     local status=$1 message=$2 got said
     shift 2
     got=$(curl -s -o body -w '%{http_code}' "$@")
@@ -93,7 +86,7 @@ curl -s "$url/health" | grep -q '^{"status":"ok","model":"plain","waiting":0,"an
 
 # ---- what a client can do wrong ----
 chat=$url/v1/chat/completions
-bad() { refused "$1" "$2" -H "$json" "$chat" -d "$3"; }
+bad() { denied "$1" "$2" -H "$json" "$chat" -d "$3"; }
 m='"model":"plain","messages":[{"role":"user","content":"x"}]'
 bad 400 'request:1:13: is no JSON: *' '{"model":"pla'
 bad 400 'request: is no object, *' '[1]'
@@ -111,12 +104,12 @@ bad 400 'request: guided_choice has 1 entries, wanted 2 to 26' "{$m,\"guided_cho
 bad 400 'request: stop?1? is no string with something in it' "{$m,\"stop\":[\"x\",\"\"]}"
 bad 400 '* there is room for * in all' "{\"model\":\"plain\",\"messages\":[{\"role\":\"user\",\"content\":\"$(printf 'x y %.0s' $(seq 3000))\"}]}"
 bad 400 '* there is room for * in all' "{\"stream\":true,\"model\":\"plain\",\"messages\":[{\"role\":\"user\",\"content\":\"$(printf 'x y %.0s' $(seq 3000))\"}]}"
-refused 415 'Content-Type is *x-www-form*, wanted application/json' "$chat" -d "{$m}"
-refused 405 'wanted POST here' "$chat"
-refused 404 'wanted POST /v1/chat/completions, *' "$url/v1/embeddings"
+denied 415 'Content-Type is *x-www-form*, wanted application/json' "$chat" -d "{$m}"
+denied 405 'wanted POST here' "$chat"
+denied 404 'wanted POST /v1/chat/completions, *' "$url/v1/embeddings"
 head -c 10000000 /dev/zero | tr '\0' a >big
-refused 413 'the request is too long, wanted at most 4194304 bytes' -H "$json" -H 'Expect:' "$chat" --data-binary @big
-refused 413 'the request is too long, wanted at most 4194304 bytes' -H "$json" -H 'Expect:' -H 'Transfer-Encoding: chunked' "$chat" --data-binary @big
+denied 413 'the request is too long, wanted at most 4194304 bytes' -H "$json" -H 'Expect:' "$chat" --data-binary @big
+denied 413 'the request is too long, wanted at most 4194304 bytes' -H "$json" -H 'Expect:' -H 'Transfer-Encoding: chunked' "$chat" --data-binary @big
 
 # ---- more than it can do at once: a full queue says 503, nobody waits for ever, and those who hang up are not waited for ----
 for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
@@ -164,28 +157,20 @@ down slow
 # ---- without --name it is called as its folder is, a slash behind it or not ----
 "$moe2" serve --model "$model/" --port 0 --threads 1 >slash.out 2>slash.err &
 server=$!
-for _ in $(seq 1200); do
-    grep -q 'listens on' slash.out && break
-    sleep 0.05
-done
+listening slash.out $server
 grep -q '^choice listens on http://' slash.out || fault "a folder with a slash: $(cat slash.out slash.err)"
 down slash
 
 # ---- words ----
-says() { # STATUS MESSAGE WORDS...
-    local status=$1 message=$2 got rc
-    shift 2
-    got=$("$moe2" serve "$@" 2>&1 </dev/null)
-    rc=$?
-    [ "$got" = "moe2 serve: $message" ] && [ $rc -eq "$status" ] || fault "serve $*: status $rc, said \"$got\", wanted \"$message\""
+fails() { # STATUS MESSAGE WORDS…: moe2 serve WORDS
+    refused_alone "serve ${*:3}" "$1" "moe2 serve: $2" "$moe2" serve "${@:3}"
 }
-says 2 '--answers is "all", wanted text, choices or both' --model "$model" --answers all
-says 2 '--queue is 0, wanted 1 to 192' --model "$model" --queue 0
-says 2 '--port is 99999, wanted 0 to 65535' --model "$model" --port 99999
-says 2 'host "localhost" is no IPv4 address' --model "$model" --host localhost --port 0
-says 2 'latency.json: has no curve of "fast"' --model "$model" --name fast --latency latency.json
-says 2 'an adapter answers choices only (--answers choices); moe2 merge makes a model of it that answers with text' --model "$model" --adapter x
-says 130 'process 1234567, which should have started it, is not there' --model "$model" --parent 1234567
+fails 2 '--answers is "all", wanted text, choices or both' --model "$model" --answers all
+fails 2 '--queue is 0, wanted 1 to 192' --model "$model" --queue 0
+fails 2 '--port is 99999, wanted 0 to 65535' --model "$model" --port 99999
+fails 2 'host "localhost" is no IPv4 address' --model "$model" --host localhost --port 0
+fails 2 'latency.json: has no curve of "fast"' --model "$model" --name fast --latency latency.json
+fails 2 'an adapter answers choices only (--answers choices); moe2 merge makes a model of it that answers with text' --model "$model" --adapter x
+fails 130 'process 1234567, which should have started it, is not there' --model "$model" --parent 1234567
 
-[ $faults -eq 0 ] || exit 1
-echo "serve: all as promised"
+finish "serve: all as promised"
