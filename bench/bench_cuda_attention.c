@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/stats.h"
 #include "kernels/kernels.h"
 
 enum { BATCHES = 11 };
@@ -70,12 +71,6 @@ static void give(const float *p, int64_t n)
     device_free(dev, (void *)(uintptr_t)p, (size_t)n * sizeof *p);
 }
 
-static int ascending(const void *x, const void *y)
-{
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
 typedef void job(const void *args);
 
 static double batch(job *f, const void *args, int times)
@@ -100,8 +95,7 @@ static double seconds(job *f, const void *args)
         v[i] = batch(f, args, times);
     if (device_check(dev, &err))
         stop("a kernel", &err);
-    qsort(v, BATCHES, sizeof *v, ascending);
-    return v[BATCHES / 2];
+    return stats_median(v, BATCHES);
 }
 
 static void row(const char *name, int64_t n, double s, double amount, const char *unit)

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/stats.h"
 #include "kernels/kernels.h"
 
 enum { LAUNCHES = 40, BATCHES = 5, MOST_WEIGHTS = 64, PIECE = 64 };
@@ -128,12 +129,6 @@ static void launch(struct bench *b, struct job *j, int i, int64_t M)
     b->dev->k->packed_forward(b->dev, &a);
 }
 
-static int ascending(const void *x, const void *y)
-{
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
 static double seconds(struct bench *b, struct job *j, int64_t M)
 {
     double v[BATCHES];
@@ -147,8 +142,7 @@ static double seconds(struct bench *b, struct job *j, int64_t M)
         device_sync(b->dev);
         v[i] = (clock_s() - begun_s) / b->launches;
     }
-    qsort(v, (size_t)b->batches, sizeof *v, ascending);
-    return v[b->batches / 2];
+    return stats_median(v, b->batches);
 }
 
 static void measure(struct bench *b, int f, int s)

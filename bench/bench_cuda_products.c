@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/stats.h"
 #include "kernels/kernels.h"
 
 enum { BATCHES = 11 };
@@ -91,12 +92,6 @@ static void *weights(int64_t n, enum dtype type)
     return type == DT_BF16 ? (void *)halves(n) : (void *)normals(n);
 }
 
-static int ascending(const void *x, const void *y)
-{
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
 struct job {
     enum direction direction;
     const struct linear_args *linear;
@@ -142,8 +137,7 @@ static double seconds(const struct job *j)
         v[i] = batch(j, times);
     if (device_check(dev, &err))
         stop("a product", &err);
-    qsort(v, BATCHES, sizeof *v, ascending);
-    return v[BATCHES / 2];
+    return stats_median(v, BATCHES);
 }
 
 static void row(const char *name, double operations, double s)

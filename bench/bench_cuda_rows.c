@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/stats.h"
 #include "kernels/kernels.h"
 
 enum { LAUNCHES = 20, BATCHES = 7, N_ARRAYS = 5, BLOCK = 1 << 16 };
@@ -292,12 +293,6 @@ static const struct {
     {"adamw8, bf16 copy", do_adamw8, NUMBERS, 18},
 };
 
-static int ascending(const void *x, const void *y)
-{
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
 static double seconds(struct bench *b, void (*run)(struct bench *b))
 {
     double v[BATCHES];
@@ -311,8 +306,7 @@ static double seconds(struct bench *b, void (*run)(struct bench *b))
         device_sync(b->dev);
         v[i] = (clock_s() - begun) / launches;
     }
-    qsort(v, (size_t)batches, sizeof *v, ascending);
-    return v[batches / 2];
+    return stats_median(v, batches);
 }
 
 static void measure(struct bench *b)

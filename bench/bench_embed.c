@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/stats.h"
 #include "io/npy.h"
 #include "model/encoder.h"
 
@@ -31,12 +32,6 @@ static const char *option(int argc, char **argv, const char *flag, const char *o
         if (strcmp(argv[i], flag) == 0)
             return argv[i + 1];
     return otherwise;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 static void *memory(size_t n)
@@ -71,8 +66,7 @@ static void measure(struct encoder *e, int64_t tokens, int64_t batch, double sec
         if (n >= 0)
             s[n] = clock_s() - begun_s;
     }
-    qsort(s, (size_t)n, sizeof *s, by_size);
-    double median_s = s[n / 2], flops = (double)batch * encoder_flops(c, tokens);
+    double median_s = stats_median(s, n), flops = (double)batch * encoder_flops(c, tokens);
     printf("{\"engine\": \"moe2\", \"version\": \"%s\", \"kernels\": \"%s\", \"compute\": \"%s\", "
            "\"threads\": %d, \"tokens\": %lld, \"batch\": %lld, \"ms\": %.3f, \"ms_min\": %.3f, "
            "\"ms_max\": %.3f, \"sent_per_s\": %.2f, \"gflops\": %.1f, \"runs\": %d, \"peak_mib\": "

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/stats.h"
 #include "kernels/kernels.h"
 #include "kernels/limits.h"
 #include "model/session.h"
@@ -101,12 +102,6 @@ static int copy_speed(double *gbs, struct device *dev, struct err *err)
     return rc;
 }
 
-static int ascending(const void *x, const void *y)
-{
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
 /* Prints the rounds, sorts them and gives their median. */
 static double median(const char *name, double *v, int n, bool json)
 {
@@ -114,8 +109,7 @@ static double median(const char *name, double *v, int n, bool json)
         printf("\"%s\": [", name);
     for (int i = 0; i < n && json; i++)
         printf("%s%.1f", i ? ", " : "", v[i]);
-    qsort(v, (size_t)n, sizeof *v, ascending);
-    double m = n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+    double m = stats_median(v, n);
     if (json)
         printf("], \"%s_median\": %.1f, ", name, m);
     else

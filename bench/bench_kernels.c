@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/stats.h"
 #include "kernels/cpu/peak.h"
 #include "kernels/kernels.h"
 #include "kernels/limits.h"
@@ -35,12 +36,6 @@ static float *randoms(int64_t n, double scale)
     for (int64_t i = 0; i < n; i++)
         p[i] = (float)(scale * (rng_uniform(&r) + rng_uniform(&r) - 1) * 2.4);
     return p;
-}
-
-static int ascending(const void *x, const void *y)
-{
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
 }
 
 typedef void (*job)(void *ctx);
@@ -80,10 +75,8 @@ static double seconds(job f, void *ctx, bool bf16)
         v[i] = (clock_s() - begun) / times;
         w[i] = v[i] * 0.5 * (before + peak_now(bf16));
     }
-    qsort(v, (size_t)n, sizeof *v, ascending);
-    qsort(w, (size_t)n, sizeof *w, ascending);
-    peak_s = w[n / 2];
-    return v[n / 2];
+    peak_s = stats_median(w, n);
+    return stats_median(v, n);
 }
 
 static bool wanted(const char *name)

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/stats.h"
 #include "kernels/kernels.h"
 #include "kernels/limits.h"
 
@@ -63,18 +64,6 @@ static void theirs(const struct shape *s, float *y, float *x, float *w)
         dnnl_sgemm('T', 'N', s->N, s->K, s->M, 1, y, s->N, x, s->K, 0, w, s->K);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, ascending);
-    return v[n / 2];
-}
-
 int main(int argc, char **argv)
 {
     int threads = 0, runs = 15;
@@ -121,7 +110,7 @@ int main(int argc, char **argv)
                 b[r] = (t2 - t1) / times;
             }
         }
-        double ta = median(a, runs), tb = median(b, runs);
+        double ta = stats_median(a, runs), tb = stats_median(b, runs);
         char size[64];
         snprintf(size, sizeof size, "%lld x %lld x %lld", (long long)s->M, (long long)s->N,
                  (long long)s->K);

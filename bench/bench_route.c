@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/stats.h"
 #include "route/router.h"
 #include "route/row_ops.h"
 
@@ -26,18 +27,6 @@ struct job {
     int E, K;
     float aux, z;
 };
-
-static int ascending(const void *x, const void *y)
-{
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
-static double median(double *v)
-{
-    qsort(v, (size_t)runs, sizeof *v, ascending);
-    return v[runs / 2];
-}
 
 static void stop(const char *message)
 {
@@ -104,7 +93,8 @@ static double measure(const struct job *job)
         back[k] = t2 - t1;
         step[k] = clock_s() - t2;
     }
-    double T = (double)job->T, f = median(forward), b = median(back), s = median(step);
+    double T = (double)job->T, f = stats_median(forward, runs), b = stats_median(back, runs),
+           s = stats_median(step, runs);
     double all = f + b + s;
     printf("%-28s %5lld %4d %2d %9.1f %9.1f %9.1f %9.3f %8.2f %%\n", job->name, (long long)job->T,
            job->E, job->K, f / T * 1e9, b / T * 1e9, s / T * 1e9, all * 1e3,

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/stats.h"
 #include "io/outcomes.h"
 #include "route/select.h"
 
@@ -107,12 +108,6 @@ static int make_real(struct data *d)
     return 1;
 }
 
-static int ascending(const void *x, const void *y)
-{
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
 static void measure(const char *name, struct data *d, int n_energies, double time_limit_s,
                     int n_runs)
 {
@@ -147,9 +142,9 @@ static void measure(const char *name, struct data *d, int n_energies, double tim
         evaluated = r.answers[r.n_answers - 1].evaluated;
         select_result_release(&r);
     }
-    qsort(seconds, (size_t)n_runs, sizeof *seconds, ascending);
+    double median_s = stats_median(seconds, n_runs);
     printf("%-22s %7lld %3d %7lld %9.3f %9.3f %7d %14lld\n", name, (long long)d->n, d->N,
-           (long long)p.n_limits, 1e3 * seconds[n_runs / 2], 1e3 * seconds[0], n_optimal,
+           (long long)p.n_limits, 1e3 * median_s, 1e3 * seconds[0], n_optimal,
            (long long)evaluated);
     fflush(stdout);
 }

@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/stats.h"
 #include "kernels/nvml.h"
 #include "model/decoder.h"
 #include "model/lora.h"
@@ -214,18 +215,6 @@ static double step(struct bench *b, int i, double times[N_TIMES])
     return loss.nll / (double)loss.n_targets;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x, int n)
-{
-    qsort(x, (size_t)n, sizeof *x, by_value);
-    return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
-}
-
 static void report(const struct bench *b, double *times, int n, double loss)
 {
     double ms[N_TIMES], *column = calloc((size_t)n, sizeof *column), least = 1e9, most = 0;
@@ -234,7 +223,7 @@ static void report(const struct bench *b, double *times, int n, double loss)
     for (int k = 0; k < N_TIMES; k++) {
         for (int i = 0; i < n; i++)
             column[i] = times[i * N_TIMES + k] * 1e3;
-        ms[k] = median(column, n);
+        ms[k] = stats_median(column, n);
         if (k == TOTAL) {
             least = column[0];
             most = column[n - 1];

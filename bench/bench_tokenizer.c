@@ -19,6 +19,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/stats.h"
 #include "text/tokenizer.h"
 
 enum { MAX_THREADS = 64, MAX_PASSES = 101 };
@@ -93,16 +94,9 @@ static double pass(struct worker *w, int n, bool cpu)
     return s;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double median_mbps(double *seconds, int n, double n_bytes)
 {
-    qsort(seconds, (size_t)n, sizeof *seconds, by_size);
-    return n_bytes / seconds[n / 2] / 1e6;
+    return n_bytes / stats_median(seconds, n) / 1e6;
 }
 
 static struct doc *cut(int64_t *n_docs, double *n_bytes, const struct buf *text)

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/stats.h"
 #include "kernels/cpu/peak.h"
 #include "kernels/kernels.h"
 
@@ -273,17 +274,10 @@ static int profile_by_label(const void *x, const void *y)
     return strcmp(a->label, b->label);
 }
 
-static int profile_ascending(const void *x, const void *y)
-{
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
 static double profile_median(double *v)
 {
     int n = profile.step < PROFILE_STEPS ? profile.step + 1 : PROFILE_STEPS;
-    qsort(v, (size_t)n, sizeof *v, profile_ascending);
-    return v[n / 2];
+    return stats_median(v, n);
 }
 
 /* One line a label, and their sum. */

@@ -26,19 +26,7 @@
 #include "tensor/dtype.h"
 
 #define DIR "test_base.tmp"
-
-static int setup(void **state)
-{
-    (void)state;
-    file_remove_all(DIR, NULL);
-    return dir_make(DIR, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return file_remove_all(DIR, NULL);
-}
+#include "folder_fixture.h"
 
 /* ---- errors ---- */
 

@@ -22,6 +22,8 @@
 #include "quant/nf4_encode.h"
 #include "train/optimizer.h"
 
+#include "model_fixture.h"
+
 enum { T = 45, V = 50, N_STEPS = 3 };
 
 static const char *const targets[] = {"q_proj",    "kv_a_proj_with_mqa", "o_proj", "gate_proj",
@@ -99,12 +101,6 @@ struct side {
     double loss[N_STEPS];
     float **grad; /* of the first step, [trained] */
 };
-
-static void must(int rc, const struct err *err)
-{
-    if (rc)
-        fail_msg("%s", err->msg);
-}
 
 static void side_open(struct side *s, const char *device, const struct test_case *k)
 {

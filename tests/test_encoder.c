@@ -22,6 +22,7 @@
 #include "io/safetensors.h"
 
 #define DIR "test_encoder.tmp"
+#include "folder_fixture.h"
 
 static const char *const variants[] = {"bert", "bert_cls", "xlmr", "gte"};
 static const char *const tables[] = {
@@ -384,19 +385,6 @@ static void a_nan_is_named(void **state)
     assert_int_equal(0, file_write(DIR "/model.safetensors", b.bytes, b.n, NULL));
     buf_release(&b);
     refused("holds a NaN or an infinity");
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    file_remove_all(DIR, NULL);
-    return dir_make(DIR, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return file_remove_all(DIR, NULL);
 }
 
 int main(void)

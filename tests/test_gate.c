@@ -18,6 +18,7 @@
 #include "train/gate_train.h"
 
 #define DIR "test_gate.tmp"
+#include "folder_fixture.h"
 
 enum { T = 360, D = 12, N = 3, C = 4 };
 
@@ -69,19 +70,6 @@ static struct gate_train_options options(void)
     o.batch = 32;
     o.lr = 0.01;
     return o;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    file_remove_all(DIR, NULL);
-    return dir_make(DIR, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return file_remove_all(DIR, NULL);
 }
 
 static void every_kind_learns_who_is_good_at_what(void **state)

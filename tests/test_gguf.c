@@ -14,19 +14,7 @@
 #include "quant/block_encode.h"
 
 #define DIR "test_gguf.tmp"
-
-static int setup(void **state)
-{
-    (void)state;
-    file_remove_all(DIR, NULL);
-    return dir_make(DIR, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return file_remove_all(DIR, NULL);
-}
+#include "folder_fixture.h"
 
 /* Keys of every kind, a float32 tensor of odd size and one of two Q8_0 rows. */
 static void write_sample(const char *path)

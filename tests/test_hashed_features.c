@@ -14,6 +14,8 @@
 #include "eval/hashed_features.h"
 
 #define DIR "test_hashed_features.tmp"
+#include "folder_fixture.h"
+
 enum { DIM = 256 };
 
 static const char *const corpus[] = {
@@ -142,19 +144,6 @@ static void broken_files_are_refused(void **state)
     assert_int_equal(MOE2_EFORMAT, hashed_features_open(&h, DIR "/cut.safetensors", &err));
     assert_non_null(strstr(err.msg, "wanted 0 to 1e6"));
     buf_release(&b);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    file_remove_all(DIR, NULL);
-    return dir_make(DIR, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return file_remove_all(DIR, NULL);
 }
 
 int main(void)

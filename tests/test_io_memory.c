@@ -27,6 +27,9 @@
 #include "model/router_file.h"
 #include "route/router.h"
 
+#define DIR "test_io_memory.tmp"
+#include "folder_fixture.h"
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
 #define CAN_FAIL 0
 static bool armed;
@@ -83,8 +86,6 @@ void free(void *p)
     __libc_free(p);
 }
 #endif
-
-#define DIR "test_io_memory.tmp"
 
 /* Runs operation with ever more memory until it succeeds. Without enough it must fail with
  * MOE2_ELIMIT and a sentence; a few system calls report their own lack of memory as MOE2_EIO. */
@@ -310,19 +311,6 @@ static void tables_and_ranks_survive_a_lack_of_memory(void **state)
     (void)state;
     starve(render_table);
     starve(rank);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    file_remove_all(DIR, NULL);
-    return dir_make(DIR, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return file_remove_all(DIR, NULL);
 }
 
 int main(void)

@@ -17,42 +17,9 @@
 #include "model/lora.h"
 #include "model/lora_file.h"
 
-enum { T = 37, V = 40 };
+#include "model_fixture.h"
 
-static struct model_config small_config(void)
-{
-    return (struct model_config){.family = MODEL_DEEPSEEK_V3,
-                                 .model_type = "deepseek_v3",
-                                 .vocab_size = V,
-                                 .hidden_size = 24,
-                                 .intermediate_size = 30,
-                                 .moe_intermediate_size = 10,
-                                 .num_hidden_layers = 3,
-                                 .first_k_dense_replace = 1,
-                                 .moe_layer_freq = 1,
-                                 .num_attention_heads = 3,
-                                 .q_lora_rank = 11,
-                                 .kv_lora_rank = 9,
-                                 .qk_nope_head_dim = 6,
-                                 .qk_rope_head_dim = 4,
-                                 .v_head_dim = 7,
-                                 .n_routed_experts = 6,
-                                 .n_shared_experts = 1,
-                                 .num_experts_per_tok = 2,
-                                 .n_group = 1,
-                                 .topk_group = 1,
-                                 .routed_scaling_factor = 1.5,
-                                 .norm_topk_prob = true,
-                                 .scoring_func = "sigmoid",
-                                 .topk_method = "noaux_tc",
-                                 .rms_norm_eps = 1e-6,
-                                 .rope_theta = 10000,
-                                 .initializer_range = 0.3,
-                                 .rope_interleave = true,
-                                 .max_position_embeddings = 128,
-                                 .bos_token_id = -1,
-                                 .eos_token_id = -1};
-}
+enum { T = 37, V = 40 };
 
 /* Adapters nearly everywhere: joined neighbours with one of two, another rank for down, other
  * experts another rank, expert 3 none at up. */
@@ -87,12 +54,6 @@ struct rig {
     int32_t ids[T], targets[T], offset[3];
     struct batch batch;
 };
-
-static void must(int rc, const struct err *err)
-{
-    if (rc)
-        fail_msg("%s", err->msg);
-}
 
 static void rig_open(struct rig *r, const struct decoder_options *options)
 {
@@ -133,20 +94,11 @@ static void shake(struct rig *r)
             p[i].data[j] = (float)(0.2 * rng_normal(&rng));
 }
 
-static double forward_loss(struct rig *r, enum decoder_mode mode, float scale)
-{
-    struct err err = {0};
-    struct loss_result loss = {0};
-    must(decoder_forward(r->dec, &r->batch, mode, &err), &err);
-    must(decoder_loss(r->dec, &r->batch, scale, &loss, &err), &err);
-    return loss.nll;
-}
-
 static void gradient(struct rig *r, enum decoder_mode mode)
 {
     struct err err = {0};
     decoder_zero_grad(r->dec);
-    forward_loss(r, mode, 1);
+    forward_loss(r->dec, &r->batch, mode, 1);
     must(decoder_backward(r->dec, &r->batch, 1, &err), &err);
 }
 
@@ -155,16 +107,6 @@ static void logits(struct rig *r, float *out)
     struct err err = {0};
     must(decoder_forward(r->dec, &r->batch, DECODER_EVAL, &err), &err);
     must(decoder_logits(r->dec, 0, T, out, &err), &err);
-}
-
-static double difference(const float *a, const float *b, int64_t n)
-{
-    double worst = 0, most = 0;
-    for (int64_t i = 0; i < n; i++) {
-        worst = fmax(worst, fabs((double)a[i] - b[i]));
-        most = fmax(most, fabs((double)b[i]));
-    }
-    return worst / most;
 }
 
 static void a_new_adapter_changes_nothing(void **state)
@@ -247,7 +189,7 @@ static void check_direction(struct rig *r, struct param *p, enum decoder_mode mo
     for (int side = 0; side < 2; side++) {
         for (int64_t i = 0; i < p->n; i++)
             p->data[i] = (float)(old[i] + (side ? h : -h) * dir[i]);
-        loss[side] = forward_loss(r, mode, 0);
+        loss[side] = forward_loss(r->dec, &r->batch, mode, 0);
     }
     memcpy(p->data, old, (size_t)p->n * sizeof *old);
     double slope = (loss[1] - loss[0]) / (2 * h);
@@ -324,11 +266,11 @@ static void dropout_is_the_same_again_and_another_at_another_step(void **state)
     lc.dropout = 0.3;
     rig_open(&r, &(struct decoder_options){.lora = &lc, .train = true});
     shake(&r);
-    double first = forward_loss(&r, DECODER_TRAIN, 0);
-    double again = forward_loss(&r, DECODER_TRAIN, 0);
-    double without = forward_loss(&r, DECODER_GRAD, 0);
+    double first = forward_loss(r.dec, &r.batch, DECODER_TRAIN, 0);
+    double again = forward_loss(r.dec, &r.batch, DECODER_TRAIN, 0);
+    double without = forward_loss(r.dec, &r.batch, DECODER_GRAD, 0);
     r.batch.step = 2;
-    double next = forward_loss(&r, DECODER_TRAIN, 0);
+    double next = forward_loss(r.dec, &r.batch, DECODER_TRAIN, 0);
     assert_true(first == again);
     assert_true(first != next);
     assert_true(first != without);

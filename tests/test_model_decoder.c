@@ -19,45 +19,9 @@
 #include "model/decoder.h"
 #include "model/params.h"
 
-enum { MAX_T = 1024 };
+#include "model_fixture.h"
 
-/* A model of two layers, one of them a mixture, with weights large enough for every part to matter.
- */
-static struct model_config small_config(void)
-{
-    struct model_config c = {.family = MODEL_DEEPSEEK_V3,
-                             .model_type = "deepseek_v3",
-                             .vocab_size = 40,
-                             .hidden_size = 24,
-                             .intermediate_size = 30,
-                             .moe_intermediate_size = 10,
-                             .num_hidden_layers = 3,
-                             .first_k_dense_replace = 1,
-                             .moe_layer_freq = 1,
-                             .num_attention_heads = 3,
-                             .q_lora_rank = 11,
-                             .kv_lora_rank = 9,
-                             .qk_nope_head_dim = 6,
-                             .qk_rope_head_dim = 4,
-                             .v_head_dim = 7,
-                             .n_routed_experts = 6,
-                             .n_shared_experts = 1,
-                             .num_experts_per_tok = 2,
-                             .n_group = 1,
-                             .topk_group = 1,
-                             .routed_scaling_factor = 1.5,
-                             .norm_topk_prob = true,
-                             .scoring_func = "sigmoid",
-                             .topk_method = "noaux_tc",
-                             .rms_norm_eps = 1e-6,
-                             .rope_theta = 10000,
-                             .initializer_range = 0.3,
-                             .rope_interleave = true,
-                             .max_position_embeddings = 128,
-                             .bos_token_id = -1,
-                             .eos_token_id = -1};
-    return c;
-}
+enum { MAX_T = 1024 };
 
 struct rig {
     struct device *dev;
@@ -105,12 +69,6 @@ static void rig_batch(struct rig *r, const int *lengths, int n)
         (struct batch){.ids = r->ids, .targets = r->targets, .offset = r->offset, .B = n, .T = T};
 }
 
-static void must(int rc, const struct err *err)
-{
-    if (rc)
-        fail_msg("%s", err->msg);
-}
-
 static float *logits_of(struct rig *r)
 {
     struct err err = {0};
@@ -121,19 +79,10 @@ static float *logits_of(struct rig *r)
     return x;
 }
 
-static double forward_loss(struct rig *r, enum decoder_mode mode, float scale)
-{
-    struct err err = {0};
-    struct loss_result loss = {0};
-    must(decoder_forward(r->dec, &r->batch, mode, &err), &err);
-    must(decoder_loss(r->dec, &r->batch, scale, &loss, &err), &err);
-    return loss.nll;
-}
-
 static void gradient(struct rig *r, enum decoder_mode mode, float scale)
 {
     struct err err = {0};
-    forward_loss(r, mode, scale);
+    forward_loss(r->dec, &r->batch, mode, scale);
     must(decoder_backward(r->dec, &r->batch, scale, &err), &err);
 }
 
@@ -146,16 +95,6 @@ static struct param *find(struct rig *r, const char *name)
             return &p[i];
     fail_msg("no tensor %s", name);
     return NULL;
-}
-
-static double difference(const float *a, const float *b, int64_t n)
-{
-    double worst = 0, most = 0;
-    for (int64_t i = 0; i < n; i++) {
-        worst = fmax(worst, fabs((double)a[i] - b[i]));
-        most = fmax(most, fabs(b[i]));
-    }
-    return worst / most;
 }
 
 static void a_future_token_does_not_move_past_logits(void **state)
@@ -249,7 +188,7 @@ static void check_direction(struct rig *r, const char *name)
     for (int side = 0; side < 2; side++) {
         for (int64_t i = 0; i < p->n; i++)
             p->data[i] = (float)(old[i] + (side ? h : -h) * dir[i]);
-        loss[side] = forward_loss(r, DECODER_GRAD, 0);
+        loss[side] = forward_loss(r->dec, &r->batch, DECODER_GRAD, 0);
     }
     memcpy(p->data, old, (size_t)p->n * sizeof *old);
     for (int64_t i = 0; i < p->n; i++)
@@ -332,7 +271,7 @@ static void picks_are_counted_once_even_when_blocks_are_computed_again(void **st
         decoder_zero_grad(r.dec);
         gradient(&r, DECODER_TRAIN, 1);
         gradient(&r, DECODER_GRAD, 1);
-        forward_loss(&r, DECODER_EVAL, 0);
+        forward_loss(r.dec, &r.batch, DECODER_EVAL, 0);
         assert_int_equal(25, router_sums(decoder_router(r.dec, 1))->n_items);
         assert_int_equal(25, router_sums(decoder_router(r.dec, 2))->n_items);
         rig_close(&r);
@@ -547,7 +486,8 @@ static void bf16_is_near_float32(void **state)
     decoder_zero_grad(b.dec);
     gradient(&a, DECODER_GRAD, 1);
     gradient(&b, DECODER_GRAD, 1);
-    double x = forward_loss(&a, DECODER_GRAD, 0), y = forward_loss(&b, DECODER_GRAD, 0);
+    double x = forward_loss(a.dec, &a.batch, DECODER_GRAD, 0),
+           y = forward_loss(b.dec, &b.batch, DECODER_GRAD, 0);
     if (!(fabs(x - y) < 0.02 * x))
         fail_msg("the loss is %g in bf16, %g in float32", y, x);
     struct param *p = find(&a, "lm_head.weight"), *q = find(&b, "lm_head.weight");

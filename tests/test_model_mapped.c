@@ -17,16 +17,12 @@
 #include "model/decoder.h"
 #include "model/params.h"
 
+#include "model_fixture.h"
+
 enum { T = 24, V = 512 };
 
 static char *dir;
 static struct model_config config;
-
-static void must(int rc, const struct err *err)
-{
-    if (rc)
-        fail_msg("%s", err->msg);
-}
 
 static int make_dir(void **state)
 {

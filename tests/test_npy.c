@@ -13,19 +13,7 @@
 #include "io/npy.h"
 
 #define DIR "test_npy.tmp"
-
-static int setup(void **state)
-{
-    (void)state;
-    file_remove_all(DIR, NULL);
-    return dir_make(DIR, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return file_remove_all(DIR, NULL);
-}
+#include "folder_fixture.h"
 
 static void the_bytes_are_those_that_numpy_writes(void **state)
 {

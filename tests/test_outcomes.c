@@ -14,19 +14,7 @@
 #include "io/outcomes.h"
 
 #define DIR "test_outcomes.tmp"
-
-static int setup(void **state)
-{
-    (void)state;
-    file_remove_all(DIR, NULL);
-    return dir_make(DIR, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return file_remove_all(DIR, NULL);
-}
+#include "folder_fixture.h"
 
 static void put(const char *path, const char *text)
 {

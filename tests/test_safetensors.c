@@ -17,19 +17,7 @@
 #include "io/safetensors.h"
 
 #define DIR "test_safetensors.tmp"
-
-static int setup(void **state)
-{
-    (void)state;
-    file_remove_all(DIR, NULL);
-    return dir_make(DIR, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return file_remove_all(DIR, NULL);
-}
+#include "folder_fixture.h"
 
 /* A file of header text and n_data zero bytes in a new buffer. */
 static uint8_t *file_of(const char *header, size_t n_data, size_t *n)

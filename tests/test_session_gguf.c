@@ -18,6 +18,8 @@
 #include "quant/model_write.h"
 
 #define DIR "test_session_gguf.tmp"
+#include "folder_fixture.h"
+#include "model_fixture.h"
 
 enum { N_IDS = 40, N_PROMPT = 24, MAX_V = 64 };
 
@@ -48,12 +50,6 @@ static const struct {
               {"model_v3", true},     {"model_v3_plain", true}, {"model_moonlight", true}};
 enum { N_MODELS = sizeof models / sizeof *models };
 
-static void check_rc(int rc, const struct err *err)
-{
-    if (rc)
-        fail_msg("%s", err->msg);
-}
-
 /* Random weights of that fixture's configuration, as a GGUF file of that type. */
 static void write_model(const char *path, const char *fixture, enum weight_type type)
 {
@@ -62,11 +58,11 @@ static void write_model(const char *path, const char *fixture, enum weight_type 
     struct source *s = NULL;
     struct err err = {0};
     snprintf(fixture_path, sizeof fixture_path, "%s/fixtures/%s", TEST_DIR, fixture);
-    check_rc(model_config_read(&c, fixture_path, &err), &err);
+    must(model_config_read(&c, fixture_path, &err), &err);
     widen(&c);
-    check_rc(source_open_random(&s, &c, 1, &err), &err);
+    must(source_open_random(&s, &c, 1, &err), &err);
     struct model_write_options o = {.type = type};
-    check_rc(model_write(path, s, &o, &err), &err);
+    must(model_write(path, s, &o, &err), &err);
     source_close(s);
 }
 
@@ -78,11 +74,11 @@ static void decode(float *out, int64_t *V, const char *path, const int32_t *ids,
     int32_t offset[2] = {0, N_IDS};
     struct batch batch = {.ids = ids, .offset = offset, .B = 1, .T = N_IDS};
     struct err err = {0};
-    check_rc(decoder_open(&dec, &o, dev, &err), &err);
+    must(decoder_open(&dec, &o, dev, &err), &err);
     *V = decoder_config(dec)->vocab_size;
     assert_true(*V <= MAX_V);
-    check_rc(decoder_forward(dec, &batch, DECODER_EVAL, &err), &err);
-    check_rc(decoder_logits(dec, 0, N_IDS, out, &err), &err);
+    must(decoder_forward(dec, &batch, DECODER_EVAL, &err), &err);
+    must(decoder_logits(dec, 0, N_IDS, out, &err), &err);
     decoder_free(dec);
 }
 
@@ -92,10 +88,10 @@ static void read_on(float *out, int64_t V, const char *path, const int32_t *ids,
     struct session *s = NULL;
     struct session_options o = {.model = path, .capacity = N_IDS};
     struct err err = {0};
-    check_rc(session_open(&s, &o, dev, &err), &err);
-    check_rc(session_forward(s, ids, N_PROMPT, out, N_PROMPT, &err), &err);
+    must(session_open(&s, &o, dev, &err), &err);
+    must(session_forward(s, ids, N_PROMPT, out, N_PROMPT, &err), &err);
     for (int64_t t = N_PROMPT; t < N_IDS; t++)
-        check_rc(session_forward(s, ids + t, 1, out + t * V, 1, &err), &err);
+        must(session_forward(s, ids + t, 1, out + t * V, 1, &err), &err);
     session_free(s);
 }
 
@@ -131,7 +127,7 @@ static void compare(int m, enum weight_type type, const char *device, double lim
     struct err err = {0};
     if (device_open(&dev, device, 2, NULL))
         return; /* not on this machine */
-    check_rc(device_open(&cpu, "cpu", 2, &err), &err);
+    must(device_open(&cpu, "cpu", 2, &err), &err);
     rng_init(&r, 5);
     for (int i = 0; i < N_IDS; i++)
         ids[i] = (int32_t)rng_below(&r, 48);
@@ -172,19 +168,6 @@ static void the_reference_kernels_round_nothing(void **state)
     (void)state;
     for (int m = 0; m < N_MODELS; m++)
         compare(m, WEIGHT_Q4_0, "cpu:reference", float_limit, false);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    file_remove_all(DIR, NULL);
-    return dir_make(DIR, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return file_remove_all(DIR, NULL);
 }
 
 int main(void)

@@ -16,19 +16,7 @@
 #include "quant/nf4_encode.h"
 
 #define DIR "test_source.tmp"
-
-static int setup(void **state)
-{
-    (void)state;
-    file_remove_all(DIR, NULL);
-    return dir_make(DIR, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return file_remove_all(DIR, NULL);
-}
+#include "folder_fixture.h"
 
 static struct source *opened(const char *path)
 {
