@@ -48,21 +48,6 @@ static inline struct pool pool_of(struct device *dev)
     return (struct pool){p, p + CPU_SCRATCH_THREAD};
 }
 
-static inline int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int64_t max64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static inline int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
 static inline int64_t units_of(const struct gemm_ops *ops, int64_t n)
 {
     return (n + ops->k_unit - 1) / ops->k_unit;

@@ -19,16 +19,6 @@ struct shape {
     int64_t last_units;
 };
 
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static struct shape shape_of(const struct device *dev, const struct dense_weight *w)
 {
     const struct cpu_state *s = dev->state;

@@ -14,16 +14,6 @@
 
 enum { QUERIES = 128, KEYS = GEMM_UNITS };
 
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
 struct head {
     const struct encoder_attention_args *a;
     const struct gemm_ops *ops;

@@ -7,26 +7,9 @@
 #include <math.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/vec_tail.h"
 
 enum { PARALLEL = 1 << 13 }; /* numbers worth a second thread */
-
-static inline vf get(const float *p, int64_t left)
-{
-    return __builtin_expect(left >= LANES, 1) ? vf_load(p) : vf_load_some(p, left);
-}
-
-static inline void put(float *p, vf v, int64_t left)
-{
-    if (__builtin_expect(left >= LANES, 1))
-        vf_store(p, v);
-    else
-        vf_store_some(p, v, left);
-}
-
-static inline vf within(vf v, vf other, int64_t left)
-{
-    return __builtin_expect(left >= LANES, 1) ? v : vf_first(v, other, left);
-}
 
 static inline vf gelu(vf z)
 {

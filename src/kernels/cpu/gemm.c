@@ -21,16 +21,6 @@ struct task {
     int64_t m0, m1;
 };
 
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* Packed A times packed B into the block of C whose corner is c. */
 static void multiply(const struct gemm_ops *ops, float *c, int64_t ldc, const uint32_t *a,
                      const uint32_t *b, int64_t m, int64_t n, int64_t units, bool by_rows, bool add)

@@ -29,6 +29,12 @@ struct gemm_side {
     const int32_t *rows; /* row(i) = rows[i], or i if NULL */
 };
 
+/* Where row or column i begins, in numbers from p. */
+static inline int64_t gemm_row(const struct gemm_side *s, int64_t i)
+{
+    return (s->rows ? s->rows[i] : i) * s->ld;
+}
+
 struct gemm {
     struct gemm_side a, b;
     float *c;
@@ -61,5 +67,26 @@ void gemm_linear_backward_weight(struct device *dev, const struct linear_args *a
 void gemm_grouped_forward(struct device *dev, const struct grouped_args *a);
 void gemm_grouped_backward_input(struct device *dev, const struct grouped_args *a);
 void gemm_grouped_backward_weight(struct device *dev, const struct grouped_args *a);
+
+/* Sizes of blocks. */
+static inline int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static inline int64_t ceil_div(int64_t n, int64_t by)
+{
+    return (n + by - 1) / by;
+}
+
+static inline int64_t round_up(int64_t n, int64_t to)
+{
+    return ceil_div(n, to) * to;
+}
 
 #endif

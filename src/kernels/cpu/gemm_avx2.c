@@ -49,11 +49,6 @@ static void tile(float *c, int64_t ldc, const uint32_t *a, const uint32_t *b, in
     tiles[m - 1](c, ldc, a, b, b_row, units, n, by_rows, add);
 }
 
-static int64_t row_of(const struct gemm_side *s, int64_t i)
-{
-    return (s->rows ? s->rows[i] : i) * s->ld;
-}
-
 /* 8 numbers from element i on. half: they are bf16; a constant of each copy, as below. */
 static inline __attribute__((always_inline)) __m256 load(const void *p, int64_t i, const bool half)
 {
@@ -88,7 +83,7 @@ static inline __attribute__((always_inline)) void pack_rows(uint32_t *to, const 
                                                             int64_t k, const bool half)
 {
     for (int64_t i = 0; i < m; i++, to += GEMM_PITCH) {
-        int64_t from = row_of(a, m0 + i) + k0, j = 0;
+        int64_t from = gemm_row(a, m0 + i) + k0, j = 0;
         for (; j + 8 <= k; j += 8)
             store(to + j, load(a->p, from + j, half));
         if (j < k)
@@ -103,7 +98,7 @@ static inline __attribute__((always_inline)) void pack_panels(uint32_t *to,
                                                               const bool half)
 {
     for (int64_t j = 0; j < k; j++) {
-        int64_t from = row_of(a, k0 + j) + m0;
+        int64_t from = gemm_row(a, k0 + j) + m0;
         for (int64_t i = 0; i < m; i += MR) {
             __m256 v = load_some(a->p, from + i, m - i, half);
             if (j + 1 < k)
@@ -112,19 +107,6 @@ static inline __attribute__((always_inline)) void pack_panels(uint32_t *to,
                 _mm256_maskstore_ps((float *)(void *)(to + i * k + j * MR), mask_of(MR), v);
         }
     }
-}
-
-static void pack_a(uint32_t *to, const struct gemm_side *a, int64_t m0, int64_t m, int64_t k0,
-                   int64_t k)
-{
-    if (a->k_inner && a->type == DT_BF16)
-        pack_rows(to, a, m0, m, k0, k, true);
-    else if (a->k_inner)
-        pack_rows(to, a, m0, m, k0, k, false);
-    else if (a->type == DT_BF16)
-        pack_panels(to, a, m0, m, k0, k, true);
-    else
-        pack_panels(to, a, m0, m, k0, k, false);
 }
 
 /* v[i] gets what was unit i of every vector. */
@@ -159,7 +141,7 @@ static inline __attribute__((always_inline)) void pack_turned(uint32_t *to,
         int64_t from[8];
         uint32_t *out = to + i / NR * NR * panel + i % NR;
         for (int64_t r = 0; r < 8; r++) /* behind the last column stands a copy of it */
-            from[r] = row_of(b, n0 + (i + r < n ? i + r : n - 1)) + k0;
+            from[r] = gemm_row(b, n0 + (i + r < n ? i + r : n - 1)) + k0;
         for (int64_t j = 0; j < k; j += 8) {
             __m256 v[8];
             for (int r = 0; r < 8; r++)
@@ -177,24 +159,13 @@ pack_straight(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, in
               int64_t panel, const bool half)
 {
     for (int64_t j = 0; j < k; j++) {
-        int64_t from = row_of(b, k0 + j) + n0;
+        int64_t from = gemm_row(b, k0 + j) + n0;
         for (int64_t i = 0; i < n; i += 8)
             store(to + i / NR * NR * panel + j * NR + i % NR,
                   load_some(b->p, from + i, n - i, half));
     }
 }
 
-static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
-                   int64_t k, int64_t panel)
-{
-    if (b->k_inner && b->type == DT_BF16)
-        pack_turned(to, b, n0, n, k0, k, panel, true);
-    else if (b->k_inner)
-        pack_turned(to, b, n0, n, k0, k, panel, false);
-    else if (b->type == DT_BF16)
-        pack_straight(to, b, n0, n, k0, k, panel, true);
-    else
-        pack_straight(to, b, n0, n, k0, k, panel, false);
-}
+#include "kernels/cpu/gemm_pack_body.h"
 
 const struct gemm_ops gemm_avx2 = {MR, NR, 1, 16, pack_a, pack_b, tile};

@@ -56,11 +56,6 @@ static void tile(float *c, int64_t ldc, const uint32_t *a, const uint32_t *b, in
     tiles[m - 1](c, ldc, a, b, b_row, units, n, by_rows, add);
 }
 
-static int64_t row_of(const struct gemm_side *s, int64_t i)
-{
-    return (s->rows ? s->rows[i] : i) * s->ld;
-}
-
 enum {
     AHEAD = 4
 }; /* rows: those of A may lie anywhere, so that the processor's own prefetching comes late */
@@ -127,8 +122,8 @@ static inline __attribute__((always_inline)) void pack_rows(uint32_t *to, const 
                                                             int64_t k, const bool half)
 {
     for (int64_t i = 0; i < m; i++, to += GEMM_PITCH) {
-        int64_t from = row_of(a, m0 + i) + k0, j = 0,
-                later = row_of(a, m0 + (i + AHEAD < m ? i + AHEAD : i)) + k0;
+        int64_t from = gemm_row(a, m0 + i) + k0, j = 0,
+                later = gemm_row(a, m0 + (i + AHEAD < m ? i + AHEAD : i)) + k0;
         for (; j + 32 <= k; j += 32) {
             prefetch(a, later + j);
             prefetch(a, later + j + 16);
@@ -148,8 +143,8 @@ static inline __attribute__((always_inline)) void pack_panels(uint32_t *to,
     int64_t units = (k + 1) / 2;
     for (int64_t u = 0; u < units; u++) {
         bool has_next = 2 * u + 1 < k;
-        int64_t from = row_of(a, k0 + 2 * u) + m0,
-                next = has_next ? row_of(a, k0 + 2 * u + 1) + m0 : from;
+        int64_t from = gemm_row(a, k0 + 2 * u) + m0,
+                next = has_next ? gemm_row(a, k0 + 2 * u + 1) + m0 : from;
         __mmask16 stored = u + 1 < units ? 0xffff : first(MR);
         for (int64_t i = 0; i < m; i += MR) {
             __mmask16 lanes = first(m - i);
@@ -158,19 +153,6 @@ static inline __attribute__((always_inline)) void pack_panels(uint32_t *to,
                 load_columns(a->p, from + i, lanes, next + i, has_next ? lanes : 0, half));
         }
     }
-}
-
-static void pack_a(uint32_t *to, const struct gemm_side *a, int64_t m0, int64_t m, int64_t k0,
-                   int64_t k)
-{
-    if (a->k_inner && a->type == DT_BF16)
-        pack_rows(to, a, m0, m, k0, k, true);
-    else if (a->k_inner)
-        pack_rows(to, a, m0, m, k0, k, false);
-    else if (a->type == DT_BF16)
-        pack_panels(to, a, m0, m, k0, k, true);
-    else
-        pack_panels(to, a, m0, m, k0, k, false);
 }
 
 /* Columns of B that lie as rows of k numbers: pairs turned over, 16 by 16. Behind the last column stands a copy of it. */
@@ -183,7 +165,7 @@ static inline __attribute__((always_inline)) void pack_turned(uint32_t *to,
         int64_t from[16];
         uint32_t *out = to + i / NR * NR * panel + i % NR;
         for (int64_t r = 0; r < 16; r++)
-            from[r] = row_of(b, n0 + (i + r < n ? i + r : n - 1)) + k0;
+            from[r] = gemm_row(b, n0 + (i + r < n ? i + r : n - 1)) + k0;
         for (int64_t j = 0; j < k; j += 32) {
             __m512i v[16];
             if (k - j >= 32) {
@@ -211,14 +193,14 @@ static inline __attribute__((always_inline)) void pack_turned(uint32_t *to,
 }
 
 /* Columns of B that lie side by side: pairs of rows, 16 columns at a time. */
-static inline __attribute__((always_inline)) void pack_pairs(uint32_t *to,
-                                                             const struct gemm_side *b, int64_t n0,
-                                                             int64_t n, int64_t k0, int64_t k,
-                                                             int64_t panel, const bool half)
+static inline __attribute__((always_inline)) void
+pack_straight(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0, int64_t k,
+              int64_t panel, const bool half)
 {
     for (int64_t j = 0; j < k; j += 2) {
         bool has_next = j + 1 < k;
-        int64_t from = row_of(b, k0 + j) + n0, next = has_next ? row_of(b, k0 + j + 1) + n0 : from;
+        int64_t from = gemm_row(b, k0 + j) + n0,
+                next = has_next ? gemm_row(b, k0 + j + 1) + n0 : from;
         for (int64_t i = 0; i < n; i += 16) {
             __mmask16 lanes = first(n - i);
             _mm512_storeu_si512(
@@ -228,17 +210,6 @@ static inline __attribute__((always_inline)) void pack_pairs(uint32_t *to,
     }
 }
 
-static void pack_b(uint32_t *to, const struct gemm_side *b, int64_t n0, int64_t n, int64_t k0,
-                   int64_t k, int64_t panel)
-{
-    if (b->k_inner && b->type == DT_BF16)
-        pack_turned(to, b, n0, n, k0, k, panel, true);
-    else if (b->k_inner)
-        pack_turned(to, b, n0, n, k0, k, panel, false);
-    else if (b->type == DT_BF16)
-        pack_pairs(to, b, n0, n, k0, k, panel, true);
-    else
-        pack_pairs(to, b, n0, n, k0, k, panel, false);
-}
+#include "kernels/cpu/gemm_pack_body.h"
 
 const struct gemm_ops gemm_avx512bf16 = {MR, NR, 2, 8, pack_a, pack_b, tile};

@@ -9,30 +9,12 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/vec_tail.h"
 
 enum { CHUNK = 32, PARALLEL = 1 << 14 };
 
 /* Walks i over 0 … n−1 a vector at a time; get and put take what is left, n − i, and keep to it. */
 #define EACH_VECTOR(i, n) for (int64_t i = 0; i < (n); i += LANES)
-
-static inline vf get(const float *p, int64_t left)
-{
-    return __builtin_expect(left >= LANES, 1) ? vf_load(p) : vf_load_some(p, left);
-}
-
-static inline void put(float *p, vf v, int64_t left)
-{
-    if (__builtin_expect(left >= LANES, 1))
-        vf_store(p, v);
-    else
-        vf_store_some(p, v, left);
-}
-
-/* v, but other in lanes that lie behind the end. */
-static inline vf within(vf v, vf other, int64_t left)
-{
-    return __builtin_expect(left >= LANES, 1) ? v : vf_first(v, other, left);
-}
 
 /* ---- the root mean square norm ---- */
 
