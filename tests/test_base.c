@@ -420,6 +420,16 @@ static void a_list_of_names_is_a_set_of_them(void **state)
     }
 }
 
+static void a_name_ends_in_its_tail_or_is_it(void **state)
+{
+    (void)state;
+    assert_true(words_end_in("model.gguf", ".gguf"));
+    assert_true(words_end_in(".gguf", ".gguf"));
+    assert_true(words_end_in("x", ""));
+    assert_false(words_end_in("gguf", ".gguf"));
+    assert_false(words_end_in("model.gguf.parts", ".gguf"));
+}
+
 static void the_last_part_of_a_path_is_found(void **state)
 {
     (void)state;
@@ -616,6 +626,7 @@ int main(void)
         cmocka_unit_test(words_of_any_length_are_compared_safely),
         cmocka_unit_test(a_list_is_cut_at_its_commas),
         cmocka_unit_test(a_list_of_names_is_a_set_of_them),
+        cmocka_unit_test(a_name_ends_in_its_tail_or_is_it),
         cmocka_unit_test(the_last_part_of_a_path_is_found),
         cmocka_unit_test(lines_and_progress_reach_the_sink_and_no_sink_is_fine),
         cmocka_unit_test(threads_are_shared_out_and_cores_are_those_that_the_process_may_use),

@@ -94,3 +94,9 @@ int words_mask(uint64_t *mask, const char *list, const char *const *names, int n
         *mask = chosen;
     return rc;
 }
+
+bool words_end_in(const char *text, const char *tail)
+{
+    size_t n = strlen(text), m = strlen(tail);
+    return n >= m && strcmp(text + n - m, tail) == 0;
+}

@@ -1,7 +1,8 @@
-/* Words: what somebody who mistyped a flag or a key probably meant, and lists with commas between. */
+/* Words: what somebody who mistyped a flag or a key probably meant, lists with commas between, and how a name ends. */
 #ifndef MOE2_BASE_WORDS_H
 #define MOE2_BASE_WORDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,5 +24,8 @@ char *words_cut(char **rest);
  * what the list was given with, of is what has the names: a file, say. MOE2_ELIMIT without memory. */
 int words_mask(uint64_t *mask, const char *list, const char *const *names, int n, const char *flag,
                const char *of, struct err *err);
+
+/* Whether tail stands at the end of text, or is all of it. */
+bool words_end_in(const char *text, const char *tail);
 
 #endif

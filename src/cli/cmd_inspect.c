@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/table.h"
+#include "base/words.h"
 #include "cli/cli.h"
 #include "eval/model_tokenizer.h"
 #include "io/gguf.h"
@@ -35,8 +36,7 @@ struct file {
 
 static int open_file(struct file *f, struct err *err)
 {
-    size_t n = strlen(f->path);
-    if (n > 12 && strcmp(f->path + n - 12, ".safetensors") == 0)
+    if (words_end_in(f->path, ".safetensors"))
         return safetensors_open(&f->st, f->path, err);
     int rc = source_open(&f->source, f->path, err);
     if (rc)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/words.h"
 #include "io/json_util.h"
 
 enum { MAX_JSON_BYTES = 1 << 20 };
@@ -159,12 +160,6 @@ static int read_config(struct encoder_config *c, const char *dir, struct err *er
 
 /* ---- sentence-transformers' files ---- */
 
-static bool ends_in(const char *text, const char *tail)
-{
-    size_t n = strlen(text), m = strlen(tail);
-    return n >= m && strcmp(text + n - m, tail) == 0;
-}
-
 static int read_pooling(struct encoder_config *c, const char *dir, const char *folder,
                         struct err *err)
 {
@@ -209,13 +204,13 @@ static int read_module(struct encoder_config *c, char *weights_dir, int64_t n, c
     if (folder[0] == '/' || strstr(folder, "..") || strlen(folder) > 255)
         return err_set(err, MOE2_EFORMAT, "%s: path is \"%.80s\", wanted a folder inside", path,
                        folder);
-    if (ends_in(type, ".Transformer")) {
+    if (words_end_in(type, ".Transformer")) {
         snprintf(weights_dir, (size_t)n, folder[0] ? "%s/%s" : "%s", dir, folder);
         return 0;
     }
-    if (ends_in(type, ".Pooling"))
+    if (words_end_in(type, ".Pooling"))
         return read_pooling(c, dir, folder, err);
-    if (ends_in(type, ".Normalize"))
+    if (words_end_in(type, ".Normalize"))
         return 0; /* every embedding is normalised */
     return err_set(err, MOE2_ECONFIG,
                    "%s: a module of type \"%s\", wanted Transformer, Pooling, Normalize", path,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/words.h"
 #include "io/json_util.h"
 #include "io/safetensors.h"
 #include "model/decoder_parts.h"
@@ -285,9 +286,7 @@ static int load_whole(struct source *s, const struct param *p, struct device *de
 /* peft also writes a frozen copy of a head that carries an adapter. */
 static bool is_copy(const char *name)
 {
-    static const char tail[] = "lm_head.base_layer.weight";
-    size_t n = strlen(name);
-    return n >= sizeof tail - 1 && strcmp(name + n - (sizeof tail - 1), tail) == 0;
+    return words_end_in(name, "lm_head.base_layer.weight");
 }
 
 static int check_used(const struct source *s, struct err *err)

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/words.h"
 #include "model/lora.h"
 
 static const char ALL_LINEAR[] = "all-linear";
@@ -23,7 +24,7 @@ const char *lora_module(char text[LORA_MAX_NAME], const struct param *p, bool ti
     if (p->kind != PARAM_MATRIX && p->kind != PARAM_HEAD && p->kind != PARAM_ROUTER)
         return NULL;
     size_t n = strlen(p->name), tail = strlen(".weight");
-    if (n < tail || n >= LORA_MAX_NAME || strcmp(p->name + n - tail, ".weight") != 0)
+    if (n >= LORA_MAX_NAME || !words_end_in(p->name, ".weight"))
         return NULL;
     snprintf(text, LORA_MAX_NAME, "%.*s", (int)(n - tail), p->name);
     return text;

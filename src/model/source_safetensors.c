@@ -11,18 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/words.h"
 #include "io/json_util.h"
 #include "model/source_parts.h"
 
 enum { MAX_NAME = 512, MAX_STATE_BYTES = 1 << 16 };
 
-static const char state_suffix[] = ".quant_state.bitsandbytes__nf4";
-
-static bool ends_in(const char *name, const char *suffix)
-{
-    size_t n = strlen(name), m = strlen(suffix);
-    return n > m && strcmp(name + n - m, suffix) == 0;
-}
+static const char fp8_scale_suffix[] = "_scale_inv";
 
 static const struct safetensor *beside(const struct source *s, const char *name, const char *suffix)
 {
@@ -34,13 +29,12 @@ static const struct safetensor *beside(const struct source *s, const char *name,
 /* Whether a tensor only tells how another one is stored. */
 static bool is_scale(const struct source *s, const struct safetensor *t)
 {
-    static const char *const parts[] = {".absmax",           ".quant_map", ".nested_absmax",
-                                        ".nested_quant_map", state_suffix, "_scale_inv"};
     char owner[MAX_NAME];
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        if (!ends_in(t->name, parts[i]))
+    for (int i = 0; i <= NF4_N_PARTS; i++) {
+        const char *part = i < NF4_N_PARTS ? nf4_part_suffix[i] : fp8_scale_suffix;
+        if (!words_end_in(t->name, part))
             continue;
-        size_t n = strlen(t->name) - strlen(parts[i]);
+        size_t n = strlen(t->name) - strlen(part);
         if (n >= sizeof owner)
             return false;
         memcpy(owner, t->name, n);
@@ -66,7 +60,7 @@ static int add_fp8(struct source *s, struct source_tensor *t, const struct safet
     int64_t rows = from->shape[0], columns = from->shape[1];
     int64_t tiles = ((rows + FP8_TILE - 1) / FP8_TILE) * ((columns + FP8_TILE - 1) / FP8_TILE);
     if (scale->dtype != DT_F32 || scale->n_elements != tiles)
-        return bad_part(t, "_scale_inv", "float32 of one number a tile of 128 × 128", err);
+        return bad_part(t, fp8_scale_suffix, "float32 of one number a tile of 128 × 128", err);
     const float *floats = source_floats(s, scale->bytes, tiles, err);
     if (!floats)
         return MOE2_ELIMIT;
@@ -88,7 +82,7 @@ static int read_state(struct source_tensor *t, const struct safetensor *state, s
     int64_t sides[SOURCE_MAX_DIMS] = {0};
     double offset = 0;
     if (state->n_bytes > MAX_STATE_BYTES)
-        return bad_part(t, state_suffix, "JSON of at most 65536 bytes", err);
+        return bad_part(t, nf4_part_suffix[NF4_STATE], "JSON of at most 65536 bytes", err);
     int rc = json_read_bytes(&root, t->name, state->bytes, (size_t)state->n_bytes, err);
     if (!rc)
         rc = json_need_text(&type, root, t->name, "quant_type", err);
@@ -134,26 +128,27 @@ static int read_floats(const float **out, struct source *s, struct source_tensor
 static int read_absmax(struct source *s, struct source_tensor *t, struct err *err)
 {
     struct nf4 *q = &t->nf4;
-    const struct safetensor *absmax = beside(s, t->name, ".absmax");
+    const struct safetensor *absmax = beside(s, t->name, nf4_part_suffix[NF4_ABSMAX]);
     int64_t n = nf4_n_blocks(q);
     if (!absmax || absmax->dtype != DT_U8)
-        return read_floats(&q->absmax, s, t, ".absmax", n, err);
+        return read_floats(&q->absmax, s, t, nf4_part_suffix[NF4_ABSMAX], n, err);
     if (absmax->n_elements != n)
-        return bad_part(t, ".absmax", "one number a block", err);
+        return bad_part(t, nf4_part_suffix[NF4_ABSMAX], "one number a block", err);
     q->absmax_codes = absmax->bytes;
     t->n_bytes += absmax->n_bytes;
     int64_t n_nested = (n + q->nested_block_size - 1) / q->nested_block_size;
-    int rc = read_floats(&q->nested_absmax, s, t, ".nested_absmax", n_nested, err);
-    return rc ? rc : read_floats(&q->map, s, t, ".nested_quant_map", NF4_MAP_SIZE, err);
+    int rc =
+        read_floats(&q->nested_absmax, s, t, nf4_part_suffix[NF4_NESTED_ABSMAX], n_nested, err);
+    return rc ? rc : read_floats(&q->map, s, t, nf4_part_suffix[NF4_NESTED_MAP], NF4_MAP_SIZE, err);
 }
 
 /* The sixteen levels of the file are those of nf4.h. */
 static int check_levels(const struct source *s, const struct source_tensor *t, struct err *err)
 {
-    const struct safetensor *map = beside(s, t->name, ".quant_map");
+    const struct safetensor *map = beside(s, t->name, nf4_part_suffix[NF4_MAP]);
     if (!map || map->dtype != DT_F32 || map->n_elements != NF4_LEVELS ||
         memcmp(map->bytes, nf4_levels, sizeof nf4_levels) != 0)
-        return bad_part(t, ".quant_map", "the sixteen levels of NF4", err);
+        return bad_part(t, nf4_part_suffix[NF4_MAP], "the sixteen levels of NF4", err);
     return 0;
 }
 
@@ -165,7 +160,7 @@ static int add_nf4(struct source *s, struct source_tensor *t, const struct safet
     t->n_bytes = from->n_bytes;
     int rc = read_state(t, state, err);
     if (!rc && (t->nf4.block_size & (t->nf4.block_size - 1)))
-        rc = bad_part(t, state_suffix, "of a blocksize that is a power of two", err);
+        rc = bad_part(t, nf4_part_suffix[NF4_STATE], "of a blocksize that is a power of two", err);
     if (!rc && from->n_bytes != (t->n_elements + 1) / 2)
         rc = err_set(err, MOE2_EFORMAT,
                      "%s: tensor %s has %" PRId64 " bytes of codes, wanted %" PRId64, t->file,
@@ -199,11 +194,11 @@ static int add_one(struct source *s, const struct safetensor *from, struct err *
     if (rc)
         return rc;
     t->file = safetensors_shard_path(s->st, from->shard_idx);
-    const struct safetensor *state = beside(s, from->name, state_suffix);
+    const struct safetensor *state = beside(s, from->name, nf4_part_suffix[NF4_STATE]);
     if (state)
         return add_nf4(s, t, from, state, err);
     rc = source_set_shape(t, from->shape, from->n_dims, err);
-    const struct safetensor *scale = beside(s, from->name, "_scale_inv");
+    const struct safetensor *scale = beside(s, from->name, fp8_scale_suffix);
     if (!rc && scale && from->dtype == DT_F8_E4M3 && from->n_dims == 2)
         return add_fp8(s, t, from, scale, err);
     return rc ? rc : add_plain(t, from);

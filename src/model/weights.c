@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/words.h"
 #include "io/safetensors.h"
 #include "model/misfits.h"
 #include "model/params.h"
@@ -26,8 +27,7 @@ static bool left_out(const char *name, const struct model_config *config)
     static const char layers[] = "model.layers.";
     if (config->tie_word_embeddings && strcmp(name, "lm_head.weight") == 0)
         return true;
-    size_t n = strlen(name), tail = strlen(".rotary_emb.inv_freq");
-    if (n > tail && strcmp(name + n - tail, ".rotary_emb.inv_freq") == 0)
+    if (words_end_in(name, ".rotary_emb.inv_freq"))
         return true;
     if (strncmp(name, layers, sizeof layers - 1) != 0)
         return false;

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/table.h"
+#include "base/words.h"
 #include "model/frozen.h"
 #include "train/optimizer.h"
 
@@ -114,9 +115,8 @@ static void common_name(char out[LORA_MAX_NAME], const struct param *p)
             snprintf(out, LORA_MAX_NAME, "%.*s.experts.*.%s", (int)(at - name), name,
                      at + strlen(number));
     }
-    size_t n = strlen(out), tail = strlen(".weight");
-    if (n > tail && strcmp(out + n - tail, ".weight") == 0)
-        out[n - tail] = 0;
+    if (words_end_in(out, ".weight"))
+        out[strlen(out) - strlen(".weight")] = 0;
 }
 
 static struct row *row_of(struct rows *rows, const struct param *p, enum base_type type)

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/rng.h"
+#include "base/words.h"
 #include "eval/hashed_features.h"
 #include "io/json_util.h"
 #include "io/npy.h"
@@ -137,7 +138,7 @@ static int open_hashed(struct embedder **out, const struct embed_step *step, str
     const char *state = step->state;
     size_t n = strlen(step->out);
     if (!state) {
-        n -= n > 4 && strcmp(step->out + n - 4, ".npy") == 0 ? 4 : 0;
+        n -= words_end_in(step->out, ".npy") ? strlen(".npy") : 0;
         if (asprintf(&beside, "%.*s.hashed.safetensors", (int)n, step->out) < 0)
             return err_set(err, MOE2_ELIMIT, "%s: no memory for a name", step->out);
         state = beside;

@@ -79,18 +79,8 @@ static enum role role_of(const char *name)
 
 static int put_break(struct page *p, int n_lines)
 {
-    struct buf *out = p->out;
-    int rc = 0;
     p->space = false;
-    if (out->n == p->first)
-        return 0;
-    int have = 0;
-    while (have < 2 && out->n > p->first + (size_t)have &&
-           out->bytes[out->n - 1 - (size_t)have] == '\n')
-        have++;
-    for (; have < n_lines && !rc; have++)
-        rc = buf_append(out, "\n", 1, p->err);
-    return rc;
+    return text_put_break(p->out, p->first, n_lines, p->err);
 }
 
 static int put_text(struct page *p, const char *s, size_t n)

@@ -28,6 +28,10 @@ int text_from_man(struct buf *out, const char *man, size_t n, struct err *err);
  * (a superset of Latin-1) otherwise. Errors: MOE2_ELIMIT. */
 int text_to_utf8(struct buf *out, const char *bytes, size_t n, struct err *err);
 
+/* Appends newlines until n_lines, at most 2, stand at the end of out, unless nothing stands behind
+ * `first`, where the document began. Errors: MOE2_ELIMIT. */
+int text_put_break(struct buf *out, size_t first, int n_lines, struct err *err);
+
 /* Appends one code point; U+FFFD for what is none. */
 int text_put_char(struct buf *out, uint32_t c, struct err *err);
 

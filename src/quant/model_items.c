@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/words.h"
 #include "quant/block_encode.h"
 #include "quant/model_write_parts.h"
 
@@ -384,8 +385,7 @@ void parts_close(struct parts *p, bool done)
 int model_write(const char *out, const struct source *s, const struct model_write_options *options,
                 struct err *err)
 {
-    size_t n = strlen(out);
-    bool is_gguf = n > 5 && strcmp(out + n - 5, ".gguf") == 0;
+    bool is_gguf = words_end_in(out, ".gguf");
     if (is_gguf && options->type == WEIGHT_NF4)
         return err_set(err, MOE2_ECONFIG,
                        "%s: GGUF has no NF4, wanted a folder, or f32, f16, bf16, q8_0 or q4_0",

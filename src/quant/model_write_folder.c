@@ -12,19 +12,13 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/words.h"
 #include "eval/model_tokenizer.h"
 #include "io/safetensors.h"
 #include "quant/model_write_parts.h"
 #include "quant/nf4_encode.h"
 
-enum { STATE_BYTES = 320, NF4_TENSORS = 6, MAX_NAME = 256 };
-
-static const char *const nf4_suffix[NF4_TENSORS] = {"",
-                                                    ".absmax",
-                                                    ".nested_absmax",
-                                                    ".nested_quant_map",
-                                                    ".quant_map",
-                                                    ".quant_state.bitsandbytes__nf4"};
+enum { STATE_BYTES = 320, MAX_NAME = 256 };
 
 struct folder {
     const struct source *s;
@@ -39,17 +33,12 @@ struct folder {
     int64_t at;   /* bytes of it */
 };
 
-static bool ends_in(const char *name, const char *suffix)
-{
-    size_t n = strlen(name), m = strlen(suffix);
-    return n > m && strcmp(name + n - m, suffix) == 0;
-}
-
 /* The layers that bitsandbytes replaces: every projection of a block. */
 static bool is_linear(const struct source_tensor *t)
 {
     return t->n_dims == 2 && strncmp(t->name, "model.layers.", 13) == 0 &&
-           (ends_in(t->name, "_proj.weight") || ends_in(t->name, "kv_a_proj_with_mqa.weight"));
+           (words_end_in(t->name, "_proj.weight") ||
+            words_end_in(t->name, "kv_a_proj_with_mqa.weight"));
 }
 
 static enum weight_type plain_type(const struct source_tensor *t)
@@ -64,7 +53,7 @@ static enum weight_type plain_type(const struct source_tensor *t)
 /* float32 stays what is small and must be exact: a router's bias. */
 static enum weight_type type_of(const struct source_tensor *t, enum weight_type wanted)
 {
-    if (ends_in(t->name, "e_score_correction_bias"))
+    if (words_end_in(t->name, "e_score_correction_bias"))
         return WEIGHT_F32;
     if (wanted == WEIGHT_NF4)
         return is_linear(t)                  ? WEIGHT_NF4
@@ -100,21 +89,21 @@ static struct safetensors_decl *declare(struct folder *f, const char *name, cons
 static void declare_nf4(struct folder *f, const struct item *it)
 {
     int64_t n = it->rows * it->columns, blocks = (n + NF4_BLOCK_SIZE - 1) / NF4_BLOCK_SIZE;
-    struct safetensors_decl *d = declare(f, it->name, nf4_suffix[0], DT_U8);
+    struct safetensors_decl *d = declare(f, it->name, "", DT_U8);
     d->n_dims = 2;
     d->shape[0] = (n + 1) / 2;
     d->shape[1] = 1;
-    declare(f, it->name, nf4_suffix[1], DT_U8)->shape[0] = blocks;
-    declare(f, it->name, nf4_suffix[2], DT_F32)->shape[0] =
+    declare(f, it->name, nf4_part_suffix[NF4_ABSMAX], DT_U8)->shape[0] = blocks;
+    declare(f, it->name, nf4_part_suffix[NF4_NESTED_ABSMAX], DT_F32)->shape[0] =
         (blocks + NF4_NESTED_BLOCK_SIZE - 1) / NF4_NESTED_BLOCK_SIZE;
-    declare(f, it->name, nf4_suffix[3], DT_F32)->shape[0] = NF4_MAP_SIZE;
-    declare(f, it->name, nf4_suffix[4], DT_F32)->shape[0] = NF4_LEVELS;
-    declare(f, it->name, nf4_suffix[5], DT_U8)->shape[0] = STATE_BYTES;
+    declare(f, it->name, nf4_part_suffix[NF4_NESTED_MAP], DT_F32)->shape[0] = NF4_MAP_SIZE;
+    declare(f, it->name, nf4_part_suffix[NF4_MAP], DT_F32)->shape[0] = NF4_LEVELS;
+    declare(f, it->name, nf4_part_suffix[NF4_STATE], DT_U8)->shape[0] = STATE_BYTES;
 }
 
 static int declare_all(struct folder *f, struct err *err)
 {
-    size_t n = (size_t)f->items.n * NF4_TENSORS + 1;
+    size_t n = (size_t)f->items.n * (1 + NF4_N_PARTS) + 1;
     f->decls = calloc(n, sizeof *f->decls);
     f->names = calloc(n, sizeof *f->names);
     if (!f->decls || !f->names)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/words.h"
 #include "model/gguf_names.h"
 #include "quant/model_write_parts.h"
 #include "tensor/block.h"
@@ -51,12 +52,6 @@ static uint32_t file_type_of(enum weight_type type)
     return numbers[type];
 }
 
-static bool ends_in(const char *name, const char *suffix)
-{
-    size_t n = strlen(name), m = strlen(suffix);
-    return n > m && strcmp(name + n - m, suffix) == 0;
-}
-
 /* What the whole file is said to be: for "keep" what its largest weights have. */
 static enum weight_type overall(const struct writing *x)
 {
@@ -71,7 +66,7 @@ static enum weight_type overall(const struct writing *x)
 static enum weight_type choose_type(const struct writing *x, const struct item *it, bool tied)
 {
     enum weight_type type = overall(x);
-    if (it->n_dims < 2 || ends_in(it->name, "ffn_gate_inp.weight"))
+    if (it->n_dims < 2 || words_end_in(it->name, "ffn_gate_inp.weight"))
         return WEIGHT_F32;
     bool is_head = strcmp(it->name, "output.weight") == 0 ||
                    (tied && strcmp(it->name, "token_embd.weight") == 0);
@@ -178,7 +173,7 @@ static int add_kv_b(struct writing *x, const struct source_tensor *t, int64_t la
 /* Tensors that a GGUF file doesn't have: next-token-prediction layers, rotary tables, a tied head. */
 static bool left_out(const struct writing *x, const struct source_tensor *t, int64_t layer)
 {
-    return ends_in(t->name, ".rotary_emb.inv_freq") ||
+    return words_end_in(t->name, ".rotary_emb.inv_freq") ||
            layer >= config_int(x, "num_hidden_layers", INT64_MAX) ||
            (json_is_true(json_object_get(x->config, "tie_word_embeddings")) &&
             strcmp(t->name, "lm_head.weight") == 0);

@@ -33,6 +33,14 @@ const float nf4_thresholds[NF4_LEVELS - 1] = {
     0.5016634166240692F,   0.6427869200706482F,   0.8614784181118011F,
 };
 
+const char *const nf4_part_suffix[NF4_N_PARTS] = {
+    [NF4_ABSMAX] = ".absmax",
+    [NF4_NESTED_ABSMAX] = ".nested_absmax",
+    [NF4_NESTED_MAP] = ".nested_quant_map",
+    [NF4_MAP] = ".quant_map",
+    [NF4_STATE] = ".quant_state.bitsandbytes__nf4",
+};
+
 static float value_of(const struct nf4 *q, const float scaled[NF4_LEVELS], int64_t i)
 {
     uint8_t byte = q->codes[i / 2];

@@ -27,6 +27,11 @@ enum {
 
 extern const float nf4_levels[NF4_LEVELS];
 
+/* What bitsandbytes stores beside a weight's codes, X: the tensors X.absmax and so on, of which those
+ * of double quantisation may be missing. The state's bytes are JSON. */
+enum nf4_part { NF4_ABSMAX, NF4_NESTED_ABSMAX, NF4_NESTED_MAP, NF4_MAP, NF4_STATE, NF4_N_PARTS };
+extern const char *const nf4_part_suffix[NF4_N_PARTS];
+
 /* A value x / absmax above thresholds[i] takes a level above i. */
 extern const float nf4_thresholds[NF4_LEVELS - 1];
 
