@@ -359,6 +359,29 @@ static void a_full_set_still_knows_what_it_holds(void **state)
     assert_string_equal(err.msg, "memory against duplicates is 100 bytes, wanted at least 4096");
 }
 
+static void an_index_keeps_the_number_of_each_text_however_many_come(void **state)
+{
+    (void)state;
+    enum { N = 5000 };
+    struct text_index x = {0};
+    assert_int_equal(0, text_index_find(&x, (struct text_hash){1, 1}));
+    for (uint32_t i = 1; i <= N; i++) { /* all of one slot, to begin with */
+        uint32_t *number = NULL;
+        struct text_hash h = {(uint64_t)i << 20, i % 3};
+        assert_int_equal(0, text_index_find(&x, h));
+        assert_int_equal(0, text_index_at(&number, &x, h, NULL));
+        assert_int_equal(0, *number);
+        *number = i;
+        assert_int_equal(0, text_index_at(&number, &x, h, NULL));
+        assert_int_equal(i, *number);
+    }
+    for (uint32_t i = 1; i <= N; i++)
+        assert_int_equal(i, text_index_find(&x, (struct text_hash){(uint64_t)i << 20, i % 3}));
+    assert_int_equal(0, text_index_find(&x, (struct text_hash){1 << 20, 2}));
+    text_index_release(&x);
+    assert_int_equal(0, text_index_find(&x, (struct text_hash){1 << 20, 1}));
+}
+
 /* ---- pages ---- */
 
 static void expect_text(int (*from)(struct buf *, const char *, size_t, struct err *),
@@ -627,6 +650,7 @@ int main(void)
         cmocka_unit_test(case_and_blanks_do_not_make_a_text_new),
         cmocka_unit_test(no_two_of_many_texts_have_one_hash),
         cmocka_unit_test(a_full_set_still_knows_what_it_holds),
+        cmocka_unit_test(an_index_keeps_the_number_of_each_text_however_many_come),
         cmocka_unit_test(a_page_gives_its_running_text),
         cmocka_unit_test(a_broken_page_gives_less_but_never_fails),
         cmocka_unit_test(a_manual_page_gives_paragraphs),

@@ -1,4 +1,4 @@
-/* The leak filter: see qa_leak.h. Chains of rows hang on a table of question hashes. */
+/* The leak filter: see qa_leak.h. Chains of rows hang on an index of questions. */
 #include "pipeline/qa_leak.h"
 
 #include <stdlib.h>
@@ -143,7 +143,6 @@ struct text_hash qa_id_key(const char *id)
 /* ---- the index ---- */
 
 struct entry {
-    struct text_hash question;
     int64_t options_at; /* into options */
     int32_t n_options;
     uint32_t next; /* entry + 1 with the same question; 0: none */
@@ -155,22 +154,15 @@ struct qa_index {
     int64_t n, capacity;
     uint64_t *options;
     int64_t n_options, options_capacity;
-    uint32_t *slots; /* first entry + 1 of a question; a power of two, at most half full */
-    uint64_t n_slots;
+    struct text_index questions; /* first entry + 1 of a question */
     struct buf scratch;
 };
 
 int qa_index_new(struct qa_index **out, struct err *err)
 {
     struct qa_index *x = calloc(1, sizeof *x);
-    if (x) {
-        x->n_slots = 1024;
-        x->slots = calloc(x->n_slots, sizeof *x->slots);
-    }
-    if (!x || !x->slots) {
-        qa_index_free(x);
+    if (!x)
         return err_set(err, MOE2_ELIMIT, "no memory for an index of questions");
-    }
     *out = x;
     return 0;
 }
@@ -181,7 +173,7 @@ void qa_index_free(struct qa_index *x)
         return;
     free(x->entries);
     free(x->options);
-    free(x->slots);
+    text_index_release(&x->questions);
     buf_release(&x->scratch);
     free(x);
 }
@@ -189,35 +181,6 @@ void qa_index_free(struct qa_index *x)
 int64_t qa_index_size(const struct qa_index *x)
 {
     return x->n;
-}
-
-/* The slot of a question: its own, or the free one where it belongs. */
-static uint32_t *slot_of(const struct qa_index *x, struct text_hash h)
-{
-    uint64_t i = h.a & (x->n_slots - 1);
-    while (x->slots[i]) {
-        const struct entry *e = &x->entries[x->slots[i] - 1];
-        if (e->question.a == h.a && e->question.b == h.b)
-            break;
-        i = (i + 1) & (x->n_slots - 1);
-    }
-    return &x->slots[i];
-}
-
-static int grow_slots(struct qa_index *x, struct err *err)
-{
-    uint64_t n = 2 * x->n_slots;
-    uint32_t *slots = calloc(n, sizeof *slots), *old = x->slots;
-    if (!slots)
-        return err_set(err, MOE2_ELIMIT, "no memory for %llu questions", (unsigned long long)n);
-    uint64_t n_old = x->n_slots;
-    x->slots = slots;
-    x->n_slots = n;
-    for (uint64_t i = 0; i < n_old; i++)
-        if (old[i])
-            *slot_of(x, x->entries[old[i] - 1].question) = old[i];
-    free(old);
-    return 0;
 }
 
 static int grow(struct qa_index *x, int n_options, struct err *err)
@@ -241,7 +204,7 @@ static int grow(struct qa_index *x, int n_options, struct err *err)
         x->options = grown;
         x->options_capacity = capacity;
     }
-    return 2 * (uint64_t)(x->n + 1) > x->n_slots ? grow_slots(x, err) : 0;
+    return 0;
 }
 
 /* The hashes of the row's different options. */
@@ -266,24 +229,25 @@ int qa_index_add(struct qa_index *x, const struct qa_row *row, struct err *err)
 {
     uint64_t keys[QA_MAX_CHOICES];
     struct text_hash question;
+    uint32_t *first = NULL;
     int n = 0;
     int rc = qa_text_key(&question, NULL, &x->scratch, row->question, err);
     if (!rc)
         rc = option_keys(keys, &n, x, row, err);
     if (!rc)
         rc = grow(x, n, err);
+    if (!rc)
+        rc = text_index_at(&first, &x->questions, question, err);
     if (rc)
         return rc;
-    uint32_t *slot = slot_of(x, question);
-    x->entries[x->n] = (struct entry){.question = question,
-                                      .options_at = x->n_options,
+    x->entries[x->n] = (struct entry){.options_at = x->n_options,
                                       .n_options = n,
-                                      .next = *slot,
+                                      .next = *first,
                                       .is_mmlu = strcmp(row->source, "mmlu") == 0};
     if (n)
         memcpy(x->options + x->n_options, keys, (size_t)n * sizeof *keys);
     x->n_options += n;
-    *slot = (uint32_t)++x->n;
+    *first = (uint32_t)++x->n;
     return 0;
 }
 
@@ -303,7 +267,7 @@ int qa_index_find(enum qa_leak *leak, struct qa_index *x, const struct qa_row *r
     int n_words = 0, n = 0;
     *leak = QA_LEAK_NONE;
     int rc = qa_text_key(&question, &n_words, &x->scratch, row->question, err);
-    uint32_t at = rc ? 0 : *slot_of(x, question);
+    uint32_t at = rc ? 0 : text_index_find(&x->questions, question);
     if (rc || !at)
         return rc;
     if (n_words >= QA_LEAK_MIN_WORDS) {

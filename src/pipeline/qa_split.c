@@ -9,7 +9,6 @@
 #include "io/name_map.h"
 
 struct group {
-    struct text_hash question;
     int32_t subject;
     int32_t n_rows;
     bool is_test;
@@ -20,9 +19,8 @@ struct qa_split {
     int64_t n, capacity;
     struct group *groups;
     int64_t n_groups, groups_capacity;
-    uint32_t *slots; /* group + 1; a power of two, at most half full */
-    uint64_t n_slots;
-    struct name_map subjects; /* names in arena */
+    struct text_index questions; /* group + 1 */
+    struct name_map subjects;    /* names in arena */
     struct arena arena;
     struct text_seen *ids;
     struct buf scratch;
@@ -32,12 +30,8 @@ struct qa_split {
 int qa_split_new(struct qa_split **out, struct err *err)
 {
     struct qa_split *s = calloc(1, sizeof *s);
-    if (s) {
-        s->n_slots = 1024;
-        s->slots = calloc(s->n_slots, sizeof *s->slots);
-    }
-    int rc = s && s->slots ? text_seen_new(&s->ids, (int64_t)256 << 20, err)
-                           : err_set(err, MOE2_ELIMIT, "no memory for a split");
+    int rc = s ? text_seen_new(&s->ids, (int64_t)256 << 20, err)
+               : err_set(err, MOE2_ELIMIT, "no memory for a split");
     if (rc)
         qa_split_free(s);
     else
@@ -51,7 +45,7 @@ void qa_split_free(struct qa_split *s)
         return;
     free(s->group_of);
     free(s->groups);
-    free(s->slots);
+    text_index_release(&s->questions);
     name_map_release(&s->subjects);
     arena_release(&s->arena);
     text_seen_free(s->ids);
@@ -60,32 +54,6 @@ void qa_split_free(struct qa_split *s)
 }
 
 /* ---- adding ---- */
-
-static uint32_t *slot_of(const struct qa_split *s, struct text_hash h)
-{
-    uint64_t i = h.a & (s->n_slots - 1);
-    while (s->slots[i]) {
-        const struct group *g = &s->groups[s->slots[i] - 1];
-        if (g->question.a == h.a && g->question.b == h.b)
-            break;
-        i = (i + 1) & (s->n_slots - 1);
-    }
-    return &s->slots[i];
-}
-
-static int grow_slots(struct qa_split *s, struct err *err)
-{
-    uint64_t n = 2 * s->n_slots;
-    uint32_t *slots = calloc(n, sizeof *slots);
-    if (!slots)
-        return err_set(err, MOE2_ELIMIT, "no memory for %llu questions", (unsigned long long)n);
-    free(s->slots);
-    s->slots = slots;
-    s->n_slots = n;
-    for (int64_t g = 0; g < s->n_groups; g++)
-        *slot_of(s, s->groups[g].question) = (uint32_t)g + 1;
-    return 0;
-}
 
 static int grow(struct qa_split *s, struct err *err)
 {
@@ -108,7 +76,7 @@ static int grow(struct qa_split *s, struct err *err)
         s->groups = grown;
         s->groups_capacity = capacity;
     }
-    return 2 * (uint64_t)(s->n_groups + 1) > s->n_slots ? grow_slots(s, err) : 0;
+    return 0;
 }
 
 static int subject_of(struct qa_split *s, int64_t *idx, const char *subject, struct err *err)
@@ -133,6 +101,7 @@ static int check_id(struct qa_split *s, const struct qa_row *row, struct err *er
 int qa_split_add(struct qa_split *s, const struct qa_row *row, struct err *err)
 {
     struct text_hash h;
+    uint32_t *group = NULL;
     int64_t subject = 0;
     int rc = check_id(s, row, err);
     if (!rc)
@@ -141,15 +110,16 @@ int qa_split_add(struct qa_split *s, const struct qa_row *row, struct err *err)
         rc = qa_text_key(&h, NULL, &s->scratch, row->question, err);
     if (!rc)
         rc = subject_of(s, &subject, row->subject, err);
+    if (!rc)
+        rc = text_index_at(&group, &s->questions, h, err);
     if (rc)
         return rc;
-    uint32_t *slot = slot_of(s, h);
-    if (!*slot) {
-        s->groups[s->n_groups] = (struct group){.question = h, .subject = (int32_t)subject};
-        *slot = (uint32_t)++s->n_groups;
+    if (!*group) {
+        s->groups[s->n_groups] = (struct group){.subject = (int32_t)subject};
+        *group = (uint32_t)++s->n_groups;
     }
-    s->groups[*slot - 1].n_rows++;
-    s->group_of[s->n++] = (int32_t)(*slot - 1);
+    s->groups[*group - 1].n_rows++;
+    s->group_of[s->n++] = (int32_t)(*group - 1);
     return 0;
 }
 

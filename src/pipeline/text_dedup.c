@@ -1,4 +1,5 @@
-/* The set of seen texts: see text_dedup.h. Open addressing, doubled when three quarters full. */
+/* The set of seen texts and the index of texts: see text_dedup.h. Both are tables with open addressing; the set is doubled when three
+ * quarters full, the index when half full. */
 #include "pipeline/text_dedup.h"
 
 #include <stdlib.h>
@@ -148,4 +149,62 @@ bool text_seen_is_full(const struct text_seen *s)
 int64_t text_seen_bytes(const struct text_seen *s)
 {
     return (int64_t)(s->n_slots * sizeof *s->slots);
+}
+
+/* ---- the index ---- */
+
+struct text_index_slot {
+    struct text_hash hash;
+    uint32_t number; /* 0: free */
+};
+
+/* The slot that holds h, or the free one where it belongs. */
+static struct text_index_slot *slot_of(struct text_index_slot *slots, uint64_t n_slots,
+                                       struct text_hash h)
+{
+    uint64_t i = h.a & (n_slots - 1);
+    while (slots[i].number && (slots[i].hash.a != h.a || slots[i].hash.b != h.b))
+        i = (i + 1) & (n_slots - 1);
+    return &slots[i];
+}
+
+static int grow_index(struct text_index *x, struct err *err)
+{
+    uint64_t n = x->n_slots ? 2 * x->n_slots : 1024;
+    struct text_index_slot *slots = calloc(n, sizeof *slots);
+    if (!slots)
+        return err_set(err, MOE2_ELIMIT, "no memory for an index of %llu texts",
+                       (unsigned long long)n / 2);
+    for (uint64_t i = 0; i < x->n_slots; i++)
+        if (x->slots[i].number)
+            *slot_of(slots, n, x->slots[i].hash) = x->slots[i];
+    free(x->slots);
+    x->slots = slots;
+    x->n_slots = n;
+    return 0;
+}
+
+int text_index_at(uint32_t **number, struct text_index *x, struct text_hash h, struct err *err)
+{
+    int rc = 2 * (x->n_used + 1) > x->n_slots ? grow_index(x, err) : 0;
+    if (rc)
+        return rc;
+    struct text_index_slot *slot = slot_of(x->slots, x->n_slots, h);
+    if (!slot->number) {
+        slot->hash = h;
+        x->n_used++;
+    }
+    *number = &slot->number;
+    return 0;
+}
+
+uint32_t text_index_find(const struct text_index *x, struct text_hash h)
+{
+    return x->n_slots ? slot_of(x->slots, x->n_slots, h)->number : 0;
+}
+
+void text_index_release(struct text_index *x)
+{
+    free(x->slots);
+    *x = (struct text_index){0};
 }
