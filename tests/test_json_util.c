@@ -236,6 +236,27 @@ static void a_writer_without_room_says_so_at_the_end(void **state)
     buf_release(&b);
 }
 
+static void a_document_becomes_a_file_as_a_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    static const char path[] = "test_json_util.json";
+    struct buf b = {0}, room_for_ten = {.max_bytes = 10}, seen = {0};
+    struct json_writer w;
+    struct err err = {0};
+    json_writer_init(&w, &b, 0);
+    jw_ints(&w, NULL, (int64_t[]){1, 2}, 2);
+    assert_int_equal(0, json_writer_file(&w, path, &err));
+    json_writer_init(&w, &room_for_ten, 0);
+    jw_text(&w, NULL, "more than ten bytes");
+    assert_int_equal(MOE2_ELIMIT, json_writer_file(&w, path, &err));
+    assert_int_equal(0, file_read(&seen, path, NULL));
+    assert_string_equal("[1,2]\n", seen.bytes);
+    assert_int_equal(0, file_remove_all(path, NULL));
+    buf_release(&b);
+    buf_release(&room_for_ten);
+    buf_release(&seen);
+}
+
 static void only_valid_utf_8_counts_as_such(void **state)
 {
     (void)state;
@@ -296,6 +317,7 @@ int main(void)
         cmocka_unit_test(numbers_are_the_shortest_that_read_back_the_same),
         cmocka_unit_test(a_text_that_is_not_utf_8_is_written_as_utf_8_all_the_same),
         cmocka_unit_test(a_writer_without_room_says_so_at_the_end),
+        cmocka_unit_test(a_document_becomes_a_file_as_a_whole_or_not_at_all),
         cmocka_unit_test(only_valid_utf_8_counts_as_such),
         cmocka_unit_test(nesting_has_a_limit_and_no_recursion),
     };

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/nnls.h"
 #include "io/json_util.h"
 
@@ -177,11 +176,7 @@ int curves_write(const char *path, const struct curves *c, struct err *err)
     for (int i = 0; i < c->n; i++)
         write_curve(&w, &c->list[i]);
     jw_end(&w);
-    int rc = json_writer_end(&w, err);
-    if (!rc)
-        rc = buf_puts(&text, "\n", err);
-    if (!rc)
-        rc = file_write(path, text.bytes, text.n, err);
+    int rc = json_writer_file(&w, path, err);
     buf_release(&text);
     return rc;
 }

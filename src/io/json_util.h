@@ -105,6 +105,10 @@ void jw_ints(struct json_writer *w, const char *key, const int64_t *values, int6
 /* Ends the document: asserts that everything was closed, returns the first error. */
 int json_writer_end(struct json_writer *w, struct err *err);
 
+/* Ends the document with a newline and writes it to path, as a whole or not at all (file_write); the
+ * buffer stays the caller's. Errors: those of json_writer_end and file_write. */
+int json_writer_file(struct json_writer *w, const char *path, struct err *err);
+
 /* Appends s as a JSON string, with its quotes. */
 int json_quote(struct buf *out, const char *s, size_t n, struct err *err);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "io/json_scan.h"
 #include "io/json_util.h"
 
@@ -219,4 +220,12 @@ int json_writer_end(struct json_writer *w, struct err *err)
     if (!w->err.code)
         return 0;
     return err_set(err, w->err.code, "%s", w->err.msg);
+}
+
+int json_writer_file(struct json_writer *w, const char *path, struct err *err)
+{
+    int rc = json_writer_end(w, err);
+    if (!rc)
+        rc = buf_puts(w->out, "\n", err);
+    return rc ? rc : file_write(path, w->out->bytes, w->out->n, err);
 }

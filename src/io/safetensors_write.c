@@ -420,11 +420,7 @@ static int write_index(const struct safetensors_writer *w, const char *path, str
         jw_text(&j, w->tensors[i].name, w->files[w->tensors[i].shard_idx].name);
     jw_end(&j);
     jw_end(&j);
-    int rc = json_writer_end(&j, err);
-    if (!rc)
-        rc = buf_puts(&b, "\n", err);
-    if (!rc)
-        rc = file_write(path, b.bytes, b.n, err);
+    int rc = json_writer_file(&j, path, err);
     buf_release(&b);
     return rc;
 }

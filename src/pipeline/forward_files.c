@@ -241,11 +241,7 @@ int forward_write(const struct forward_report *r, const struct forward_work *w,
         jw_real(&j, "oracle", r->oracle);
     }
     jw_end(&j);
-    int rc = json_writer_end(&j, err);
-    if (!rc)
-        rc = buf_puts(&text, "\n", err);
-    if (!rc)
-        rc = file_write(path, text.bytes, text.n, err);
+    int rc = json_writer_file(&j, path, err);
     buf_release(&text);
     free(path);
     return rc;

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "io/json_util.h"
 
 static const char FORMAT[] = "moe2 learned combination 1";
@@ -54,11 +53,7 @@ int learned_file_write(const char *path, const struct learned_file *f, struct er
     struct json_writer w;
     json_writer_init(&w, &text, 1);
     write_all(&w, f);
-    int rc = json_writer_end(&w, err);
-    if (!rc)
-        rc = buf_puts(&text, "\n", err);
-    if (!rc)
-        rc = file_write(path, text.bytes, text.n, err);
+    int rc = json_writer_file(&w, path, err);
     buf_release(&text);
     return rc;
 }

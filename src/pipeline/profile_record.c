@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "io/json_util.h"
 
 enum { MAX_ANSWERS = PROFILE_MAX_LENGTHS * PROFILE_MAX_LENGTHS * PROFILE_MAX_REPEAT };
@@ -60,11 +59,7 @@ int profile_record_write(const char *path, const struct profile_record *r, struc
     write_left_out(&w, &r->answers.left_out);
     write_answers(&w, &r->answers);
     jw_end(&w);
-    int rc = json_writer_end(&w, err);
-    if (!rc)
-        rc = buf_puts(&text, "\n", err);
-    if (!rc)
-        rc = file_write(path, text.bytes, text.n, err);
+    int rc = json_writer_file(&w, path, err);
     buf_release(&text);
     return rc;
 }

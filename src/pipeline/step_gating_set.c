@@ -143,11 +143,8 @@ static int write_manifest(const struct gating_set_report *report,
         jw_text(&w, "note", step->note);
     gating_set_json(&w, report);
     jw_end(&w);
-    int rc = path ? json_writer_end(&w, err) : err_set(err, MOE2_ELIMIT, "no memory for a path");
-    if (!rc)
-        rc = buf_append(&text, "\n", 1, err);
-    if (!rc)
-        rc = file_write(path, text.bytes, text.n, err);
+    int rc =
+        path ? json_writer_file(&w, path, err) : err_set(err, MOE2_ELIMIT, "no memory for a path");
     buf_release(&text);
     free(path);
     return rc;

@@ -223,13 +223,9 @@ int steps_manifest_write(const struct steps_manifest *m, const char *path, const
         write_entry(&w, &m->entries[i]);
     jw_end(&w);
     jw_end(&w);
-    int rc = json_writer_end(&w, err);
+    int rc = make_folder(path, err);
     if (!rc)
-        rc = buf_append(&text, "\n", 1, err);
-    if (!rc)
-        rc = make_folder(path, err);
-    if (!rc)
-        rc = file_write(path, text.bytes, text.n, err);
+        rc = json_writer_file(&w, path, err);
     buf_release(&text);
     return rc;
 }
