@@ -100,7 +100,7 @@ static int check_id(struct qa_split *s, const struct qa_row *row, struct err *er
 
 int qa_split_add(struct qa_split *s, const struct qa_row *row, struct err *err)
 {
-    struct text_hash h;
+    struct text_hash h = {0};
     uint32_t *group = NULL;
     int64_t subject = 0;
     int rc = check_id(s, row, err);
