@@ -185,6 +185,7 @@ static void train(struct side *s)
         for (int64_t i = 0; i < n && step == 0; i++) {
             if (!p[i].grad)
                 continue;
+            free(s->grad[i]); /* of an earlier training */
             s->grad[i] = malloc((size_t)p[i].n * sizeof **s->grad);
             s->dev->ops->read(s->dev, s->grad[i], p[i].grad, (size_t)p[i].n * sizeof **s->grad);
         }
