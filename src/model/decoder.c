@@ -66,6 +66,16 @@ void model_router_config(struct router_config *out, const struct model_config *c
     out->routed_scaling_factor = (float)c->routed_scaling_factor;
 }
 
+int model_router_fits(const struct router_config *rc, const struct model_config *c, struct err *err)
+{
+    if (rc->n_experts == c->n_routed_experts && rc->n_picks == c->num_experts_per_tok)
+        return 0;
+    return err_set(err, MOE2_ECONFIG,
+                   "the router is for %d of %d experts, the model's layers pick %lld of %lld",
+                   rc->n_picks, rc->n_experts, (long long)c->num_experts_per_tok,
+                   (long long)c->n_routed_experts);
+}
+
 static int alloc_weights(struct decoder *dec, struct err *err)
 {
     size_t n = (size_t)dec->list.n_elements;
@@ -173,11 +183,9 @@ static int open_router(struct decoder *dec, struct layer *layer, int64_t idx,
     struct router_config rc;
     if (wanted) {
         rc = *wanted;
-        if (rc.n_experts != dec->d.E || rc.n_picks != dec->d.K)
-            return err_set(
-                err, MOE2_ECONFIG,
-                "the router is for %d of %d experts, the model's layers pick %lld of %lld",
-                rc.n_picks, rc.n_experts, (long long)dec->d.K, (long long)dec->d.E);
+        int misfit = model_router_fits(&rc, &dec->config, err);
+        if (misfit)
+            return misfit;
     } else {
         model_router_config(&rc, &dec->config);
         router_config_resolve(&rc, 1);

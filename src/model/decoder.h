@@ -95,6 +95,10 @@ void decoder_free(struct decoder *dec);
  */
 void model_router_config(struct router_config *out, const struct model_config *config);
 
+/* Whether a router picks as many of as many experts as the model's layers have; MOE2_ECONFIG. */
+int model_router_fits(const struct router_config *rc, const struct model_config *config,
+                      struct err *err);
+
 const struct model_config *decoder_config(const struct decoder *dec);
 struct param *decoder_params(struct decoder *dec, int64_t *n); /* owned by dec */
 

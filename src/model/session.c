@@ -58,11 +58,8 @@ static int open_routers(struct session *s, const char *dir, struct err *err)
     bool saved = dir && path && file_exists(path);
     if (saved) {
         code = router_file_config(&rc, path, err);
-        if (!code && s->d.E && (rc.n_experts != s->d.E || rc.n_picks != s->d.K))
-            code =
-                err_set(err, MOE2_ECONFIG,
-                        "%s: routers that pick %d of %d experts, wanted config.json's %lld of %lld",
-                        path, rc.n_picks, rc.n_experts, (long long)s->d.K, (long long)s->d.E);
+        if (!code && s->d.E && (code = model_router_fits(&rc, &s->config, err)))
+            err_prefix(err, "%s", path);
     } else {
         model_router_config(&rc, &s->config);
         router_config_resolve(&rc, 1);

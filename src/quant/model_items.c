@@ -170,13 +170,18 @@ static void encode(uint8_t *bytes, float *back, enum weight_type type, const flo
     }
 }
 
+static int cant_hold(const struct item *it, float x, struct err *err)
+{
+    return err_set(err, MOE2_ENUMERIC, "tensor %s holds %g, which %s can't", it->name, (double)x,
+                   item_type_name(it));
+}
+
 /* Before they are encoded: integers of blocks have no code for them, and nothing would be seen afterwards. */
 static int check_finite(const struct item *it, const float *x, int64_t n, struct err *err)
 {
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(x[i]))
-            return err_set(err, MOE2_ENUMERIC, "tensor %s holds %g, which %s can't", it->name,
-                           (double)x[i], item_type_name(it));
+            return cant_hold(it, x[i], err);
     return 0;
 }
 
@@ -186,8 +191,7 @@ static int add_error(double sums[2], const struct item *it, const float *x, cons
     for (int64_t i = 0; i < n; i++) {
         double d = (double)back[i] - (double)x[i];
         if (!isfinite(back[i]))
-            return err_set(err, MOE2_ENUMERIC, "tensor %s holds %g, which %s can't", it->name,
-                           (double)x[i], item_type_name(it));
+            return cant_hold(it, x[i], err);
         sums[0] += d * d;
         sums[1] += (double)x[i] * (double)x[i];
     }
